@@ -1,0 +1,50 @@
+# Everything a developer runs. `make` alone lists it; every target sets up what it needs first.
+
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup demo test soak check fmt bench-codec bench-log bench-streams clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' Makefile
+
+setup: $(READY) ## make .venv and install engage into it (PYTHON=… chooses the interpreter)
+
+$(READY): pyproject.toml constraints.txt scripts/setup
+	@PYTHON='$(PYTHON)' scripts/setup
+	@touch $@
+
+demo: $(READY) ## load the demo history and serve it (ONCE=1: one JSON object and no server; FRESH=1; PORT=8080)
+	@$(BIN)/engage demo $(if $(ONCE),--once --json) $(if $(FRESH),--fresh) $(if $(PORT),--port $(PORT))
+
+test: $(READY) ## run all tests, those against real Kafka and PostgreSQL included (ARGS="-k intake -x")
+	@$(BIN)/pytest $(ARGS)
+
+soak: $(READY) ## run the same tests long: more rounds of faults, more random histories
+	@ENGAGE_SOAK=1 $(BIN)/pytest -o timeout=7200 $(ARGS)
+
+check: $(READY) ## lint, formatting, types and the direction of imports
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+fmt: $(READY) ## format the code and mend what the linter can
+	@$(BIN)/ruff check --fix-only
+	@$(BIN)/ruff format
+
+bench-codec: $(READY) ## decoding an event, against orjson on the same bytes
+	@$(BIN)/python -m benchmarks.codec
+
+bench-log: $(READY) ## appending to the SQLite log, against a bare executemany of the same rows
+	@$(BIN)/python -m benchmarks.sqlite_append
+
+bench-streams: $(READY) ## the Faust worker on a real broker, against Faust as it comes
+	@$(BIN)/python -m benchmarks.streams
+
+clean: ## remove .venv, the local broker and its data, and all caches (engage-data stays)
+	@scripts/local-kafka remove
+	@rm -rf .venv .local dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find src streams projections tests benchmarks -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,12 @@
+"""The read models, a file each; ``PROJECTIONS`` are those that run: every read model that a file here offers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engage.discovery import discover
+from engage.views.projection import Projection
+
+PROJECTIONS: tuple[Projection[Any], ...] = discover(
+    ("projections.shared", "projections.customers", "projections.partners", "projections.market"), Projection
+)

@@ -1,0 +1,1 @@
+"""engage: an event-sourced platform for keeping relationships with customers and partners."""

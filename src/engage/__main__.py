@@ -1,0 +1,5 @@
+"""``python -m engage`` is the command ``engage``."""
+
+from engage.cli.main import main
+
+main()

@@ -1,0 +1,153 @@
+"""Where everything is wired together: settings in, adapters chosen, services out; alone in reading the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy.engine import make_url
+
+from engage.log.contract import Log, Publisher
+from engage.log.kafka import KafkaLog
+from engage.log.kafka_publisher import KafkaPublisher
+from engage.log.sqlite import SqliteLog
+from engage.log.topics import Topics
+from engage.relationships.application import Relationships
+from engage.services.configuration import Configured, configured
+from engage.services.desk import Desk
+from engage.services.edge import Edge
+from engage.services.embedded import EmbeddedLog
+from engage.services.owner import Owner
+from engage.services.platform import Platform, utc_now
+from engage.services.projector import Projector
+from engage.services.relay import Relay, restore_from
+from engage.settings import Settings, load
+from engage.store.keys import KeyStore, MasterKeyError, load_master_key
+from engage.store.views import ViewMissingError, ViewStore
+from projections import PROJECTIONS
+from streams import RULES
+
+
+def settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """The settings of this process."""
+    return load(os.environ if environment is None else environment)
+
+
+def rules(settings: Settings) -> Configured:
+    """Every rule, and the policy, with the settings of this house."""
+    path = Path(settings.rules) if settings.rules else settings.home_path / "rules.toml"
+    return configured(RULES, path, must_exist=bool(settings.rules))
+
+
+def log_path(settings: Settings) -> Path:
+    """The file of the embedded log."""
+    return settings.home_path / "log.db"
+
+
+def key_store(settings: Settings) -> KeyStore:
+    """The accounts' keys, wrapped by the master key in ``home``."""
+    home = settings.home_path
+    home.mkdir(parents=True, exist_ok=True)
+    if (home / "keys.db").exists() and not (home / "master.key").exists():
+        raise MasterKeyError(
+            f"{home / 'master.key'} is missing, and keys.db beside it was wrapped by it: put the file back from the "
+            "backup; without it nothing personal in the log can be read"
+        )
+    return KeyStore(_database(settings, "keys"), load_master_key(home / "master.key"))
+
+
+def view_store(settings: Settings) -> ViewStore:
+    """The read models."""
+    settings.home_path.mkdir(parents=True, exist_ok=True)
+    return ViewStore(_database(settings, "views"))
+
+
+@contextmanager
+def reading_views(settings: Settings) -> Iterator[ViewStore]:
+    """The read models for who only reads them, also where this process may not write; ViewMissingError without any."""
+    if not _is_there(settings, "views"):
+        raise ViewMissingError(
+            f"views.db is missing from {settings.home_path}: start engage (`engage up`), it folds it from the log"
+        )
+    store = ViewStore(_database(settings, "views"), read_only=True)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@asynccontextmanager
+async def readers(settings: Settings) -> AsyncIterator[tuple[Log, ViewStore | None, Relationships | None]]:
+    """What may be read beside the process that owns the folder; the embedded log must exist (``log_path``).
+
+    A store whose file is not there yet is None: to open it would make it.
+    """
+    async with AsyncExitStack() as stack:
+        log: Log
+        if settings.kafka:
+            log = await stack.enter_async_context(KafkaLog(settings.kafka, Topics(settings.topics)))
+        else:
+            log = file = SqliteLog(log_path(settings), read_only=True)
+            stack.callback(file.close)
+        store, relationships = None, None
+        if _is_there(settings, "views"):
+            store = stack.enter_context(reading_views(settings))
+        if _is_there(settings, "relationships"):
+            relationships = Relationships(_database(settings, "relationships"), read_only=True)
+            stack.callback(relationships.close)
+        yield log, store, relationships
+
+
+@asynccontextmanager
+async def platform(settings: Settings, *, clock: Callable[[], datetime] = utc_now) -> AsyncIterator[Platform]:
+    """The platform, its folder owned; FolderOwnedError if another process owns it."""
+    async with AsyncExitStack() as stack:
+        owner = stack.enter_context(Owner(settings.home_path)) if not settings.kafka else None
+        keys = key_store(settings)
+        stack.callback(keys.close)
+        store = view_store(settings)
+        stack.callback(store.close)
+        relationships = Relationships(_database(settings, "relationships"))
+        stack.callback(relationships.close)
+        edge = Edge(keys, clock)
+        embedded: EmbeddedLog | None = None
+        log: Log
+        publisher: Publisher
+        if settings.kafka:
+            topics = Topics(settings.topics)
+            log = await stack.enter_async_context(KafkaLog(settings.kafka, topics))
+            publisher = await stack.enter_async_context(KafkaPublisher(settings.kafka, topics, edge=edge))
+        else:
+            chosen = rules(settings)
+            file = SqliteLog(log_path(settings))
+            stack.callback(file.close)
+            embedded = EmbeddedLog(file, edge, chosen.rules, chosen.policy, clock)
+            await embedded.start()
+            log, publisher = file, embedded
+        await restore_from(log, relationships)
+        yield Platform(
+            log=log,
+            publisher=publisher,
+            embedded=embedded,
+            store=store,
+            projector=Projector(log, store, PROJECTIONS),
+            desk=Desk(relationships, log, keys, clock=clock),
+            relay=Relay(relationships, publisher),
+            relationships=relationships,
+            keyring=keys,
+            owner=owner,
+            clock=clock,
+        )
+
+
+def _is_there(settings: Settings, name: str) -> bool:
+    """Whether the file of a database exists; one on a server is taken to."""
+    url = make_url(_database(settings, name))
+    return url.get_backend_name() != "sqlite" or Path(url.database or "").exists()
+
+
+def _database(settings: Settings, name: str) -> str:
+    return settings.views or f"sqlite:///{settings.home_path.absolute() / name}.db"

@@ -1,0 +1,67 @@
+"""The way in for events and commands: the log itself when its folder is free, else the process that owns it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from msgspec import Raw
+
+from engage import bootstrap
+from engage.cli.output import NOT_FOUND, USAGE, CommandFailedError, say
+from engage.cli.running import log_to_stderr
+from engage.client import Client
+from engage.events.envelope import Event
+from engage.log.contract import Answer
+from engage.services.owner import FolderOwnedError
+from engage.services.platform import Platform
+from engage.settings import Settings
+
+Publish = Callable[[Sequence[bytes | Event[Raw]]], Awaitable[list[Answer]]]
+
+
+@asynccontextmanager
+async def open_door(settings: Settings) -> AsyncIterator[Platform | Client]:
+    """The platform, or a client of the process that owns its folder; FolderOwnedError if that one serves nobody."""
+    log_to_stderr()
+    async with AsyncExitStack() as stack:
+        try:
+            platform = await stack.enter_async_context(bootstrap.platform(settings))
+        except FolderOwnedError as error:
+            if error.owner is None or error.owner.url is None:
+                raise
+            say(f"going through process {error.owner.pid}, which serves at {error.owner.url}")
+            yield stack.enter_context(Client(error.owner.url))
+            return
+        yield platform
+
+
+def publisher(door: Platform | Client) -> Publish:
+    """How to publish through this door."""
+    if isinstance(door, Platform):
+        return door.publish
+
+    async def through_owner(events: Sequence[bytes | Event[Raw]]) -> list[Answer]:
+        from engage.events.codec import encode
+
+        sent = [event if isinstance(event, bytes) else encode(event) for event in events]
+        return await asyncio.to_thread(door.publish, sent)
+
+    return through_owner
+
+
+def must_exist(settings: Settings) -> None:
+    """CommandFailedError where nothing was ever kept: there is nothing to read."""
+    if settings.home_path.exists() and not settings.home_path.is_dir():
+        raise CommandFailedError(f"ENGAGE_HOME is {settings.home_path}, which is a file: name a folder", USAGE)
+    if not settings.kafka and not bootstrap.log_path(settings).exists():
+        raise CommandFailedError(
+            f"there is no log in {settings.home_path} yet: `engage demo` loads one to look at, `engage up` begins one",
+            NOT_FOUND,
+        )
+    if not settings.views and not (settings.home_path / "relationships.db").exists():
+        # Whoever opens it makes it; only the platform, which then restores it from the log, may do so.
+        raise CommandFailedError(
+            f"relationships.db is missing from {settings.home_path}: `engage up` brings it back from the log", NOT_FOUND
+        )

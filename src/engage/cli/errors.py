@@ -1,0 +1,112 @@
+"""Errors as a user sees them: one line that says what to do and an exit code; a traceback only for what is a bug."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from engage.cli.output import FAILED, INTERRUPTED, NOT_FOUND, USAGE, CommandFailedError, say
+
+_DATABASES = ("sqlite3", "sqlalchemy", "psycopg", "eventsourcing")
+_HTTP_NOT_FOUND = 404
+_SQLITE = b"SQLite format 3\0"
+
+
+class Commands(TyperGroup):
+    """The group of all commands, which tells what they raise, and shows no type beside a flag that takes no value."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        _hide_types_of_flags(self)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        with errors_told():
+            return super().invoke(ctx)
+
+
+def _hide_types_of_flags(command: Any) -> None:
+    for parameter in (*command.params, command.get_help_option(command.context_class(command))):
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""
+    for inner in getattr(command, "commands", {}).values():
+        _hide_types_of_flags(inner)
+
+
+@contextmanager
+def errors_told() -> Iterator[None]:
+    """Tell what we foresaw and exit with its code; what nobody foresaw is a bug, and keeps its traceback."""
+    try:
+        yield
+    except CommandFailedError as error:
+        _end(str(error), error.code)
+    except KeyboardInterrupt:
+        _end("interrupted; what was taken stands, and the same command goes on from there", INTERRUPTED)
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            raise
+        if _is_ours(error):
+            _end(str(error), FAILED)
+        if home := _home_that_is_a_file(error):
+            _end(f"ENGAGE_HOME is {home}, which is a file: name a folder", USAGE)
+        where = f"{error.filename}: " if error.filename else ""
+        _end(f"{where}{error.strerror or error}: check the name and what you may do there, then try again", FAILED)
+    except Exception as error:
+        if _is_ours(error):
+            _end(str(error), _code(error))
+        if type(error).__module__.partition(".")[0] in _DATABASES:
+            first = str(getattr(error, "orig", None) or error).partition("\n")[0]
+            _end(_of_database(first), FAILED)
+        raise
+
+
+def _home_that_is_a_file(error: OSError) -> str | None:
+    if not isinstance(error, NotADirectoryError | FileExistsError):
+        return None
+    home = _home()
+    return str(home) if home.exists() and not home.is_dir() else None
+
+
+def _of_database(first: str) -> str:
+    """What is said of a database that cannot be used: the file that is wrong by name, where it is one of the home's."""
+    for path in sorted(_home().glob("*.db")):
+        try:
+            with path.open("rb") as file:
+                begins = file.read(len(_SQLITE))
+        except OSError as error:
+            return f"{path} cannot be read: {error.strerror}: see to its rights, or restore it"
+        if begins and begins != _SQLITE:
+            remedy = (
+                "move it away, it is folded from the log again"
+                if path.name in ("views.db", "relationships.db")
+                else "restore it from the backup"
+            )
+            return f"{path} is damaged, it is no SQLite database: {remedy}"
+    return f"a database of engage's cannot be used ({first}): see to {_home()} and ENGAGE_VIEWS"
+
+
+def _home() -> Path:
+    from engage import bootstrap
+
+    return bootstrap.settings().home_path
+
+
+def _is_ours(error: BaseException) -> bool:
+    return type(error).__module__.partition(".")[0] == "engage"
+
+
+def _code(error: Exception) -> int:
+    if type(error).__name__ in ("SettingsError", "ConfigurationError", "MappingError"):
+        return USAGE
+    return NOT_FOUND if getattr(error, "status", None) == _HTTP_NOT_FOUND else FAILED
+
+
+def _end(message: str, code: int) -> NoReturn:
+    say(f"engage: {message}")
+    raise typer.Exit(code)

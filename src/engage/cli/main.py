@@ -1,0 +1,63 @@
+"""``engage``: every command in one place; what a command needs is imported when it runs, so that help is quick."""
+
+from __future__ import annotations
+
+import sys
+from io import TextIOWrapper
+from typing import Annotated
+
+import typer
+
+from engage.cli import benchmark, follow_ups, imports, topics, worker
+from engage.cli.account import account
+from engage.cli.demo import demo
+from engage.cli.errors import Commands
+from engage.cli.publish import publish
+from engage.cli.status import status
+from engage.cli.up import up
+
+app = typer.Typer(
+    cls=Commands,
+    invoke_without_command=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused in part, 4 not found, 130 interrupted.",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"engage {version('engage-platform')}")
+        raise typer.Exit
+
+
+@app.callback()
+def engage(
+    ctx: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which version this is.")
+    ] = False,
+) -> None:
+    """Relationships with customers and partners, event by event. Data lives in ENGAGE_HOME (./engage-data)."""
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
+
+
+for command in (demo, up, publish, status, account):
+    app.command()(command)
+app.add_typer(imports.app, name="import")
+app.add_typer(follow_ups.app, name="follow-ups")
+app.add_typer(worker.app, name="worker")
+app.add_typer(topics.app, name="topics")
+app.add_typer(benchmark.app, name="benchmark")
+
+
+def main() -> None:
+    """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            # A terminal that cannot show a letter gets its code, and the command goes on.
+            stream.reconfigure(errors="backslashreplace")
+    app(prog_name="engage")

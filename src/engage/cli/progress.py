@@ -1,0 +1,59 @@
+"""Progress of a long command on standard error: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from engage.cli.output import messages, say
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
+
+_LINES = 10
+
+
+class Progress:
+    """Tells how much of ``total`` is done; a context manager. The total may become known later."""
+
+    def __init__(self, what: str, total: int = 0) -> None:
+        self._what = what
+        self._total = max(total, 1)
+        self._bar: RichProgress | None = None
+        self._task: TaskID | None = None
+        self._told = 0
+
+    def __enter__(self) -> Self:
+        if sys.stderr.isatty():
+            from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+            self._bar = Progress(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                TaskProgressColumn(),
+                TextColumn("{task.fields[note]}", markup=False),
+                TimeRemainingColumn(),
+                console=messages(),
+            )
+            self._bar.start()
+            self._task = self._bar.add_task(self._what, total=self._total, note="")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def to(self, done: int, note: str = "", *, total: int | None = None) -> None:
+        """So much is done now; ``note`` in words."""
+        self._total = max(total or self._total, 1)
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=done, total=self._total, note=note)
+            return
+        tenths = _LINES * done // self._total
+        if tenths > self._told:
+            self._told = tenths
+            say(f"{self._what}: {100 * done // self._total} %{f', {note}' if note else ''}")

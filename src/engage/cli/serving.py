@@ -1,0 +1,117 @@
+"""Serving HTTP from a command: a free port, who may listen where, and an end without loss."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import uvicorn
+
+from engage.cli.output import USAGE, CommandFailedError
+from engage.cli.running import on_signals
+from engage.http.app import create_app
+from engage.services.platform import Platform
+from engage.settings import Settings
+
+_PORTS = 20
+_GRACE_SECONDS = 10
+
+
+def check_host(settings: Settings) -> None:
+    """CommandFailedError for a host that others can reach, unless somebody else guards the door."""
+    if settings.behind_proxy or settings.host == "localhost":
+        return
+    try:
+        if ipaddress.ip_address(settings.host).is_loopback:
+            return
+    except ValueError:
+        pass
+    raise CommandFailedError(
+        f"{settings.host} is not this machine's loopback, and engage has no API keys yet: whoever reaches it may read "
+        "and change everything. Leave --host out, or set ENGAGE_BEHIND_PROXY=true where something else guards the door",
+        USAGE,
+    )
+
+
+def listen(host: str, port: int, *, asked: bool) -> socket.socket:
+    """A listening socket on ``port``, or on the next free one unless it was asked for."""
+    last = port if asked or port == 0 else min(port + _PORTS, 65_535)
+    for candidate in range(port, last + 1):
+        family, kind, protocol, _, address = socket.getaddrinfo(host, candidate, type=socket.SOCK_STREAM)[0]
+        opened = socket.socket(family, kind, protocol)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            opened.bind(address)
+            opened.listen(128)
+        except OSError as error:
+            opened.close()
+            if error.errno == errno.EADDRINUSE:
+                continue
+            said = f"cannot listen on {host}:{candidate}: {error.strerror}; choose another with --port"
+            raise CommandFailedError(said) from error
+        return opened
+    tried = f"port {port} is" if last == port else f"the ports {port} to {last} are"
+    raise CommandFailedError(f"{tried} taken on {host}: choose a free one with --port")
+
+
+def check_port(settings: Settings, port: int | None) -> None:
+    """CommandFailedError if the port that was asked for is taken: said before anything is made or loaded."""
+    if port:
+        listen(settings.host, port, asked=True).close()
+
+
+async def serve(platform: Platform, settings: Settings, port: int | None, started: Callable[[str], None]) -> None:
+    """Serve until the process is interrupted or told to end; ``started`` gets the URL once it can be asked.
+
+    ``port`` is the one that was asked for, None for that of the settings or the next free one.
+    """
+    check_host(settings)
+    with listen(settings.host, settings.port if port is None else port, asked=port is not None) as opened:
+        host, bound = opened.getsockname()[:2]
+        url = f"http://[{host}]:{bound}" if ":" in host else f"http://{host}:{bound}"
+        app = create_app(
+            platform,
+            home=Path(settings.home_path),
+            works=platform.embedded is not None,
+            local_only=not settings.behind_proxy,
+        )
+        server = _Server(
+            uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=_GRACE_SECONDS),
+            lambda: _announce(platform, url, started),
+        )
+        with on_signals(server.end):
+            await server.serve([opened])
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, which says when it can be asked, and leaves signals to us: its own way is to raise them again."""
+
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._started = started
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Leave them alone."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen."""
+        await super().startup(sockets)
+        if self.started:
+            self._started()
+
+    def end(self) -> None:
+        """Finish what is being answered; at once when asked again."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+
+def _announce(platform: Platform, url: str, started: Callable[[str], None]) -> None:
+    if platform.owner is not None:
+        platform.owner.serving(url)
+    started(url)

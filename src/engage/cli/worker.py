@@ -1,0 +1,143 @@
+"""``engage worker``: one running part of engage as a process of its own, where the log is Kafka's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+
+from engage.cli.output import USAGE, CommandFailedError, JsonFlag, emit, say
+
+if TYPE_CHECKING:
+    from engage.services.platform import Platform
+    from engage.settings import Settings
+
+app = typer.Typer(no_args_is_help=True, help="Run one part of engage, where the log is on Kafka.")
+
+
+@app.command()
+def intake() -> None:
+    """Take what arrives in the inbox onto the log, until SIGTERM or Ctrl-C."""
+    from engage import bootstrap
+    from engage.log.topics import Topics
+    from engage.services.kafka_intake import run_intake
+
+    settings = _kafka_settings()
+
+    async def work(stop: asyncio.Event) -> None:
+        keys = bootstrap.key_store(settings)
+        try:
+            await run_intake(
+                settings.kafka or "",
+                keys,
+                stop,
+                topics=Topics(settings.topics),
+                window=timedelta(days=settings.window_days),
+                folder=settings.home_path,
+            )
+        finally:
+            keys.close()
+
+    _run("intake", settings, work)
+
+
+@app.command()
+def projections() -> None:
+    """Keep the read models up to the log, until SIGTERM or Ctrl-C."""
+    from engage.services.platform import BATCH
+
+    settings = _kafka_settings()
+    _run("projections", settings, lambda stop: _turns(settings, stop, lambda platform: platform.projector.step(BATCH)))
+
+
+@app.command()
+def desk() -> None:
+    """Open what rules ask for, expire what is too late, relay what people do; until SIGTERM or Ctrl-C."""
+    settings = _kafka_settings()
+    _run("desk", settings, lambda stop: _turns(settings, stop, lambda platform: platform.work()))
+
+
+@app.command()
+def streams(
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Send a synthetic account (engage-check-…, it stays on the log) through the workers that run, "
+            "say how long it took, and end.",
+        ),
+    ] = False,
+    seconds: Annotated[float, typer.Option(metavar="N", help="How long --check waits.")] = 30.0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Intake and rules as Faust workers share them, until SIGTERM or Ctrl-C: run as many as there are partitions.
+
+    It does what `worker intake` does too: run one or the other. Both at once lose nothing and double nothing, but each
+    ends the other, again and again.
+    """
+    settings = _kafka_settings()
+    if check:
+        _check(settings, seconds, as_json)
+        return
+    from engage.cli.running import log_to_stderr
+    from engage.log.topics import Topics, check_topics
+    from streams.worker import make_app, run
+
+    log_to_stderr()
+    asyncio.run(check_topics(settings.kafka or "", Topics(settings.topics)))
+    made = make_app(settings)
+    say(f"streams works on the log {settings.topics!r} at {settings.kafka}")
+    run(made)
+
+
+def _check(settings: Settings, seconds: float, as_json: bool) -> None:
+    from engage.log.topics import Topics
+    from engage.services.streams_check import check
+
+    checked = asyncio.run(check(settings.kafka or "", Topics(settings.topics), seconds=seconds))
+    if as_json:
+        emit(msgspec.structs.asdict(checked))
+    else:
+        typer.echo(
+            f"{checked.account}: on the log after {checked.event_on_log:.0f} ms, decision in the inbox after "
+            f"{checked.decision_in_inbox:.0f} ms, on the log after {checked.decision_on_log:.0f} ms"
+        )
+
+
+def _kafka_settings() -> Settings:
+    from engage import bootstrap
+
+    settings = bootstrap.settings()
+    if not settings.kafka:
+        raise CommandFailedError(
+            "workers share a log on Kafka: set ENGAGE_LOG=kafka://host:port; with a log in a file, `engage up` is all",
+            USAGE,
+        )
+    return settings
+
+
+def _run(name: str, settings: Settings, work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    from engage.cli.running import log_to_stderr, on_signals
+
+    log_to_stderr()
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        with on_signals(stop.set):
+            say(f"{name} works on the log {settings.topics!r} at {settings.kafka}")
+            await work(stop)
+
+    asyncio.run(run())
+    say(f"{name} ended")
+
+
+async def _turns(settings: Settings, stop: asyncio.Event, turn: Callable[[Platform], Awaitable[int]]) -> None:
+    from engage import bootstrap
+    from engage.services.turns import Turns
+
+    async with bootstrap.platform(settings) as platform:
+        await Turns(platform.log, {"worker": lambda: turn(platform)}).run(stop)

@@ -1,0 +1,94 @@
+"""Every event type engage knows, by name; one file per family."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from engage.events.catalogue import (
+    account,
+    advertising,
+    agreements,
+    clock,
+    commerce,
+    consent,
+    conversations,
+    cross_sell,
+    deals,
+    deliveries,
+    disputes,
+    follow_up,
+    invoices,
+    loyalty,
+    market,
+    negotiations,
+    newsletters,
+    profile,
+    rule,
+    service_levels,
+    support,
+    surveys,
+    training,
+    tutorials,
+    video,
+    web,
+)
+from engage.events.catalogue.base import EventData, EventType, describe
+
+FAMILIES: dict[str, tuple[ModuleType, ...]] = {
+    "customers": (
+        commerce,
+        newsletters,
+        conversations,
+        advertising,
+        video,
+        tutorials,
+        surveys,
+        support,
+        loyalty,
+        consent,
+        profile,
+        web,
+    ),
+    "partners": (
+        agreements,
+        deliveries,
+        service_levels,
+        disputes,
+        negotiations,
+        deals,
+        invoices,
+        training,
+    ),
+    "market": (market,),
+    "ours": (account, clock, cross_sell, follow_up, rule),
+}
+
+
+def _collect() -> dict[str, EventType]:
+    found: dict[str, EventType] = {}
+    for families in FAMILIES.values():
+        for module in families:
+            family = module.__name__.rpartition(".")[2]
+            for value in vars(module).values():
+                if isinstance(value, type) and issubclass(value, EventData) and value.__module__ == module.__name__:
+                    entry = describe(value, family)
+                    assert entry.name not in found, f"two event types are called {entry.name!r}"
+                    found[entry.name] = entry
+    return found
+
+
+CATALOGUE: dict[str, EventType] = _collect()
+BY_CLASS: dict[type[EventData], EventType] = {entry.data: entry for entry in CATALOGUE.values()}
+
+
+def type_of(data: type[EventData]) -> str:
+    """The event type's name on the wire, ``"Order Completed"`` for ``OrderCompleted``; KeyError if not catalogued."""
+    return BY_CLASS[data].name
+
+
+RESERVED: frozenset[str] = frozenset(
+    entry.name
+    for entry in CATALOGUE.values()
+    if entry.family in ("clock", "cross_sell", "follow_up", "rule") or entry.name == "account.erased"
+)
+"""What only engage itself may say: nobody else may publish events of these types."""

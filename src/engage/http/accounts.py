@@ -1,0 +1,119 @@
+"""One account: how it is doing and why, and its story."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+from fastapi import APIRouter, Query, Request, Response
+
+from engage.http.documents import DOCUMENTS, JSON, problems
+from engage.http.problems import ProblemError
+from engage.services.reading import Account, Reading, TimelinePage
+
+router = APIRouter(tags=["accounts"])
+
+_MOVED = {"event_id": "order-1001", "time": "2026-03-01T10:00:00Z", "type": "Order Completed", "contribution": 21.4}
+_COMPONENT = {
+    "component": "purchasing",
+    "value": 64.2,
+    "weight": 1.0,
+    "words": "How much they buy: fair, 64 of 100",
+    "events": [_MOVED],
+}
+_ACCOUNT = {
+    "account": "customer-17",
+    "kind": "customer",
+    "health": {
+        "as_of": "2026-03-02T08:00:00Z",
+        "score": 64.2,
+        "band": "steady",
+        "confidence": 0.42,
+        "components": [_COMPONENT],
+        "unknown": ["support"],
+    },
+    "follow_ups": [],
+}
+_ENTRY = {
+    "entry": "3:17",
+    "account": "customer-17",
+    "partition": 3,
+    "offset": 17,
+    "time": "2026-03-01T10:00:00Z",
+    "recorded": "2026-03-01T10:00:01Z",
+    "type": "Order Completed",
+    "family": "commerce",
+    "source": "urn:shop",
+    "event_id": "order-1001",
+    "summary": "Order order-1001 completed: 59.90 EUR",
+}
+_UNKNOWN = problems(_404="The log has nothing of this account.")
+
+
+@router.get(
+    "/v1/accounts/{account:path}/timeline",
+    summary="The account's story",
+    response_class=Response,
+    responses={
+        200: DOCUMENTS.answer(
+            TimelinePage,
+            "Newest first; `next` is where to read on.",
+            {"account": "customer-17", "entries": [_ENTRY], "next": "3:17"},
+        ),
+        **_UNKNOWN,
+        **problems(_422="A parameter is wrong."),
+    },
+)
+def timeline(
+    request: Request,
+    account: str,
+    limit: Annotated[int, Query(ge=1, le=1_000, description="How many entries.")] = 50,
+    before: Annotated[
+        str | None, Query(pattern=r"^\d{1,6}:\d{1,15}$", description="The `next` of the page before.")
+    ] = None,
+) -> Response:
+    """What happened with the account, newest first, in the order in which the log learned of it."""
+    name = account_id(account)
+    page = _reading(request).timeline(name, limit=limit, before=before)
+    if page is None:
+        raise _unknown(name)
+    return Response(msgspec.json.encode(page), media_type=JSON)
+
+
+@router.get(
+    "/v1/accounts/{account:path}",
+    summary="One account",
+    response_class=Response,
+    responses={200: DOCUMENTS.answer(Account, "The account.", _ACCOUNT), **_UNKNOWN},
+)
+def account(request: Request, account: str) -> Response:
+    """How the account is doing now, which events made it so, and what is open with it.
+
+    Percent-encode a slash in an id (`a%2Fb`).
+    """
+    name = account_id(account)
+    found = _reading(request).account(name)
+    if found is None:
+        raise _unknown(name)
+    return Response(msgspec.json.encode(found), media_type=JSON)
+
+
+def account_id(raw: str) -> str:
+    """The id in a path that was left percent-encoded; 404 for what can be no id."""
+    try:
+        name = unquote_to_bytes(raw.encode("latin-1")).decode()
+    except UnicodeDecodeError:
+        raise ProblemError(404, "no account has such an id: it is not UTF-8") from None
+    if any(letter < " " for letter in name):
+        raise ProblemError(404, "no account has such an id: it holds a control character")
+    return name
+
+
+def _reading(request: Request) -> Reading:
+    reading: Reading = request.app.state.reading
+    return reading
+
+
+def _unknown(name: str) -> ProblemError:
+    return ProblemError(404, f"there is no account {name!r}: check the id; an account begins with its first event")

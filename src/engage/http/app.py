@@ -1,0 +1,79 @@
+"""The HTTP application: the resources put together around one platform, and the work that goes on behind them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import structlog
+from fastapi import FastAPI
+
+from engage.http import accounts, events, follow_ups, pages, problems, status
+from engage.http.documents import DOCUMENTS
+from engage.http.shell import Shell
+from engage.services.platform import Platform
+from engage.services.reading import Reading
+
+_ABOUT = """Publish what happens with customers and partners; read how each relationship is doing and why; work on the
+follow-ups. Every failure is told as problem details (RFC 9457)."""
+_TAGS = [
+    {"name": "publish", "description": "For upstream systems."},
+    {"name": "accounts", "description": "For downstream services and relationship managers."},
+    {"name": "follow-ups", "description": "For relationship managers."},
+    {"name": "operate", "description": "For operators."},
+]
+
+_log = structlog.get_logger(__name__)
+
+
+def create_app(
+    platform: Platform, *, home: Path | None = None, works: bool = True, local_only: bool = False
+) -> FastAPI:
+    """The application over ``platform``, which stays open as long as it serves.
+
+    ``works``: it also keeps rules, desk, relay and read models going, as long as it lives; False where workers do.
+    ``home`` is the folder whose files the status counts, the owned one if there is none. ``local_only`` refuses
+    whoever does not ask for this machine's loopback by name.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        stop = asyncio.Event()
+        if works:
+            app.state.work = asyncio.create_task(platform.run(stop), name="engage")
+            app.state.work.add_done_callback(_report)
+        yield
+        stop.set()
+        if app.state.work is not None:
+            await asyncio.wait([app.state.work])
+
+    app = FastAPI(
+        title="engage",
+        version="1",
+        description=_ABOUT,
+        openapi_tags=_TAGS,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.platform = platform
+    app.state.reading = Reading(platform.store, platform.clock)
+    app.state.home = home or (platform.owner.home if platform.owner else Path())
+    app.state.work = None
+    problems.install(app)
+    for resource in (events, accounts, follow_ups, status, pages):
+        app.include_router(resource.router)
+    app.add_middleware(Shell, local_only=local_only)
+    app.openapi = lambda: DOCUMENTS.describe(app)  # type: ignore[method-assign]
+    return app
+
+
+def _report(work: asyncio.Task[None]) -> None:
+    if not work.cancelled() and (error := work.exception()) is not None:
+        _log.error(
+            "the work behind the service has stopped: it is not ready any more; start it again when this is mended",
+            error=f"{type(error).__name__}: {error}",
+            exc_info=error,
+        )

@@ -1,0 +1,82 @@
+"""The OpenAPI document's schemas and examples, from the same Structs that are encoded and decoded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from engage.http.problems import MEDIA_TYPE
+
+JSON = "application/json"
+_TEMPLATE = "#/components/schemas/{name}"
+_PROBLEM = {
+    "type": "object",
+    "description": "Problem details, RFC 9457.",
+    "required": ["title", "status", "detail"],
+    "properties": {
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "What happened, to which thing, and what to do."},
+        "faults": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["pointer", "message"],
+                "properties": {
+                    "pointer": {"type": "string", "description": "JSON pointer, RFC 6901."},
+                    "message": {"type": "string"},
+                },
+            },
+        },
+    },
+}
+
+
+class Documents:
+    """Collects the Structs that routes speak of, so that each is described once."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[str, Any] = {}
+
+    def answer(self, kind: Any, description: str, example: Any, media: str = JSON) -> dict[str, Any]:
+        """What OpenAPI says of an answer whose body is a ``kind``."""
+        return {"description": description, "content": {media: {"schema": self.schema(kind), "example": example}}}
+
+    def body(self, kind: Any, example: Any) -> dict[str, Any]:
+        """What OpenAPI says of a request whose body is a ``kind``."""
+        return {"requestBody": {"required": True, "content": {JSON: {"schema": self.schema(kind), "example": example}}}}
+
+    def schema(self, kind: Any) -> dict[str, Any]:
+        """A reference to the schema of a Struct."""
+        self._kinds[kind.__name__] = kind
+        return {"$ref": _TEMPLATE.format(name=kind.__name__)}
+
+    def describe(self, app: FastAPI) -> dict[str, Any]:
+        """The whole document of ``app``."""
+        if app.openapi_schema is None:
+            document = get_openapi(
+                title=app.title,
+                version=app.version,
+                description=app.description,
+                routes=app.routes,
+                tags=app.openapi_tags,
+            )
+            _, components = msgspec.json.schema_components(self._kinds.values(), ref_template=_TEMPLATE)
+            document.setdefault("components", {})["schemas"] = {**components, "Problem": _PROBLEM}
+            app.openapi_schema = document
+        return app.openapi_schema
+
+
+DOCUMENTS = Documents()
+
+
+def problems(**said: str) -> dict[int | str, dict[str, Any]]:
+    """What OpenAPI says of a route's problems: ``_404="no such account"``."""
+    reference = {"$ref": _TEMPLATE.format(name="Problem")}
+    return {
+        int(status.removeprefix("_")): {"description": words, "content": {MEDIA_TYPE: {"schema": reference}}}
+        for status, words in said.items()
+    }

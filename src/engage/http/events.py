@@ -1,0 +1,166 @@
+"""Publishing: CloudEvents 1.0 over HTTP, structured, batched or binary, with an answer for each event."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Literal
+from urllib.parse import unquote
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+from msgspec import Raw, Struct
+
+from engage.events.validation import Fault, Refusal
+from engage.http.body import media_type, read_body
+from engage.http.documents import DOCUMENTS, JSON, problems
+from engage.http.problems import ProblemError, problem
+from engage.log.contract import Answer, Taken
+from engage.services.platform import Platform
+
+CHUNK = 1_000
+"""Events of one transaction: larger batches are taken piece by piece, so that other requests have their turn."""
+SINGLE, BATCH = "application/cloudevents+json", "application/cloudevents-batch+json"
+
+_split = msgspec.json.Decoder(list[Raw]).decode
+_whole = msgspec.json.Decoder(Raw).decode
+
+router = APIRouter(tags=["publish"])
+
+
+class Result(Struct, omit_defaults=True):
+    """What became of an event: ``token`` says where it was taken, ``reason`` and ``faults`` why it was refused."""
+
+    status: Literal["taken", "duplicate", "refused"]
+    token: str | None = None
+    reason: str | None = None
+    faults: tuple[Fault, ...] = ()
+
+
+class Results(Struct):
+    """A result for each event in the order of the request, and how many there are of each kind."""
+
+    results: list[Result]
+    taken: int
+    duplicate: int
+    refused: int
+
+
+_EVENT = {
+    "specversion": "1.0",
+    "id": "order-1001",
+    "source": "urn:shop",
+    "type": "Order Completed",
+    "subject": "customer-17",
+    "time": "2026-03-01T10:00:00Z",
+    "data": {"order_id": "order-1001", "total": 59.9, "currency": "EUR"},
+}
+_FAULT = {"pointer": "/subject", "message": "is missing"}
+_TAKEN = {"results": [{"status": "taken", "token": "3:17"}], "taken": 1, "duplicate": 0, "refused": 0}
+_PART = {
+    "results": [*_TAKEN["results"], {"status": "refused", "reason": "envelope", "faults": [_FAULT]}],  # type: ignore[misc]
+    "taken": 1,
+    "duplicate": 0,
+    "refused": 1,
+}
+_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["specversion", "id", "source", "type", "subject", "time", "data"],
+    "properties": {name: {"type": "string"} for name in ("specversion", "id", "source", "type", "subject")}
+    | {"time": {"type": "string", "format": "date-time"}, "data": {"description": "As the type's schema says."}},
+}
+_BODIES: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            SINGLE: {"schema": _SCHEMA, "example": _EVENT},
+            BATCH: {"schema": {"type": "array", "items": _SCHEMA}, "example": [_EVENT]},
+            JSON: {"schema": {"oneOf": [_SCHEMA, {"type": "array", "items": _SCHEMA}]}, "example": _EVENT},
+        },
+    }
+}
+
+
+@router.post(
+    "/v1/events",
+    summary="Publish events",
+    openapi_extra=_BODIES,
+    response_class=Response,
+    responses={
+        200: DOCUMENTS.answer(Results, "Every event is taken, or known already.", _TAKEN),
+        207: DOCUMENTS.answer(Results, "Some are refused, all others are taken.", _PART),
+        **problems(
+            _400="The body is not JSON.",
+            _413="The body is too long.",
+            _415="Another media type.",
+            _422="Every event is refused: `faults` says why, and in a batch `results`.",
+            _503="The log cannot be reached; do the same again later.",
+        ),
+    },
+)
+async def publish(request: Request) -> Response:
+    """Take events in: what is answered `taken` survives a crash and will be counted once.
+
+    The same `subject`, `source` and `id` again is a `duplicate` and changes nothing, so a request may be repeated.
+    """
+    platform: Platform = request.app.state.platform
+    events, batched = await _events(request)
+    answers: list[Answer] = []
+    for start in range(0, len(events), CHUNK):
+        answers += await platform.publish(events[start : start + CHUNK])
+        await asyncio.sleep(0)
+    return _told(answers, batched)
+
+
+def _told(answers: Sequence[Answer], batched: bool) -> Response:
+    results = [_result(answer) for answer in answers]
+    taken, refused = (sum(result.status == status for result in results) for status in ("taken", "refused"))
+    told = Results(results, taken, len(results) - taken - refused, refused)
+    if refused == 0 or refused < len(results):
+        return Response(msgspec.json.encode(told), 207 if refused else 200, media_type=JSON)
+    if batched:
+        members = {name: getattr(told, name) for name in told.__struct_fields__}
+        return problem(422, f"all {refused} events are refused: see what `results` says of each", **members)
+    detail = f"the event is refused: {answers[0]}"
+    return problem(422, detail, reason=results[0].reason, faults=results[0].faults)
+
+
+def _result(answer: Answer) -> Result:
+    if isinstance(answer, Refusal):
+        return Result("refused", reason=answer.reason, faults=answer.faults)
+    return Result("taken" if isinstance(answer, Taken) else "duplicate", token=str(answer.token))
+
+
+async def _events(request: Request) -> tuple[list[bytes], bool]:
+    """The events of a request, each as structured JSON, and whether they came as a batch."""
+    media = media_type(request)
+    if "ce-specversion" in request.headers:
+        return [_from_headers(request, media, await read_body(request))], False
+    if media not in (SINGLE, BATCH, JSON):
+        raise ProblemError(415, f"Content-Type {media!r} is not taken: send {SINGLE}, {BATCH} or {JSON}")
+    body = await read_body(request)
+    listed = body.lstrip(b" \t\r\n").startswith(b"[")
+    if media != JSON and listed != (media == BATCH):
+        raise ProblemError(
+            400, f"{media} is {'an array of events' if media == BATCH else 'one event'}: the body is not"
+        )
+    try:
+        return ([bytes(item) for item in _split(body)] if listed else [bytes(_whole(body))]), listed
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ProblemError(400, f"the body is not JSON in UTF-8: {error}") from error
+
+
+def _from_headers(request: Request, media: str, body: bytes) -> bytes:
+    """CloudEvents' binary mode: attributes are ``ce-`` headers, percent-encoded; the body is the data."""
+    shape: dict[str, Any] = {
+        name.removeprefix("ce-"): unquote(value) for name, value in request.headers.items() if name.startswith("ce-")
+    }
+    if media:
+        shape["datacontenttype"] = media
+    if "dataversion" in shape and shape["dataversion"].isdecimal():
+        shape["dataversion"] = int(shape["dataversion"])
+    try:
+        shape["data"] = _whole(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ProblemError(400, f"the body is not JSON in UTF-8: {error}") from error
+    return msgspec.json.encode(shape)

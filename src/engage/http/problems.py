@@ -1,0 +1,74 @@
+"""What goes wrong, as problem details (RFC 9457): said in words, with what to do, and never with a stack trace."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from engage.events.validation import Fault
+from engage.log.topics import BrokerUnavailableError
+from engage.store.views import ViewMissingError
+
+MEDIA_TYPE = "application/problem+json"
+_AGAIN_SECONDS = "5"
+
+
+class ProblemError(Exception):
+    """An answer that is not what was asked for: ``status`` (HTTP's), ``detail`` what happened and what to do."""
+
+    def __init__(self, status: int, detail: str, headers: dict[str, str] | None = None, **members: Any) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.headers = headers
+        self.members = members
+
+
+def problem(status: int, detail: str, headers: dict[str, str] | None = None, **members: Any) -> Response:
+    """The response; ``members`` are further fields of its body, as RFC 9457 allows."""
+    body = {"title": HTTPStatus(status).phrase, "status": status, "detail": detail, **members}
+    return Response(msgspec.json.encode(body), status, headers, MEDIA_TYPE)
+
+
+def faulty(detail: str, faults: Sequence[Fault]) -> ProblemError:
+    """422 with every fault, each with a pointer to it."""
+    return ProblemError(422, detail, faults=list(faults))
+
+
+def install(app: FastAPI) -> None:
+    """Let every failure of ``app`` be told this way."""
+
+    @app.exception_handler(ProblemError)
+    async def of_ours(_: Request, error: ProblemError) -> Response:
+        return problem(error.status, error.detail, error.headers, **error.members)
+
+    @app.exception_handler(HTTPException)
+    async def of_routing(request: Request, error: HTTPException) -> Response:
+        said = {
+            404: f"there is nothing at {request.url.path}: /docs lists what there is",
+            405: f"{request.method} is not for {request.url.path}: see the Allow header",
+        }
+        return problem(error.status_code, said.get(error.status_code, str(error.detail)), dict(error.headers or {}))
+
+    @app.exception_handler(RequestValidationError)
+    async def of_parameters(_: Request, error: RequestValidationError) -> Response:
+        faults = [Fault("/".join(("", *map(str, one["loc"]))), one["msg"]) for one in error.errors()]
+        return problem(422, "; ".join(f"{fault.pointer}: {fault.message}" for fault in faults), faults=faults)
+
+    @app.exception_handler(ViewMissingError)
+    async def of_views(_: Request, error: ViewMissingError) -> Response:
+        return problem(503, str(error), {"retry-after": _AGAIN_SECONDS})
+
+    @app.exception_handler(BrokerUnavailableError)
+    async def of_kafka(_: Request, error: BrokerUnavailableError) -> Response:
+        return problem(503, str(error), {"retry-after": _AGAIN_SECONDS})
+
+    @app.exception_handler(Exception)
+    async def of_chance(_: Request, error: Exception) -> Response:
+        return problem(500, "engage failed here, and its own log says how: report it, and try again")

@@ -1,0 +1,55 @@
+"""What surrounds every request: who may come in, paths as they were sent, and the headers of every answer."""
+
+from __future__ import annotations
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from engage.http.problems import problem
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
+_HEADERS = {
+    "cache-control": "no-store",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+}
+
+
+class Shell:
+    """ASGI middleware. ``local_only`` refuses requests whose Host is not this machine's loopback.
+
+    A web page anywhere may point a name of its own at 127.0.0.1 and have the visitor's browser ask there: the Host
+    header gives it away.
+    """
+
+    def __init__(self, app: ASGIApp, *, local_only: bool) -> None:
+        self._app = app
+        self._local_only = local_only
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        # Paths stay percent-encoded while they are routed, so that an id with a slash in it is one id.
+        if raw := scope.get("raw_path"):
+            scope = {**scope, "path": raw.decode("latin-1")}
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        host = _host_name(Headers(scope=scope).get("host", ""))
+        if self._local_only and host not in LOOPBACK:
+            refused = problem(421, f"engage answers on this machine only, and this was sent to {host!r}: ask 127.0.0.1")
+            await refused(scope, receive, send_with_headers)
+            return
+        await self._app(scope, receive, send_with_headers)
+
+
+def _host_name(host: str) -> str:
+    return host if host.endswith("]") else host.rpartition(":")[0] or host

@@ -1,0 +1,115 @@
+"""Is it alive, is it ready, and how far has everything come?"""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+from msgspec import Struct
+
+from engage.http.documents import DOCUMENTS, JSON, problems
+from engage.http.problems import problem
+from engage.services.owner import find_owner
+from engage.services.platform import Platform
+from engage.services.status import Status, read_status
+
+READY_LAG = 10_000
+"""Log records that a read model may be behind before readers are sent elsewhere."""
+
+router = APIRouter(tags=["operate"])
+
+
+class Alive(Struct):
+    """The process answers."""
+
+    alive: bool
+
+
+class Ready(Struct):
+    """Requests are welcome."""
+
+    ready: bool
+
+
+_STATUS = {
+    "generation": "8c1f5a2b9d0e4f77",
+    "log": [{"partition": 0, "end": 4711, "newest": "2026-03-01T10:00:00Z"}],
+    "views": [{"name": "timeline", "version": 1, "positions": [4711], "behind": 0, "parked": 0}],
+    "desk_behind": 0,
+    "relay_waiting": 0,
+    "next_wake": "2026-03-02T10:00:00Z",
+    "dead_letters": 0,
+    "files": {"log.db": 1048576},
+    "owner": {"pid": 4242, "url": "http://127.0.0.1:8080"},
+}
+
+
+@router.get(
+    "/livez",
+    summary="Is it alive?",
+    response_class=Response,
+    responses={200: DOCUMENTS.answer(Alive, "It is.", {"alive": True})},
+)
+async def alive() -> Response:
+    """Answers as long as the process can answer at all."""
+    return Response(msgspec.json.encode(Alive(alive=True)), media_type=JSON)
+
+
+@router.get(
+    "/readyz",
+    summary="Is it ready?",
+    response_class=Response,
+    responses={
+        200: DOCUMENTS.answer(Ready, "It is.", {"ready": True}),
+        **problems(_503="It is not; `reasons` says what is not and why."),
+    },
+)
+async def ready(request: Request) -> Response:
+    """Whether what is read here is the truth of now: the log can be read, and the read models keep up with it."""
+    reasons = await _reasons(request)
+    if reasons:
+        return problem(503, "; ".join(reasons), reasons=reasons)
+    return Response(msgspec.json.encode(Ready(ready=True)), media_type=JSON)
+
+
+@router.get(
+    "/v1/status",
+    summary="How far has everything come?",
+    response_class=Response,
+    responses={200: DOCUMENTS.answer(Status, "As `engage status --json`.", _STATUS)},
+)
+async def status(request: Request) -> Response:
+    """Positions, lag, what waits and what failed."""
+    platform: Platform = request.app.state.platform
+    found = await read_status(
+        platform.log,
+        platform.store,
+        platform.relationships,
+        platform.projector.projections,
+        home=request.app.state.home,
+        owner=None if platform.owner is None else find_owner(platform.owner.home),
+        next_wake=platform.embedded.next_due() if platform.embedded else None,
+    )
+    return Response(msgspec.json.encode(found), media_type=JSON)
+
+
+async def _reasons(request: Request) -> list[str]:
+    platform: Platform = request.app.state.platform
+    work: asyncio.Task[None] | None = request.app.state.work
+    reasons = []
+    if work is not None and work.done():
+        reasons.append("the work behind it has stopped: see engage's own log for why, then start it again")
+    reasons += [f"{part} fails and is tried again: {why}" for part, why in platform.turns.troubles.items()]
+    try:
+        behind: dict[str, int] = {}
+        for lag in await platform.projector.lag():
+            behind[lag.projection] = behind.get(lag.projection, 0) + lag.behind
+    except Exception as error:
+        return [*reasons, f"the log or the read models cannot be read: {error}"]
+    reasons += [
+        f"the read model {name} is {records:,} records behind the log, and {READY_LAG:,} are allowed: wait, or see why"
+        for name, records in behind.items()
+        if records > READY_LAG
+    ]
+    return reasons

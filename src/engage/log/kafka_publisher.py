@@ -1,0 +1,151 @@
+"""Takes interactions in by the inbox of a log on Apache Kafka."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import msgspec
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from msgspec import Raw
+
+from engage.events import codec
+from engage.events.envelope import PARTITION_SUBJECT, Event
+from engage.events.validation import MAX_BYTES, Refusal, check, clean
+from engage.log.contract import Answer, Taken, Token
+from engage.log.partitioning import partition_of
+from engage.log.topics import MAX_RECORD_BYTES, Layout, Topics, broker_errors, check_topics
+
+_BATCH_BYTES = 1 << 20
+
+
+class Gate(Protocol):
+    """What checks and seals events from outside (``engage.services.edge.Edge``)."""
+
+    def take(self, events: Sequence[bytes | Event[Raw]]) -> list[Event[Raw] | Refusal]: ...
+
+
+class KafkaPublisher:
+    """Publishes to the topic ``<prefix>.inbox``; an async context manager.
+
+    With an ``edge``, events are checked and their personal fields sealed before they leave this process; without one
+    (engage's own events) they go as they are. A token names partition and offset in the inbox: the log's record of the
+    event, or a later one of its partition, has that ``inboxoffset`` or a higher one. Whether an event is a duplicate
+    only intake knows, so this never answers ``Duplicate``.
+    """
+
+    def __init__(
+        self, bootstrap: str, topics: Topics | None = None, *, edge: Gate | None = None, seconds: float = 30.0
+    ) -> None:
+        self._bootstrap = bootstrap
+        self._edge = edge
+        self._topics = topics or Topics()
+        self._seconds = seconds
+        self._layout: Layout | None = None
+        self._producer: Any = None
+        self._connecting = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        await self._connect()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Close the connection."""
+        producer, self._producer = self._producer, None
+        if producer:
+            await producer.stop()
+
+    async def publish(self, events: Sequence[bytes | Event[Raw]]) -> list[Answer]:
+        """One answer for each event, in order: ``Taken`` once every copy of the inbox has it, or why it is refused.
+
+        BrokerUnavailableError if Kafka did not take all that it should within ``seconds``. Some may have been taken
+        then: publish the same again, intake counts each once.
+        """
+        if not events:
+            return []
+        checked = self._edge.take(events) if self._edge else [_unchecked(event) for event in events]
+        answers: list[Answer | None] = [event if isinstance(event, Refusal) else None for event in checked]
+        producer, partitions = await self._connect()
+        sent: list[tuple[int, Any]] = []
+        with broker_errors(self._bootstrap, f"publishing {answers.count(None)} events to {self._topics.inbox}"):
+            try:
+                async with asyncio.timeout(self._seconds):
+                    for index, event in enumerate(checked):
+                        if isinstance(event, Event):
+                            sent.append((index, await self._send(producer, event, partitions)))
+                    done = await asyncio.gather(*(future for _, future in sent))
+            except (KafkaError, TimeoutError):
+                # After a lost batch an idempotent producer's sequence has a hole: only a new one can go on.
+                await self._drop(producer, [future for _, future in sent])
+                raise
+        for (index, _), metadata in zip(sent, done, strict=True):
+            answers[index] = Taken(Token(metadata.partition, metadata.offset))
+        return [answer for answer in answers if answer is not None]
+
+    async def _send(self, producer: Any, event: Event[Raw], partitions: int) -> Any:
+        return await producer.send(
+            self._topics.inbox,
+            codec.encode(clean(event)),
+            key=event.subject.encode(),
+            partition=inbox_partition(event.subject, partitions),
+        )
+
+    async def _connect(self) -> tuple[Any, int]:
+        async with self._connecting:
+            if self._layout is None:
+                self._layout = await check_topics(self._bootstrap, self._topics)
+            if self._producer is None:
+                producer = AIOKafkaProducer(
+                    bootstrap_servers=self._bootstrap,
+                    acks="all",
+                    enable_idempotence=True,
+                    max_batch_size=_BATCH_BYTES,
+                    max_request_size=MAX_RECORD_BYTES,
+                    request_timeout_ms=int(self._seconds * 1_000),
+                )
+                with broker_errors(self._bootstrap, "connecting"):
+                    try:
+                        async with asyncio.timeout(self._seconds):
+                            await producer.start()
+                    except BaseException:
+                        await producer.stop()
+                        raise
+                self._producer = producer
+            return self._producer, self._layout.partitions
+
+    async def _drop(self, producer: Any, futures: list[Any]) -> None:
+        if self._producer is producer:
+            self._producer = None
+        for future in futures:
+            future.cancel()
+        await producer.stop()
+
+
+def inbox_partition(subject: str, partitions: int) -> int:
+    """Where an event of ``subject`` goes: an account's own partition, or the one that the subject names."""
+    if subject.startswith(PARTITION_SUBJECT):
+        return int(subject.removeprefix(PARTITION_SUBJECT))
+    return partition_of(subject, partitions)
+
+
+def _unchecked(event: bytes | Event[Raw]) -> Event[Raw] | Refusal:
+    """An event of our own; what is not even one is refused as the edge would."""
+    if isinstance(event, Event):
+        return event
+    if len(event) <= MAX_BYTES:
+        try:
+            return codec.decode(event)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            pass
+    refused = check(event, datetime.now(UTC))
+    assert isinstance(refused, Refusal), "what does not decode is refused"
+    return refused

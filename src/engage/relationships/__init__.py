@@ -1,0 +1,1 @@
+"""Relationships: the aggregates that people command, kept with ``eventsourcing`` on SQLite or PostgreSQL."""

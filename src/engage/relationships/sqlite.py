@@ -1,0 +1,119 @@
+"""Relationships in one SQLite file: the library's recorder, with what is kept beside the events."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+from eventsourcing.persistence import IntegrityError, StoredEvent
+from eventsourcing.sqlite import (
+    SQLiteConnection,
+    SQLiteConnectionPool,
+    SQLiteCursor,
+    SQLiteFactory,
+    SQLiteProcessRecorder,
+)
+from eventsourcing.utils import Environment
+
+from engage.relationships.recorder import Beside, PositionMovedError
+
+
+class RelationshipsSQLiteRecorder(SQLiteProcessRecorder):
+    """Stored events, positions and open follow-ups in one SQLite file."""
+
+    def construct_create_table_statements(self) -> list[str]:
+        """The library's tables and ours."""
+        return [
+            *super().construct_create_table_statements(),
+            "CREATE TABLE IF NOT EXISTS open_follow_ups (id TEXT PRIMARY KEY, expires INTEGER NOT NULL) WITHOUT ROWID",
+            "CREATE INDEX IF NOT EXISTS open_follow_ups_expires ON open_follow_ups (expires)",
+        ]
+
+    def create_table(self) -> None:
+        """The tables, also when another process makes them in the same moment, which the library takes for a fault."""
+        try:
+            super().create_table()
+        except IntegrityError:
+            super().create_table()
+
+    def _insert_events(
+        self, c: SQLiteCursor, stored_events: Sequence[StoredEvent], **kwargs: Any
+    ) -> Sequence[int] | None:
+        beside: Beside = kwargs.pop("beside", None) or Beside()
+        for move in beside.moves:
+            if move.previous is None:
+                c.execute(
+                    "INSERT INTO tracking VALUES (?, ?) ON CONFLICT DO NOTHING RETURNING notification_id",
+                    (move.name, move.position),
+                )
+            else:
+                c.execute(
+                    "UPDATE tracking SET notification_id = ? WHERE application_name = ? AND notification_id = ? "
+                    "RETURNING notification_id",
+                    (move.position, move.name, move.previous),
+                )
+            if c.fetchone() is None:
+                raise PositionMovedError(move)
+        ids = super()._insert_events(c, stored_events, **kwargs)
+        if beside.opened:
+            c.executemany("INSERT INTO open_follow_ups VALUES (?, ?)", [(one.hex, due) for one, due in beside.opened])
+        if beside.closed:
+            c.executemany("DELETE FROM open_follow_ups WHERE id = ?", [(one.hex,) for one in beside.closed])
+        if beside.all_relayed is not None:
+            c.execute(
+                f"INSERT OR REPLACE INTO tracking SELECT ?, MAX(rowid) FROM {self.events_table_name}",
+                (beside.all_relayed,),
+            )
+        return ids
+
+    def select_many(self, ids: Iterable[UUID]) -> list[StoredEvent]:
+        """All stored events of these aggregates, each aggregate's in order."""
+        rows = self._rows(
+            f"SELECT originator_id, originator_version, topic, state FROM {self.events_table_name} "
+            "WHERE originator_id IN (SELECT value FROM json_each(?)) ORDER BY originator_id, originator_version",
+            json.dumps([one.hex for one in ids]),
+        )
+        return [StoredEvent(UUID(one), version, topic, state) for one, version, topic, state in rows]
+
+    def versions(self, ids: Iterable[UUID]) -> dict[UUID, int]:
+        """The last version of those of these aggregates that exist."""
+        rows = self._rows(
+            f"SELECT originator_id, MAX(originator_version) FROM {self.events_table_name} "
+            "WHERE originator_id IN (SELECT value FROM json_each(?)) GROUP BY originator_id",
+            json.dumps([one.hex for one in ids]),
+        )
+        return {UUID(one): version for one, version in rows}
+
+    def expired(self, micros: int, limit: int) -> list[UUID]:
+        """Up to ``limit`` open follow-ups whose expiry is at or before ``micros``, the earliest first."""
+        rows = self._rows(
+            "SELECT id FROM open_follow_ups WHERE expires <= ? ORDER BY expires, id LIMIT ?", micros, limit
+        )
+        return [UUID(row[0]) for row in rows]
+
+    def _rows(self, statement: str, *values: Any) -> list[Any]:
+        with self.datastore.transaction(commit=False) as c:
+            c.execute(statement, values)
+            return list(c.fetchall())
+
+
+class _DurablePool(SQLiteConnectionPool):
+    """Every commit reaches the disk: people's commands are kept nowhere else until they are relayed."""
+
+    def _create_connection(self) -> SQLiteConnection:
+        connection = super()._create_connection()
+        connection.cursor().execute("PRAGMA synchronous = FULL")
+        return connection
+
+
+class RelationshipsSQLiteFactory(SQLiteFactory):
+    """The library's SQLite infrastructure with our recorder."""
+
+    process_recorder_class = RelationshipsSQLiteRecorder
+
+    def __init__(self, env: Environment) -> None:
+        super().__init__(env)
+        pool = self.datastore.pool
+        self.datastore.pool = _DurablePool(db_name=pool.db_name, lock_timeout=pool.lock_timeout)

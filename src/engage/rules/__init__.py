@@ -1,0 +1,1 @@
+"""What a follow-up rule is, and the pure engine that runs all of them: dispatch, timers, policy."""

@@ -1,0 +1,91 @@
+"""What was decided before a partition's rules lost their state: on the log, or in the inbox on its way there."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import msgspec
+from aiokafka import TopicPartition
+from msgspec import Raw
+
+from engage.events import codec
+from engage.events.envelope import Event
+from engage.events.validation import Refusal
+from engage.log.kafka import KafkaLog
+from engage.log.topics import Topics
+from engage.rules.decisions import SOURCE
+from engage.rules.decisions import TYPES as DECISIONS
+from engage.services import kafka_message
+from engage.services.rules_changelog import committed
+
+_PAGE = 8_000
+
+
+class LoggedDecisions:
+    """The decisions behind ``start``, read ahead of the fold that asks for them, and no further than it needs.
+
+    They stand in the order in which they were decided. Those that intake has not taken yet, from ``inbox`` on, belong
+    to them. It has a reader of the log to itself, for the fold reads the same records a little later.
+    """
+
+    def __init__(self, bootstrap: str, topics: Topics, partition: int, start: int, end: int, inbox: int) -> None:
+        self._bootstrap = bootstrap
+        self._topics = topics
+        self._partition = partition
+        self._span = start, end
+        self._inbox = inbox
+        self._decisions = self._read()
+        self._next: Event[Any] | None = None
+        self._begun = False
+
+    async def at(self, offset: int) -> Sequence[Event[Any]] | None:
+        """See ``DecidedBefore``."""
+        if not self._begun:
+            self._begun = True
+            await self._advance()
+        found = []
+        while self._next is not None and self._next.data.decided_at <= offset:
+            found.append(self._next)
+            await self._advance()
+        return found if found or self._next is not None else None
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the last of them has been asked for."""
+        return self._begun and self._next is None
+
+    async def close(self) -> None:
+        """Close the readers."""
+        await self._decisions.aclose()  # type: ignore[attr-defined]
+
+    async def _advance(self) -> None:
+        self._next = await anext(self._decisions, None)
+
+    async def _read(self) -> AsyncIterator[Event[Any]]:
+        start, end = self._span
+        position = start
+        async with KafkaLog(self._bootstrap, self._topics) as log:
+            while position < end:
+                batch = await log.read(self._partition, position, _PAGE)
+                for record in batch.records:
+                    opened = _decision(codec.decode(record.value))
+                    if opened is not None and opened.data.decided_at >= start:
+                        yield opened
+                position = batch.next_position
+        tp = TopicPartition(self._topics.inbox, self._partition)
+        async for records in committed(self._bootstrap, tp, self._inbox):
+            for record in records:
+                found = kafka_message.read(record)
+                opened = None if isinstance(found, Refusal) else _decision(found)
+                if opened is not None and opened.data.decided_at >= start:
+                    yield opened
+
+
+def _decision(event: Event[Raw]) -> Event[Any] | None:
+    if event.type not in DECISIONS or event.source != SOURCE:
+        return None
+    try:
+        return codec.open_data(event)
+    except msgspec.ValidationError:
+        return None

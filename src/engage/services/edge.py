@@ -1,0 +1,55 @@
+"""The edge: what comes from outside is checked and its personal fields sealed before anything else sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from copy import copy
+from datetime import datetime
+from typing import Protocol
+
+from msgspec import Raw
+
+from engage.events import sealing
+from engage.events.envelope import Event
+from engage.events.sealing import AccountKey
+from engage.events.validation import Refusal, check, check_event, clean
+
+
+class Keyring(Protocol):
+    """The accounts' keys; nobody keeps what it returns beyond a batch."""
+
+    def current(self, accounts: Iterable[str]) -> dict[str, AccountKey]:
+        """The newest key of each account, made where there is none yet."""
+        ...
+
+    def all_of(self, account: str) -> dict[int, AccountKey]:
+        """Every key of the account that still exists, by generation."""
+        ...
+
+
+class Edge:
+    """Checks and seals batches of events from outside."""
+
+    def __init__(self, keyring: Keyring, clock: Callable[[], datetime]) -> None:
+        self._keyring = keyring
+        self._clock = clock
+
+    def take(self, events: Sequence[bytes | Event[Raw]]) -> list[Event[Raw] | Refusal]:
+        """For each event, in order, a copy as it may enter the log, or why it may not."""
+        now = self._clock()
+        checked = [check(event, now) if isinstance(event, bytes) else check_event(copy(event), now) for event in events]
+        return self.seal(checked)
+
+    def seal(self, checked: Sequence[Event[Raw] | Refusal]) -> list[Event[Raw] | Refusal]:
+        """The same events with what is personal sealed; the keys are looked up once for the batch."""
+        found = [None if isinstance(event, Refusal) else sealing.exposed(clean(event)) for event in checked]
+        owners = {
+            event.subject
+            for event, open_fields in zip(checked, found, strict=True)
+            if open_fields and isinstance(event, Event)
+        }
+        keys = self._keyring.current(owners) if owners else {}
+        return [
+            sealing.seal(event, open_fields, keys[event.subject]) if open_fields and isinstance(event, Event) else event
+            for event, open_fields in zip(checked, found, strict=True)
+        ]

@@ -1,0 +1,258 @@
+"""The rules of one partition on Kafka: fence the predecessor, take up the state it left, then decide batch by batch.
+
+State, position, decisions and dead letters of a batch are one transaction, so a zombie or a crash between two steps
+cannot be seen in the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from datetime import datetime
+from typing import Any, Self
+
+import msgspec
+import structlog
+
+from engage.events import codec
+from engage.events.envelope import Event
+from engage.log.contract import Record
+from engage.log.kafka import KafkaLog
+from engage.log.topics import Topics
+from engage.rules.engine import ACTIVATED, Engine, Failure
+from engage.rules.policy import PolicySettings
+from engage.rules.rule import Rule
+from engage.services.decided_before import LoggedDecisions
+from engage.services.intake import Stamp, tick
+from engage.services.kafka_transaction import FencedProducer, Outgoing
+from engage.services.partition_runner import PartitionRunner, activated
+from engage.services.rules_changelog import Place, load, written
+
+_PAGE = 8_000
+_UNWRITTEN = 10_000
+"""How many records that change nothing may pass before the position is written: what is read again after a restart."""
+_TRACEBACK_BYTES = 8_000
+_NO_BASIS = msgspec.msgpack.encode({})
+
+_logger = structlog.get_logger(__name__)
+
+
+class PartitionRules:
+    """The one who decides for a partition of the log. Make it with ``claim``; after any error, drop it and claim anew.
+
+    ``position`` is the log position it goes on from; ``parked`` counts the failures of rules since it was claimed.
+    """
+
+    def __init__(self, bootstrap: str, topics: Topics, log: KafkaLog, engine: Engine) -> None:
+        partition = engine.partition
+        self.partition = partition
+        self.parked = 0
+        self._bootstrap = bootstrap
+        self._topics = topics
+        self._log = log
+        self._engine = engine
+        self._runner = PartitionRunner(engine, Stamp(partition), 0, lambda end: ())
+        self._read = codec.reader(engine.wanted)
+        self._producer = FencedProducer(bootstrap, f"{topics.prefix}-rules-{partition}", partition)
+        self._before: LoggedDecisions | None = None
+        self._caught_up_at = 0
+        self._inactive = engine.activations()
+        self._asked: set[str] = set()
+        self._ticked: datetime | None = None
+        self._written = 0
+
+    @classmethod
+    async def claim(
+        cls,
+        partition: int,
+        bootstrap: str,
+        topics: Topics,
+        log: KafkaLog,
+        rules: Sequence[Rule[Any, Any]],
+        policy: PolicySettings,
+    ) -> Self:
+        """Fence whoever decided for this partition before us, then take up the state from its changelog.
+
+        LogGapError if the log has lost records that the state was not made from yet.
+        """
+        owner = cls(bootstrap, topics, log, Engine(partition, rules, policy))
+        await owner._producer.claim()
+        try:
+            await owner._take_up()
+        except BaseException:
+            await owner.close()
+            raise
+        return owner
+
+    @property
+    def position(self) -> int:
+        """The position behind the last record that was folded."""
+        return self._engine.position
+
+    @property
+    def next_due(self) -> datetime | None:
+        """When the next wake is due."""
+        return self._engine.cells.next_due()
+
+    async def close(self) -> None:
+        """Give the partition up."""
+        await self._know_no_more()
+        await self._producer.close()
+
+    async def take(self, records: Sequence[Any], now: datetime) -> list[Event[Any]]:
+        """Decide on a batch of the partition's Kafka records, in one transaction; what was decided, in order.
+
+        What was folded before is skipped; ``now`` is the time of what is activated. FencedError if the partition has
+        another owner.
+        """
+        position = self.position
+        unreadable: list[Outgoing] = []
+        events = list(self._events([each for each in records if each.offset >= position], unreadable))
+        decided = await self._runner.follow(events, self._past, self._before)
+        if self._before is not None:
+            if self._before.exhausted:
+                await self._know_no_more()
+            else:
+                self._engine.failures.clear()  # whoever decided on these records has told of them
+        if any(event.type == ACTIVATED for event in events):
+            self._inactive = self._engine.activations()
+            self._asked &= {activation.rule for activation in self._inactive}
+        dead = unreadable + await self._dead_letters(records)
+        asked = self._activations(now)
+        await self._commit(decided + asked, dead)
+        if asked:
+            self._asked |= {activation.rule for activation in self._inactive}
+        return decided
+
+    async def idle(self, now: datetime) -> None:
+        """Nothing arrives: let the log say what time it is if a wake is due; once, then it is waited for."""
+        if self.position < self._caught_up_at:
+            return
+        asked = self._activations(now)
+        due = self.next_due
+        ticks = [tick(self.partition, due)] if due is not None and due <= now and due != self._ticked else []
+        if asked or ticks:
+            await self._producer.commit([(self._topics.inbox, [_outgoing(event) for event in asked + ticks])])
+            self._asked |= {activation.rule for activation in self._inactive}
+            self._ticked = due if ticks else self._ticked
+
+    def _activations(self, now: datetime) -> list[Event[Any]]:
+        """What must come onto the log before rules that are new or changed may speak, and was not asked for yet.
+
+        Not before we have seen all that was on the log when we came: it may be there.
+        """
+        if self.position < self._caught_up_at:
+            return []
+        wanted = [activation for activation in self._inactive if activation.rule not in self._asked]
+        return [activated(activation, self.partition, self.position, now) for activation in wanted]
+
+    async def _take_up(self) -> None:
+        stored = await load(self._bootstrap, self._topics.rules_state, self.partition)
+        place = stored.place
+        if place is None or place.generation != self._log.generation:
+            place = Place(self._log.generation, 0, _NO_BASIS)
+        self._runner.resume(place.position, place.basis, stored.cells)
+        self._inactive = self._engine.activations()
+        self._written = self.position
+        end = await self._log.end(self.partition)
+        # It raises if the log does not reach as far as what was folded, or begins behind it.
+        await self._log.read(self.partition, self.position, 1)
+        last = await self._log.last(self.partition)
+        if last is None:
+            return
+        self._caught_up_at = last.offset + 1
+        if self.position < self._caught_up_at:
+            inbox = codec.decode(last.value).inboxoffset
+            self._before = LoggedDecisions(
+                self._bootstrap, self._topics, self.partition, self.position, end, 0 if inbox is None else inbox + 1
+            )
+        _logger.info(
+            "rules claimed", partition=self.partition, position=self.position, end=end, cells=len(self._engine.cells)
+        )
+
+    def _events(self, records: Iterable[Any], unreadable: list[Outgoing]) -> Iterable[Event[Any]]:
+        for record in records:
+            try:
+                event = self._read(record.value)
+            except (msgspec.DecodeError, UnicodeDecodeError, TypeError) as error:
+                # Intake lets none in: somebody else has written to the log.
+                unreadable.append(self._dead(record.key or b"", record.value, "rules", record.offset, str(error)))
+                continue
+            event.partition, event.offset = self.partition, record.offset
+            yield event
+
+    async def _past(self, end: int) -> AsyncIterator[Sequence[Record]]:
+        position = 0
+        while position < end:
+            batch = await self._log.read(self.partition, position, min(_PAGE, end - position))
+            yield [record for record in batch.records if record.offset < end]
+            position = batch.next_position
+
+    async def _know_no_more(self) -> None:
+        before, self._before = self._before, None
+        if before is not None:
+            await before.close()
+
+    async def _commit(self, said: Sequence[Event[Any]], dead: list[Outgoing]) -> None:
+        cells = list(self._engine.cells.changes())
+        if not cells and not said and not dead and self.position - self._written < _UNWRITTEN:
+            return
+        place = Place(self._log.generation, self.position, self._runner.basis())
+        await self._producer.commit(
+            [
+                (self._topics.inbox, [_outgoing(event) for event in said]),
+                (self._topics.rules_state, written(place, cells)),
+                (self._topics.dead_letters, dead),
+            ]
+        )
+        self._written = self.position
+
+    async def _dead_letters(self, records: Sequence[Any]) -> list[Outgoing]:
+        failures = self._engine.failures
+        if not failures:
+            return []
+        values = {record.offset: record.value for record in records}
+        letters = []
+        for failure in failures:
+            self.parked += 1
+            _logger.error(
+                "rule failed, its account is parked",
+                rule=failure.rule,
+                account=failure.account,
+                partition=self.partition,
+                offset=failure.offset,
+                parked=self.parked,
+            )
+            if failure.offset not in values:
+                past = await self._log.read(self.partition, failure.offset, 1)
+                values |= {record.offset: record.value for record in past.records}
+            letters.append(self._failed(failure, values.get(failure.offset)))
+        failures.clear()
+        return letters
+
+    def _failed(self, failure: Failure, value: bytes | None) -> Outgoing:
+        return self._dead(
+            failure.account.encode(),
+            value,
+            f"rule {failure.rule}",
+            failure.offset,
+            failure.traceback,
+            ("engage-event", failure.event_id.encode()),
+        )
+
+    def _dead(
+        self, key: bytes, value: bytes | None, consumer: str, offset: int, fault: str, *more: tuple[str, bytes]
+    ) -> Outgoing:
+        headers = [
+            ("engage-consumer", consumer.encode()),
+            ("engage-reason", b"failed"),
+            ("engage-faults", fault.encode("utf-8", "replace")[-_TRACEBACK_BYTES:]),
+            ("engage-topic", self._topics.interactions.encode()),
+            ("engage-partition", str(self.partition).encode()),
+            ("engage-offset", str(offset).encode()),
+            *more,
+        ]
+        return Outgoing(key, value, headers)
+
+
+def _outgoing(event: Event[Any]) -> Outgoing:
+    return Outgoing(event.subject.encode(), codec.encode(event))

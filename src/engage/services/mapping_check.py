@@ -1,0 +1,53 @@
+"""Whether a mapping makes events that engage knows: asked before the first line, for a typo there would be in all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+import msgspec
+
+from engage.events.catalogue import CATALOGUE, RESERVED
+from engage.services.mapping import EventMapping, MappingError
+
+
+def check_mapping(mapping: EventMapping, *, unknown_type: bool = False) -> list[str]:
+    """Warnings about ``mapping``: fields that its type does not declare.
+
+    MappingError for a type that is unknown, unless ``unknown_type``, for one of engage's own, and for a field that the
+    type needs and the mapping does not give.
+    """
+    if mapping.type is None:
+        return []
+    kind = CATALOGUE.get(mapping.type)
+    if kind is None:
+        if unknown_type:
+            return []
+        raise MappingError(
+            f"type: {mapping.type!r} is no type that engage knows{did_you_mean(mapping.type)}: it would be kept and "
+            "shown, but no rule and no read model knows what it means; --allow-unknown-type takes it all the same"
+        )
+    if kind.name in RESERVED:
+        raise MappingError(f"type: {kind.name!r} is for engage itself to say: choose another type")
+    info = msgspec.inspect.type_info(kind.data)
+    assert isinstance(info, msgspec.inspect.StructType)
+    missing = [one.encode_name for one in info.fields if one.required and one.encode_name not in mapping.fields]
+    if missing:
+        raise MappingError(f"data: {kind.name!r} needs {', '.join(missing)}: say where it comes from")
+    extra = [name for name in mapping.fields if name not in kind.fields]
+    return [
+        f"data.{name}: {kind.name!r} does not declare it{_closest(name, kind.fields)}: it is kept sealed, and no rule "
+        "and no read model sees it"
+        for name in extra
+    ]
+
+
+def did_you_mean(name: str) -> str:
+    """`` (did you mean 'Order Completed'?)`` for a type that is nearly one we know, else nothing."""
+    return _closest(name, (known for known in CATALOGUE if known not in RESERVED))
+
+
+def _closest(name: str, known: Iterable[str]) -> str:
+    folded = {one.casefold(): one for one in known}
+    close = get_close_matches(name.casefold(), folded, n=1)
+    return f" (did you mean {folded[close[0]]!r}?)" if close else ""

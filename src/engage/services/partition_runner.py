@@ -1,0 +1,208 @@
+"""The one place that drives intake and rules over a partition; every way to run engage is a shell around it.
+
+It does no I/O: events go in, log records come out, and the shell commits them together with what the engine changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+import msgspec
+from msgspec import Raw
+
+from engage.events import codec
+from engage.events.catalogue.rule import RuleActivated
+from engage.events.envelope import PARTITION_SUBJECT, Event
+from engage.log.contract import Record, Token
+from engage.rules.decisions import TYPES as DECISIONS
+from engage.rules.engine import ACTIVATED, Basis, Engine
+from engage.services.intake import Stamp, tick
+
+TICK_LATENESS = timedelta(hours=1)
+"""History as it was lived: a wake that would fire later than this behind its time is given a tick of its own."""
+
+_basis = msgspec.msgpack.Decoder(dict[str, Basis])
+
+
+class DecidedBefore(Protocol):
+    """What was decided before an engine lost its state, for its fold of the same records."""
+
+    async def at(self, offset: int) -> Sequence[Event[Any]] | None:
+        """The decisions made at a record, typed; None where no decision was made at it or behind: it is to decide."""
+        ...
+
+
+class PartitionRunner:
+    """Intake and rules of one partition.
+
+    ``past`` gives the partition's committed records before an offset; it is asked only when a rule is new or changed.
+    """
+
+    def __init__(self, engine: Engine, stamp: Stamp, end: int, past: Callable[[int], Iterable[Record]]) -> None:
+        self.engine = engine
+        self.stamp = stamp
+        self.end = end
+        self._past = past
+        self._uncommitted: list[Record] = []
+        self._inactive = engine.activations()
+
+    @property
+    def partition(self) -> int:
+        """Which partition this is."""
+        return self.engine.partition
+
+    def admit(self, event: Event[Any], appended: datetime, *, as_lived: bool = False) -> Token | None:
+        """Intake of one event: stamp it, fold it, and admit what was decided on it; None for a tick of the past.
+
+        Rules that are new or changed since the log's last record are activated before it. ``as_lived``: wakes that were
+        due well before ``appended`` fire first, each by a tick at its own time.
+        """
+        self._activate(appended)
+        if as_lived:
+            while (due := self.engine.cells.next_due()) and due < appended - TICK_LATENESS:
+                self._append(tick(self.partition, due), due)
+        return self._append(event, appended)
+
+    def tick(self, now: datetime) -> bool:
+        """If a wake is due at or before ``now``, let the log say so; whether anything was added to the log.
+
+        A rule that is new or changed since the log's last record is activated first: only then its wakes are known.
+        """
+        before = self.end
+        if self.end > 0:
+            self._activate(now)
+        due = self.engine.cells.next_due()
+        if due is not None and due <= now:
+            self._append(tick(self.partition, due), now)
+        return self.end > before
+
+    def fold(self, records: Iterable[Record]) -> list[Event[Any]]:
+        """Rules alone, over records that somebody else's intake appended; what was decided, in order."""
+        decided: list[Event[Any]] = []
+        for record in records:
+            decided += self._fold(read_event(record))
+        return decided
+
+    async def follow(
+        self,
+        events: Iterable[Event[Any]],
+        past: Callable[[int], AsyncIterable[Sequence[Record]]],
+        before: DecidedBefore | None = None,
+    ) -> list[Event[Any]]:
+        """As ``fold``, for a shell that reads the log bit by bit: ``past`` gives all records before an offset.
+
+        ``before``: what the log holds as decided at these events is not decided again.
+        """
+        fold, decided = self.engine.fold, []
+        for event in events:
+            known = await before.at(event.offset) if before is not None else None
+            if known is None:
+                before = None
+                decided += fold(event)
+            else:
+                decided += fold(event, silent=True, known=known)
+            if event.type == ACTIVATED:
+                await self._activated(event, past)
+        return decided
+
+    async def _activated(self, event: Event[Any], past: Callable[[int], AsyncIterable[Sequence[Record]]]) -> None:
+        opened = codec.open_data(event) if isinstance(event.data, Raw) else event
+        predecessor = self.engine.predecessor(opened.data)
+        if predecessor is not None:
+            async for records in past(event.offset):
+                for record in records:
+                    predecessor.fold(read_event(record), silent=True)
+        self.engine.activate(opened, predecessor)
+
+    def taken(self) -> list[Record]:
+        """The records admitted since the last call, for the shell to commit."""
+        records, self._uncommitted = self._uncommitted, []
+        return records
+
+    def basis(self) -> bytes:
+        """The engine's basis as the shell stores it beside cells and position."""
+        return msgspec.msgpack.encode(self.engine.basis)
+
+    def resume(self, position: int, basis: bytes, cells: Iterable[tuple[str, str, bytes]]) -> None:
+        """Take up what was stored, and fold the log from there to its end.
+
+        Up to the last record at which the log holds a decision, the policy is fed with those decisions; what comes
+        after was never decided, and is decided now: the decisions wait to be taken with ``taken``.
+        """
+        self.engine.resume(_basis.decode(basis), position, cells)
+        if self.engine.position < self.end:
+            self._catch_up(self.engine.position)
+        self._inactive = self.engine.activations()
+
+    def _catch_up(self, position: int) -> None:
+        known: dict[int, list[Event[Any]]] = {}
+        # What was decided at a record stands behind it.
+        for record in self._from(position):
+            event = read_event(record)
+            if event.type in DECISIONS:
+                opened = codec.open_data(event)
+                known.setdefault(opened.data.decided_at, []).append(opened)
+        until = max(known, default=-1)
+        decided: list[Event[Any]] = []
+        for record in self._from(position):
+            silent = record.offset <= until
+            decided += self._fold(read_event(record), silent=silent, known=known.get(record.offset, ()))
+        for decision in decided:
+            self._append(decision, self.stamp.last)
+
+    def _activate(self, appended: datetime) -> None:
+        while self._inactive:
+            activation = self._inactive.pop(0)
+            self._append(activated(activation, self.partition, self.end, appended), appended)
+
+    def _append(self, event: Event[Any], appended: datetime) -> Token | None:
+        if not self.stamp.put(event, appended):
+            return None
+        value = codec.encode(event)
+        event.partition, event.offset = self.partition, self.end
+        self.end += 1
+        self._uncommitted.append(Record(self.partition, event.offset, event.now, value))
+        token = Token(self.partition, event.offset)
+        for decision in self._fold(event):
+            self._append(decision, appended)
+        return token
+
+    def _fold(self, event: Event[Any], *, silent: bool = False, known: Sequence[Event[Any]] = ()) -> list[Event[Any]]:
+        decided = self.engine.fold(event, silent=silent, known=known)
+        if event.type == ACTIVATED:
+            opened = codec.open_data(event) if isinstance(event.data, Raw) else event
+            before = self.engine.predecessor(opened.data)
+            if before is not None:
+                for record in self._all(event.offset):
+                    before.fold(read_event(record), silent=True)
+            self.engine.activate(opened, before)
+        return decided
+
+    def _all(self, end: int) -> Iterator[Record]:
+        """Every record before ``end``, those that wait for their commit included."""
+        first = self._uncommitted[0].offset if self._uncommitted else end
+        yield from self._past(min(first, end))
+        yield from (record for record in self._uncommitted if record.offset < end)
+
+    def _from(self, position: int) -> Iterator[Record]:
+        return (record for record in self._past(self.end) if record.offset >= position)
+
+
+def read_event(record: Record) -> Event[Any]:
+    """A record's event, its data raw, with its place in the log."""
+    event = codec.decode(record.value)
+    event.partition, event.offset = record.partition, record.offset
+    return event
+
+
+def activated(activation: RuleActivated, partition: int, offset: int, time: datetime) -> Event[Raw]:
+    """The event that puts an activation on the log, wanted by an engine that stands at ``offset``."""
+    return codec.new_event(
+        activation,
+        id=f"activation:{partition}:{activation.rule}:{activation.rule_version}:{offset}",
+        source="engage/rules",
+        subject=f"{PARTITION_SUBJECT}{partition}",
+        time=time,
+    )

@@ -1,0 +1,102 @@
+"""The platform: log, rules, desk, relay and projections joined, and the loop that keeps them going."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from msgspec import Raw
+
+from engage.events.envelope import Event
+from engage.log.contract import Answer, Log, Publisher
+from engage.relationships.application import Relationships
+from engage.services.desk import Desk
+from engage.services.edge import Keyring
+from engage.services.embedded import EmbeddedLog
+from engage.services.owner import Owner
+from engage.services.projector import Projector
+from engage.services.relay import Relay
+from engage.services.turns import Turns
+from engage.store.views import ViewStore
+
+BATCH = 1_000
+
+
+def utc_now() -> datetime:
+    """The clock of the shells; nothing pure calls it."""
+    return datetime.now(UTC)
+
+
+class Platform:
+    """Everything a process of engage has in hand; ``embedded`` and ``owner`` are None where the log is Kafka's."""
+
+    def __init__(
+        self,
+        *,
+        log: Log,
+        publisher: Publisher,
+        embedded: EmbeddedLog | None,
+        store: ViewStore,
+        projector: Projector,
+        desk: Desk,
+        relay: Relay,
+        relationships: Relationships,
+        keyring: Keyring,
+        owner: Owner | None = None,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self.log = log
+        self.publisher = publisher
+        self.embedded = embedded
+        self.store = store
+        self.projector = projector
+        self.desk = desk
+        self.relay = relay
+        self.relationships = relationships
+        self.keyring = keyring
+        self.owner = owner
+        self.clock = clock
+        self.turns = Turns(
+            log,
+            {
+                "clock": self._tick,
+                "desk": self._desk,
+                "relay": self._relay,
+                "projections": lambda: self.projector.step(BATCH),
+            },
+        )
+
+    async def publish(
+        self, events: Sequence[bytes | Event[Raw]], *, as_lived: bool = False, marker: tuple[str, int] | None = None
+    ) -> list[Answer]:
+        """See ``Publisher.publish``; ``as_lived`` and ``marker`` (``EmbeddedLog.publish``) need the embedded log."""
+        if self.embedded is not None:
+            return await self.embedded.publish(events, as_lived=as_lived, marker=marker)
+        if as_lived or marker:
+            raise ValueError("history is loaded as it was lived into the embedded log only: leave ENGAGE_LOG empty")
+        return await self.publisher.publish(events)
+
+    async def work(self, now: datetime | None = None) -> int:
+        """One turn of what rules and people set going: wakes, the desk, expiry, the relay; how much was done."""
+        moment = now or self.clock()
+        return await self._tick(moment) + await self._desk(moment) + await self._relay()
+
+    async def settle(self, now: datetime | None = None) -> None:
+        """Work until nothing is left to do at ``now``, then bring every read model to the log's end."""
+        while await self.work(now):
+            pass
+        await self.projector.catch_up()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work and project until ``stop`` is set; what fails is named in ``turns.troubles`` and tried again."""
+        await self.turns.run(stop)
+
+    async def _tick(self, now: datetime | None = None) -> int:
+        return int(self.embedded.tick(now)) if self.embedded else 0
+
+    async def _desk(self, now: datetime | None = None) -> int:
+        return await self.desk.step(BATCH) + await self.desk.expire_due(now or self.clock())
+
+    async def _relay(self) -> int:
+        return await self.relay.step(BATCH)

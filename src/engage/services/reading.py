@@ -1,0 +1,166 @@
+"""What people and programs ask of the read models, answered the same over HTTP and on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Literal, get_args
+
+from msgspec import Struct, structs
+
+from engage.events.catalogue.follow_up import CLOSED, Status
+from engage.events.catalogue.profile import AccountKind
+from engage.store.views import ViewStore
+from engage.views.health import Band, Explanation
+from projections.shared.account_health import AccountHealth, account_health, explain, score_at
+from projections.shared.follow_ups import FollowUpRow, follow_ups, is_overdue, queue_order
+from projections.shared.timeline import TimelineEntry, timeline
+
+Which = Literal[Status, "closed"]
+"""``open`` is whatever is not closed, ``closed`` the rest; the others are one status each."""
+
+_STATUSES: tuple[Status, ...] = get_args(Status)
+
+
+class Health(Struct, frozen=True):
+    """An account's health at ``as_of``: ``score`` 0-100 or null (unknown), ``confidence`` 0-1.
+
+    ``components`` are the known ones, the weightiest first, each with the events that moved it most; of ``unknown``
+    ones there is no data.
+    """
+
+    as_of: datetime
+    score: float | None
+    band: Band
+    confidence: float
+    components: list[Explanation]
+    unknown: list[str]
+
+
+class FollowUp(FollowUpRow):
+    """A follow-up as its row says, and whether its service level is missed by now."""
+
+    overdue: bool = False
+
+
+class Account(Struct, frozen=True):
+    """One account: how it is doing and why, and what is open with it in the order of the queue."""
+
+    account: str
+    kind: AccountKind | None
+    health: Health
+    follow_ups: list[FollowUp]
+
+
+class TimelinePage(Struct, frozen=True):
+    """Part of an account's story, newest first; ``next`` is where to read on (``before``), null at its beginning."""
+
+    account: str
+    entries: list[TimelineEntry]
+    next: str | None
+
+
+class Reading:
+    """Answers from a view store. Every method is blocking; ViewMissingError where nothing was folded yet."""
+
+    def __init__(self, store: ViewStore, clock: Callable[[], datetime]) -> None:
+        self._store = store
+        self._clock = clock
+
+    def account(self, account: str) -> Account | None:
+        """How ``account`` is doing now; None if the log has nothing of it."""
+        row = self._store.get(account_health, account)
+        if row is None and not self._store.select(timeline, {"account": account}, limit=1):
+            return None
+        row = row or AccountHealth(account)
+        return Account(account, row.kind, self._health(row), self.follow_ups("open", account=account))
+
+    def timeline(self, account: str, *, limit: int, before: str | None = None) -> TimelinePage | None:
+        """Up to ``limit`` entries, before the one named ``before`` ("partition:offset"); None for an unknown account.
+
+        ValueError if ``before`` names no entry.
+        """
+        below = None if before is None else ("offset", _offset(before))
+        found = self._store.select(
+            timeline, {"account": account}, below=below, order="offset", descending=True, limit=limit + 1
+        )
+        if not found and not self._store.select(timeline, {"account": account}, limit=1):
+            return None
+        entries = found[:limit]
+        return TimelinePage(account, entries, entries[-1].entry if len(found) > limit else None)
+
+    def follow_ups(
+        self,
+        which: Which = "open",
+        *,
+        account: str | None = None,
+        rule: str | None = None,
+        assignee: str | None = None,
+        limit: int | None = None,
+    ) -> list[FollowUp]:
+        """Follow-ups: what is overdue first, then the more urgent, then the sooner due; closed ones latest first."""
+        asked = {"account": account, "rule": rule, "assignee": assignee}
+        where = {name: value for name, value in asked.items() if value is not None}
+        moment = self._clock()
+        closed = which == "closed" or which in CLOSED
+        rows: list[FollowUpRow] = []
+        for status in _statuses(which):
+            # Closed ones pile up for ever, so the database sorts them; the queue is short and sorted here.
+            order, most = ("closed_at", limit) if closed else (None, None)
+            rows += self._store.select(
+                follow_ups, {**where, "status": status}, order=order, descending=closed, limit=most
+            )
+        if closed:
+            rows.sort(key=lambda row: row.closed_at or row.requested_at, reverse=True)
+        else:
+            rows.sort(key=lambda row: (not is_overdue(row, moment), *queue_order(row)))
+        return [_seen(row, moment) for row in rows[:limit]]
+
+    def follow_up(self, follow_up: str) -> FollowUp | None:
+        """One follow-up, None if there is none with this id."""
+        row = self._store.get(follow_ups, follow_up)
+        return None if row is None else _seen(row, self._clock())
+
+    def follow_up_ids(self, beginning: str, most: int = 5) -> list[str]:
+        """The ids, up to ``most``, that begin so."""
+        found = self._store.select(
+            # "g" follows every letter of a hexadecimal number.
+            follow_ups,
+            below=("follow_up", beginning + "g"),
+            order="follow_up",
+            descending=True,
+            limit=most,
+        )
+        return sorted(row.follow_up for row in found if row.follow_up.startswith(beginning))
+
+    def _health(self, row: AccountHealth) -> Health:
+        moment = max(self._clock(), row.as_of)
+        now = score_at(row, moment)
+        return Health(
+            as_of=moment,
+            score=None if now.score is None else round(now.score, 1),
+            band=now.band,
+            confidence=round(now.confidence, 2),
+            components=[
+                structs.replace(one, value=round(one.value, 1), weight=round(one.weight, 3))
+                for one in explain(row, moment)
+            ],
+            unknown=sorted(name for name, value in now.components.items() if value is None),
+        )
+
+
+def _statuses(which: Which) -> list[Status]:
+    if which in ("open", "closed"):
+        return [status for status in _STATUSES if (status in CLOSED) == (which == "closed")]
+    return [status for status in _STATUSES if status == which]
+
+
+def _seen(row: FollowUpRow, moment: datetime) -> FollowUp:
+    return FollowUp(**structs.asdict(row), overdue=is_overdue(row, moment))
+
+
+def _offset(entry: str) -> int:
+    partition, _, offset = entry.partition(":")
+    if not (partition.isdecimal() and offset.isdecimal() and len(offset) < 16):
+        raise ValueError(f"{entry!r} names no entry of a timeline: take the `next` of the page before")
+    return int(offset)

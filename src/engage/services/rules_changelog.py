@@ -1,0 +1,93 @@
+"""The changelog of a partition's rules: the engine's cells and what they are a fold of, kept by Kafka, read in batches.
+
+It is a cache of the log: deleted, it is folded anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from msgspec import Struct
+
+from engage.log.kafka import FETCH_BYTES
+from engage.log.topics import broker_errors
+from engage.services.kafka_transaction import Outgoing
+
+_PLACE = b"\0place"
+_SEPARATOR = "\0"
+_FETCH_WAIT_MS = 200
+
+
+class Place(Struct, frozen=True):
+    """Where the cells stand: a fold of the log ``generation`` up to ``position``, by the rules in ``basis``."""
+
+    generation: str
+    position: int
+    basis: bytes
+
+
+class Stored(Struct, frozen=True):
+    """What the changelog holds: the place, None if it is empty, and the cells ``(rule, account, bytes)``."""
+
+    place: Place | None
+    cells: list[tuple[str, str, bytes]]
+
+
+_place = msgspec.msgpack.Decoder(Place).decode
+
+
+def written(place: Place, cells: Iterable[tuple[str, str, bytes | None]]) -> list[Outgoing]:
+    """The records of a changed state: cells (None: nothing left to keep), then their place."""
+    records = [Outgoing(f"{rule}{_SEPARATOR}{account}".encode(), value) for rule, account, value in cells]
+    return [*records, Outgoing(_PLACE, msgspec.msgpack.encode(place))]
+
+
+async def load(bootstrap: str, topic: str, partition: int) -> Stored:
+    """Read a partition of the changelog up to its last committed record; BrokerUnavailableError if Kafka is away."""
+    latest: dict[bytes, bytes] = {}
+    async for records in committed(bootstrap, TopicPartition(topic, partition)):
+        for record in records:
+            if record.value is None:
+                latest.pop(record.key, None)
+            else:
+                latest[record.key] = record.value
+    place = latest.pop(_PLACE, None)
+    cells = []
+    for key, value in latest.items():
+        rule, _, account = key.decode().partition(_SEPARATOR)
+        cells.append((rule, account, value))
+    return Stored(_place(place) if place else None, cells)
+
+
+async def committed(bootstrap: str, tp: TopicPartition, start: int = 0) -> AsyncIterator[list[Any]]:
+    """A partition's committed Kafka records from ``start`` up to the end as it is now, batch after batch."""
+    async with _reader(bootstrap, tp) as consumer:
+        end = (await consumer.end_offsets([tp]))[tp]
+        consumer.assign([tp])
+        consumer.seek(tp, start)
+        while await consumer.position(tp) < end:
+            for records in (await consumer.getmany(tp, timeout_ms=_FETCH_WAIT_MS)).values():
+                yield records
+
+
+@asynccontextmanager
+async def _reader(bootstrap: str, tp: TopicPartition) -> AsyncIterator[Any]:
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap,
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+        # Compaction and retention take records from the front: what is left begins later.
+        auto_offset_reset="earliest",
+        max_partition_fetch_bytes=FETCH_BYTES,
+        fetch_max_wait_ms=_FETCH_WAIT_MS,
+    )
+    with broker_errors(bootstrap, f"reading {tp.topic}:{tp.partition}"):
+        try:
+            await consumer.start()
+            yield consumer
+        finally:
+            await consumer.stop()

@@ -1,0 +1,146 @@
+"""A worker's share of the partitions: who works on each of them, and up to where it has read.
+
+Membership is the consumer group's. A rebalance comes in three steps: ``rest`` lets the batches at hand end, ``assign``
+gives up and claims, and ``ready`` waits for the claims; nothing flows in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+import structlog
+from aiokafka import TopicPartition
+
+from engage.services.faust_batches import Batch
+from engage.services.intake import ClockLeapError
+
+IDLE_SECONDS = 0.5
+"""For how long nothing may have arrived on a partition before the clock speaks there."""
+
+_logger = structlog.get_logger(__name__)
+
+
+class Owner(Protocol):
+    """Whoever works on a partition: it takes batches of Kafka records, and may speak when nothing arrives."""
+
+    async def take(self, records: Sequence[Any], now: datetime) -> object: ...
+    async def idle(self, now: datetime) -> None: ...
+    async def close(self) -> None: ...
+
+
+Claim = Callable[[TopicPartition], Awaitable[tuple[Owner, int]]]
+"""Fences and loads a partition: its owner, and the offset to read from."""
+
+
+class _Share:
+    """A partition of a topic that is ours: who works on it, and up to where it has read (``position``)."""
+
+    def __init__(self, claim: asyncio.Future[tuple[Owner, int]]) -> None:
+        self.claim = claim
+        self.turn = asyncio.Lock()
+        self.owner: Owner | None = None
+        self.position = 0
+        self.flows = False
+        self.last_batch = 0.0
+
+    async def ready(self) -> None:
+        if self.owner is None:
+            self.owner, self.position = await self.claim
+        self.flows = True
+
+    async def give_up(self) -> None:
+        self.flows = False
+        self.claim.cancel()
+        await asyncio.gather(self.claim, return_exceptions=True)
+        async with self.turn:
+            if not self.claim.cancelled() and not self.claim.exception():
+                await self.claim.result()[0].close()
+
+
+class Shares:
+    """What this process owns, by topic and partition; ``claim`` says who works on each."""
+
+    def __init__(self, claim: Claim, clock: Callable[[], datetime]) -> None:
+        self._claim = claim
+        self._clock = clock
+        self._shares: dict[TopicPartition, _Share] = {}
+
+    def positions(self) -> dict[TopicPartition, int]:
+        """Up to where each partition has been read, as far as it is claimed."""
+        return {tp: share.position for tp, share in self._shares.items() if share.owner is not None}
+
+    async def rest(self) -> None:
+        """Let the batches at hand end, and take no more: another worker may claim what is ours from now on."""
+        for share in self._shares.values():
+            share.flows = False
+        for share in self._shares.values():
+            async with share.turn:
+                pass
+
+    async def assign(self, revoked: Iterable[TopicPartition], new: Iterable[TopicPartition]) -> None:
+        """Give up what was revoked, and begin to claim what is new: fence, then load.
+
+        It does not wait for the end of the claims: until this returns, the group hears no heartbeat of ours.
+        """
+        given_up = [self._shares.pop(tp) for tp in {*revoked, *new} if tp in self._shares]
+        await asyncio.gather(*(share.give_up() for share in given_up))
+        for tp in new:
+            self._shares[tp] = _Share(asyncio.ensure_future(self._claim(tp)))
+
+    async def ready(self) -> None:
+        """Wait until all is claimed; raises what a claim raised. From here on batches are taken."""
+        for share in list(self._shares.values()):
+            await share.ready()
+
+    async def take(self, batch: Batch) -> int | None:
+        """Hand a batch to its owner; where to read on if it does not go on from where the last one ended, else None."""
+        tp = TopicPartition(batch.topic, batch.partition)
+        share = self._shares.get(tp)
+        if share is None:
+            return None
+        async with share.turn:
+            if not share.flows or share.owner is None:
+                return None
+            if batch.start > share.position:
+                # It was fetched before the partition was claimed, or what lies before it was dropped on the way here.
+                return share.position
+            try:
+                await share.owner.take(batch.records, self._clock())
+            except ClockLeapError as error:
+                share.flows = False
+                _logger.error("partition stopped", topic=tp.topic, partition=tp.partition, reason=str(error))
+                return None
+            share.position = max(share.position, batch.end)
+            share.last_batch = asyncio.get_running_loop().time()
+        return None
+
+    async def idle(self) -> None:
+        """Let the clock speak on the partitions on which nothing arrives."""
+        before = asyncio.get_running_loop().time() - IDLE_SECONDS
+        now = self._clock()
+        for share in list(self._shares.values()):
+            if share.flows and share.last_batch < before and not share.turn.locked():
+                async with share.turn:
+                    if share.flows and share.owner is not None:
+                        await share.owner.idle(now)
+
+    def missed(self, reached: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        """Where to read again: partitions fetched beyond what came here, and from which nothing has come for long."""
+        before = asyncio.get_running_loop().time() - 10 * IDLE_SECONDS
+        return {
+            tp: share.position
+            for tp, share in self._shares.items()
+            if share.flows
+            and share.last_batch < before
+            and not share.turn.locked()
+            and reached.get(tp, 0) > share.position
+        }
+
+    async def close(self) -> None:
+        """Let the batches at hand end, and give everything up."""
+        await self.rest()
+        shares, self._shares = list(self._shares.values()), {}
+        await asyncio.gather(*(share.give_up() for share in shares))

@@ -1,0 +1,76 @@
+"""Keeps parts of the platform going, turn by turn, for as long as the process lives: one that fails stops no other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+import structlog
+
+from engage.log.contract import Log
+from engage.store.views import PositionMovedError
+
+Part = Callable[[], Awaitable[int]]
+"""Does what there is to do, in bounded batches; returns how much it was."""
+
+IDLE_SECONDS = 0.25
+"""How long to wait for the log to grow before wakes and people's commands are looked after again."""
+MOST_PATIENCE = 30.0
+"""A part that goes on failing is tried again after at most this many seconds."""
+
+_logger = structlog.get_logger(__name__)
+
+
+class Turns:
+    """Runs ``parts`` (by name) until told to stop; ``troubles`` says what is failing now, and why."""
+
+    def __init__(self, log: Log, parts: Mapping[str, Part]) -> None:
+        self.troubles: dict[str, str] = {}
+        self._log = log
+        self._parts = dict(parts)
+        self._patience: dict[str, float] = {}
+        self._not_before: dict[str, float] = {}
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Turn after turn until ``stop`` is set; the turn that is under way is finished."""
+        while not stop.is_set():
+            try:
+                # The ends before the turn: what comes during it is not waited for, there is another turn at once.
+                ends = {partition: await self._log.end(partition) for partition in range(self._log.partitions)}
+                if not await self.turn():
+                    await self._log.wait(ends, IDLE_SECONDS)
+                await asyncio.sleep(0)  # a turn may wait for nothing: others on the loop have their turn as well
+                self.troubles.pop("log", None)
+            except Exception as error:
+                self._tell("log", error)
+                await asyncio.sleep(IDLE_SECONDS)
+
+    async def turn(self) -> int:
+        """Every part once, those that failed lately only when their time has come; how much was done."""
+        return sum([await self._one(name, part) for name, part in self._parts.items()])
+
+    async def _one(self, name: str, part: Part) -> int:
+        now = asyncio.get_running_loop().time()
+        if now < self._not_before.get(name, 0.0):
+            return 0
+        try:
+            done = await part()
+        except PositionMovedError as error:
+            # Another process was faster; its batch stands, and we go on from where it is.
+            _logger.warning("another process folds the same", part=name, detail=str(error))
+            return 0
+        except Exception as error:
+            self._tell(name, error)
+            patience = self._patience[name] = min(2 * self._patience.get(name, IDLE_SECONDS), MOST_PATIENCE)
+            self._not_before[name] = now + patience
+            return 0
+        if self.troubles.pop(name, None):
+            _logger.info("it works again", part=name)
+        self._patience.pop(name, None)
+        return done
+
+    def _tell(self, name: str, error: Exception) -> None:
+        words = f"{type(error).__name__}: {error}"
+        if self.troubles.get(name) != words:
+            _logger.error("a part of engage fails, the others go on; it is tried again", part=name, exc_info=error)
+        self.troubles[name] = words

@@ -1,0 +1,142 @@
+"""What column a row's field becomes, and how its values go into SQLite and PostgreSQL and come back the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from msgspec import inspect as shapes
+from sqlalchemy import BigInteger, Boolean, Column, Date, DateTime, Double, Numeric, Text, TypeDecorator
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeEngine, UserDefinedType
+
+Convert = Callable[[Any], Any]
+
+_JSON_SHAPES = (
+    shapes.AnyType,
+    shapes.RawType,
+    shapes.ListType,
+    shapes.TupleType,
+    shapes.VarTupleType,
+    shapes.SetType,
+    shapes.FrozenSetType,
+    shapes.DictType,
+    shapes.StructType,
+)
+
+
+class Jsonb(UserDefinedType[Any]):
+    """PostgreSQL's JSONB, handed over as text: engage encodes and decodes it itself, with the field's own type."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        """The name of the type in DDL."""
+        return "JSONB"
+
+
+class Kind:
+    """How values of one field are kept in one database: the SQL type, and what to do with a value on its way.
+
+    ``encode`` and ``decode`` are None where the driver already does it; neither is asked for NULL.
+    """
+
+    def __init__(self, sql: TypeEngine[Any], encode: Convert | None = None, decode: Convert | None = None) -> None:
+        self.sql = sql
+        self.encode = encode
+        self.decode = decode
+
+
+class Stored(TypeDecorator[Any]):
+    """A ``Kind`` as a SQLAlchemy column type, so that hand-written selects see the same values as ``ViewStore``."""
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, kind: Kind) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """The type that the database declares."""
+        return dialect.type_descriptor(self.kind.sql)
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
+        """A Python value as the driver takes it."""
+        return value if value is None or self.kind.encode is None else self.kind.encode(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
+        """What the driver returns as the field's Python value."""
+        return value if value is None or self.kind.decode is None else self.kind.decode(value)
+
+
+def kind_of(shape: shapes.Type, hint: Any, *, sqlite: bool) -> Kind | None:
+    """The kind of a field of this msgspec ``shape`` and type ``hint``; None if no column can hold it."""
+    match _plain(shape):
+        case shapes.StrType():
+            return Kind(Text())
+        case shapes.LiteralType(values=values) if all(isinstance(value, str) for value in values):
+            return Kind(Text())
+        case shapes.BoolType():
+            return Kind(Boolean(create_constraint=False), decode=bool if sqlite else None)
+        case shapes.IntType():
+            return Kind(BigInteger())
+        case shapes.FloatType():
+            return Kind(Double())
+        case shapes.DateTimeType():
+            return Kind(Text(), _instant_text, datetime.fromisoformat) if sqlite else _TIMESTAMPTZ
+        case shapes.DateType():
+            return Kind(Text(), date.isoformat, date.fromisoformat) if sqlite else Kind(Date())
+        case shapes.DecimalType():
+            return Kind(Text(), str, Decimal) if sqlite else Kind(Numeric())
+        case shapes.UnionType() | shapes.Metadata():
+            return None
+        case found if isinstance(found, _JSON_SHAPES):
+            return Kind(Text() if sqlite else Jsonb(), _json_text, msgspec.json.Decoder(hint).decode)
+        case _:
+            return None
+
+
+def is_nullable(shape: shapes.Type) -> bool:
+    """Whether a field of this shape may be None."""
+    if isinstance(shape, shapes.Metadata):
+        return is_nullable(shape.type)
+    return isinstance(shape, shapes.AnyType) or (isinstance(shape, shapes.UnionType) and shape.includes_none)
+
+
+def is_decimal_text(column: Column[Any]) -> bool:
+    """Whether a column keeps exact decimals as text (SQLite has no such number), to be cast before it is sorted by."""
+    return isinstance(column.type, Stored) and column.type.kind.decode is Decimal
+
+
+def _plain(shape: shapes.Type) -> shapes.Type:
+    if isinstance(shape, shapes.Metadata):
+        return _plain(shape.type)
+    if isinstance(shape, shapes.UnionType):
+        members = [member for member in shape.types if not isinstance(member, shapes.NoneType)]
+        return _plain(members[0]) if len(members) == 1 else shape
+    return shape
+
+
+def _utc(moment: datetime) -> datetime:
+    if moment.tzinfo is UTC:
+        return moment
+    if moment.tzinfo is None:
+        raise ValueError(f"{moment.isoformat()} has no UTC offset: a column holds moments, give it a time zone")
+    return moment.astimezone(UTC)
+
+
+def _instant_text(moment: datetime) -> str:
+    # Always six digits and +00:00, so that texts sort as moments do and SQLite's own date functions read them.
+    return _utc(moment).isoformat(timespec="microseconds")
+
+
+def _json_text(value: Any) -> str:
+    return _encode(value).decode()
+
+
+_encode = msgspec.json.Encoder().encode
+_TIMESTAMPTZ = Kind(DateTime(timezone=True), _utc, _utc)

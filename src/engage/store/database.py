@@ -1,0 +1,149 @@
+"""One database, SQLite or PostgreSQL: opened with the settings that engage's stores rely on, and its transactions."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import psycopg
+from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError
+
+from engage.read_only import read_only_uri
+
+_BUSY_SECONDS = 30
+_LOCK = 0x656E67616765  # "engage": which advisory lock of a PostgreSQL database guards changes of its tables
+
+Synchronous = Literal["normal", "full"]
+_PRAGMAS: dict[Synchronous, tuple[str, ...]] = {
+    # 32 MiB of cache, and as much in the write-ahead log before it is merged into the file: each batch of events
+    # touches rows all over the tables, and merging them seldom saves a seventh of the projector's processor time.
+    "normal": ("cache_size=-32768", "wal_autocheckpoint=8000"),
+    "full": ("secure_delete=on",),
+}
+
+
+class Database:
+    """An engine and its transactions.
+
+    ``synchronous`` matters to SQLite: ``normal`` may lose the last transactions in a power failure, never their order,
+    and is right for what can be folded again; ``full`` is for what exists nowhere else. ``read_only``
+    opens a SQLite file without being able to change it.
+    """
+
+    def __init__(self, url: str, *, synchronous: Synchronous, read_only: bool = False) -> None:
+        self.url = _parsed(url)
+        self.sqlite = self.url.get_backend_name() == "sqlite"
+        self._read_only = read_only and self.sqlite
+        self.engine: Engine = self._open_sqlite(synchronous) if self.sqlite else self._open_postgresql()
+
+    @property
+    def name(self) -> str:
+        """The database as a person would name it, without its password."""
+        return self.url.database or "" if self.sqlite else self.url.render_as_string(hide_password=True)
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that may write; in SQLite it waits for the one before it."""
+        with self.engine.execution_options(engage_begin="BEGIN IMMEDIATE").begin() as connection:
+            yield connection
+
+    @contextmanager
+    def change_tables(self) -> Iterator[Connection]:
+        """A transaction that creates or drops tables; a second process waits until it ends."""
+        with self.write() as connection:
+            if not self.sqlite:
+                connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+            yield connection
+
+    @contextmanager
+    def set_up(self) -> Iterator[Connection]:
+        """``change_tables`` for a store that is being opened: if it cannot be, no connection stays open."""
+        try:
+            with self.change_tables() as connection:
+                yield connection
+        except BaseException:
+            self.close()
+            raise
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that reads one state of the database, whatever others write meanwhile."""
+        engine = self.engine
+        if not self.sqlite:
+            engine = engine.execution_options(isolation_level="REPEATABLE READ")
+        with engine.begin() as connection:
+            yield connection
+
+    def scrub(self) -> None:
+        """Leave no copy of what was overwritten in SQLite's write-ahead log (its file overwrites with zeros itself)."""
+        if self.sqlite:
+            with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+    def _open_sqlite(self, synchronous: Synchronous) -> Engine:
+        path = self.url.database
+        if not path or path == ":memory:":
+            raise ValueError("a store in SQLite needs a file: sqlite:///FOLDER/FILE.db")
+        if self._read_only:
+            opened = partial(sqlite3.connect, read_only_uri(Path(path)), uri=True, timeout=_BUSY_SECONDS)
+            engine = create_engine(self.url, hide_parameters=True, creator=partial(opened, check_same_thread=False))
+        else:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            engine = create_engine(self.url, hide_parameters=True, connect_args={"timeout": _BUSY_SECONDS})
+
+        @event.listens_for(engine, "connect")
+        def configure(connection: Any, _: Any) -> None:
+            connection.isolation_level = None  # the driver leaves BEGIN to us
+            if self._read_only:
+                return
+            for pragma in ("journal_mode=wal", f"synchronous={synchronous}", *_PRAGMAS[synchronous]):
+                connection.execute(f"PRAGMA {pragma}")
+
+        @event.listens_for(engine, "begin")
+        def begin(connection: Connection) -> None:
+            connection.exec_driver_sql(connection.get_execution_options().get("engage_begin", "BEGIN"))
+
+        return engine
+
+    def _open_postgresql(self) -> Engine:
+        # JSON comes back as the bytes the server sent: columns decode it once, with the field's own type.
+        engine = create_engine(
+            self.url,
+            hide_parameters=True,  # an error may reach a log, values must not
+            json_deserializer=bytes,
+            pool_pre_ping=True,
+            connect_args={"options": "-c timezone=UTC"},
+        )
+
+        @event.listens_for(engine, "handle_error")
+        def without_values(context: ExceptionContext) -> None:
+            """Keep what the server says of an error, and drop its DETAIL and CONTEXT, which quote rows."""
+            error = context.original_exception
+            said = error.diag.message_primary if isinstance(error, psycopg.Error) else None
+            if said is not None and context.sqlalchemy_exception is not None:
+                error.args = (said,)
+                kind = type(error)
+                context.sqlalchemy_exception.args = (f"({kind.__module__}.{kind.__qualname__}) {said}",)
+
+        return engine
+
+
+def _parsed(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise ValueError(f"{url!r} is no database URL: write sqlite:///FILE or postgresql://USER@HOST/NAME") from error
+    if parsed.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
+        return parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
+        return parsed
+    raise ValueError(f"no store for {parsed.drivername!r}: write sqlite:///FILE or postgresql://USER@HOST/NAME")

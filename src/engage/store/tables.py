@@ -1,0 +1,189 @@
+"""A read model's table: its columns from the row Struct, its SQL made once, its rows on their way in and out.
+
+Speed lives here: the projector writes and loads through raw tuples and the driver's own ``executemany``, which is more
+than twice as fast as SQLAlchemy's ``connection.execute(insert(...), rows)`` on SQLite (``benchmarks/views.py``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any, get_type_hints
+
+import msgspec
+from msgspec import Struct
+from msgspec import inspect as shapes
+from sqlalchemy import Column, Connection, Executable, Index, MetaData, Table, delete
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+
+from engage.store.columns import Convert, Stored, is_nullable, kind_of
+from engage.views.projection import Projection
+
+Values = tuple[Any, ...]
+"""A row as the driver takes and returns it, a value a column."""
+
+_CHUNK = 1_000  # keys of one SELECT: SQLite before 3.32 takes no more than 999 and the gain beyond is nothing
+_DESCRIBED = re.compile(r"^\s*`{0,2}(\w+)`{0,2}:\s+(.*)$")
+
+
+class ViewTable:
+    """The table of ``projection`` in one kind of database. TypeError for a row that no table can hold."""
+
+    def __init__(self, projection: Projection[Any], *, sqlite: bool) -> None:
+        self.projection = projection
+        self.table = table_of(projection, sqlite=sqlite)
+        self.fingerprint = _fingerprint(projection, self.table)
+        self._row = projection.row
+        self._names = projection.row.__struct_fields__
+        kinds = [column.type.kind for column in self.table.columns if isinstance(column.type, Stored)]
+        self._encoders = _present(kind.encode for kind in kinds)
+        self._decoders = _present(kind.decode for kind in kinds)
+        dialect = SQLiteDialect_pysqlite() if sqlite else PGDialect_psycopg(paramstyle="format")  # type: ignore[no-untyped-call]
+        quote = dialect.identifier_preparer
+        columns = ", ".join(quote.format_column(column) for column in self.table.columns)
+        self.key = self._names[0]
+        self._key_column = self.table.columns[self.key]
+        self._quoted_key = quote.format_column(self._key_column)
+        self._select = f"SELECT {columns} FROM {quote.format_table(self.table)}"
+        self._upsert = _compiled(self._upsert_statement(sqlite), dialect)
+        self._delete = _compiled(delete(self.table).where(self._key_column == ""), dialect)
+        self._sqlite = sqlite
+
+    def encode(self, row: Struct) -> Values:
+        """A row as the driver takes it."""
+        values = msgspec.structs.astuple(row)
+        if not self._encoders:
+            return values
+        changed = list(values)
+        for place, convert in self._encoders:
+            if (value := changed[place]) is not None:
+                changed[place] = convert(value)
+        return tuple(changed)
+
+    def decode(self, values: Sequence[Any]) -> Any:
+        """A row Struct from what the driver returned (or would return for what ``encode`` gave)."""
+        changed = list(values)
+        for place, convert in self._decoders:
+            if (value := changed[place]) is not None:
+                changed[place] = convert(value)
+        return self._row(**dict(zip(self._names, changed, strict=True)))
+
+    def upsert(self, connection: Connection, rows: Sequence[Values]) -> None:
+        """Insert the rows, or replace those whose key is there."""
+        if rows:
+            connection.exec_driver_sql(self._upsert, list(rows))
+
+    def delete(self, connection: Connection, keys: Sequence[str]) -> None:
+        """Delete the rows of these keys, where there are any."""
+        if keys:
+            connection.exec_driver_sql(self._delete, [(key,) for key in keys])
+
+    def load(self, connection: Connection, keys: Sequence[str]) -> dict[str, Any]:
+        """The rows that exist of these keys, by key."""
+        rows = (self.decode(values) for values in self._fetch(connection, keys))
+        return {getattr(row, self.key): row for row in rows}
+
+    def scan(self, connection: Connection) -> Iterator[Any]:
+        """Every row, in no order."""
+        for values in connection.exec_driver_sql(self._select):
+            yield self.decode(values)
+
+    def _fetch(self, connection: Connection, keys: Sequence[str]) -> Iterator[Sequence[Any]]:
+        for start in range(0, len(keys), _CHUNK):
+            chunk = keys[start : start + _CHUNK]
+            if self._sqlite:
+                wanted, values = f"IN ({_marks(len(chunk))})", tuple[Any, ...](chunk)
+            else:
+                wanted, values = "= ANY(%s)", (list(chunk),)
+            yield from connection.exec_driver_sql(f"{self._select} WHERE {self._quoted_key} {wanted}", values)
+
+    def _upsert_statement(self, sqlite: bool) -> Executable:
+        statement = (sqlite_insert if sqlite else postgresql_insert)(self.table)
+        columns = [column for column in self.table.columns if not column.primary_key] or [self._key_column]
+        replaced = {column.name: statement.excluded[column.name] for column in columns}
+        return statement.on_conflict_do_update(index_elements=[self._key_column], set_=replaced)
+
+
+def table_of(projection: Projection[Any], *, sqlite: bool) -> Table:
+    """The table of a projection: a column a field, the first its primary key, comments from the row's docstring.
+
+    A column's comment is its ``Meta(description=...)``, or the docstring's line that begins with its name and a colon.
+    """
+    row, name = projection.row, projection.name
+    fields = shapes.type_info(row).fields  # type: ignore[attr-defined]  # of a Struct
+    hints = get_type_hints(row, include_extras=True)
+    about = inspect.cleandoc(row.__doc__ or "")
+    described = _described(about)
+    columns: list[Column[Any]] = []
+    for place, field in enumerate(fields):
+        kind = kind_of(field.type, hints[field.name], sqlite=sqlite)
+        if kind is None:
+            raise TypeError(f"projection {name!r}: no column can hold {field.name!r}, which is {hints[field.name]}")
+        if place == 0 and hints[field.name] is not str:
+            raise TypeError(f"projection {name!r}: the first field is the row's key, {field.name!r} must be a str")
+        if place > 0 and field.required:
+            raise TypeError(f"projection {name!r}: {field.name!r} needs a default, a fresh row has only its key")
+        comment = _description(field.type) or described.get(field.name)
+        nullable = is_nullable(field.type)
+        columns.append(Column(field.name, Stored(kind), primary_key=place == 0, nullable=nullable, comment=comment))
+    table = Table(name, MetaData(), *columns, comment=about.split("\n\n")[0].replace("\n", " ") or None)
+    for names in projection.indexes:
+        missing = [column for column in names if column not in table.columns]
+        if missing:
+            raise TypeError(f"projection {name!r}: there is no column {missing[0]!r} to index")
+        Index(f"{name}_by_{'_'.join(names)}", *(table.columns[column] for column in names))
+    return table
+
+
+def _fingerprint(projection: Projection[Any], table: Table) -> str:
+    """The same for the same columns: names, types (also inside JSON), defaults, indexes; words do not count."""
+    types = [str(column.type.kind.sql) for column in table.columns if isinstance(column.type, Stored)]
+    shape = _without_words(msgspec.json.schema(projection.row))
+    told = msgspec.json.encode(
+        [projection.row.__struct_fields__, types, projection.indexes, shape], order="deterministic"
+    )
+    return hashlib.sha256(told).hexdigest()
+
+
+def _without_words(schema: Any) -> Any:
+    if isinstance(schema, dict):
+        kept = {name: value for name, value in schema.items() if name != "description" or not isinstance(value, str)}
+        return {name: _without_words(value) for name, value in kept.items()}
+    return [_without_words(value) for value in schema] if isinstance(schema, list) else schema
+
+
+def _described(about: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    name = ""
+    for line in about.splitlines():
+        if match := _DESCRIBED.match(line):
+            name = match[1]
+            found[name] = match[2]
+        elif name and line.startswith(" "):
+            found[name] += f" {line.strip()}"
+        else:
+            name = ""
+    return found
+
+
+def _description(shape: shapes.Type) -> str | None:
+    return (shape.extra_json_schema or {}).get("description") if isinstance(shape, shapes.Metadata) else None
+
+
+def _compiled(statement: Executable, dialect: SQLiteDialect_pysqlite | PGDialect_psycopg) -> str:
+    return str(statement.compile(dialect=dialect))  # type: ignore[attr-defined]
+
+
+def _present(converts: Iterable[Convert | None]) -> list[tuple[int, Convert]]:
+    return [(place, convert) for place, convert in enumerate(converts) if convert is not None]
+
+
+@lru_cache(maxsize=2 * _CHUNK)
+def _marks(count: int) -> str:
+    return ",".join("?" * count)

@@ -1,0 +1,1 @@
+"""Follow-up rules, one file each."""

@@ -1,0 +1,1 @@
+"""engage's tests: one folder a package, and real servers (servers.py) for everything that talks."""

@@ -1,0 +1,37 @@
+"""A real platform in a home of its own, and a client of its application."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from engage import bootstrap
+from engage.http.app import create_app
+from engage.services.platform import Platform
+from engage.settings import Settings
+from tests.http.given import Clock
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def platform(tmp_path: Path, clock: Clock) -> AsyncIterator[Platform]:
+    async with bootstrap.platform(Settings(home=str(tmp_path)), clock=clock) as opened:
+        yield opened
+
+
+@pytest.fixture
+def app(platform: Platform) -> FastAPI:
+    return create_app(platform, local_only=True)
+
+
+@pytest.fixture
+async def http(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as client:
+        yield client

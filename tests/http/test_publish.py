@@ -1,0 +1,147 @@
+"""Publishing over HTTP: each event gets its answer, and no body brings the service down."""
+
+import json
+
+import httpx
+import pytest
+
+from engage.http import body
+from engage.services.platform import Platform
+from tests.http.given import order
+
+EVENTS = "/v1/events"
+BATCH = {"content-type": "application/cloudevents-batch+json"}
+JSON = {"content-type": "application/json"}
+
+
+def unknown(raw_data: bytes) -> bytes:
+    """An event of a type that nobody knows, with this text as its data."""
+    event = order("odd", type="Something Odd")
+    del event["data"]
+    return json.dumps(event).encode()[:-1] + b', "data": ' + raw_data + b"}"
+
+
+@pytest.mark.parametrize("media", ["application/cloudevents+json", "application/json"])
+async def test_an_event_is_taken_once_and_then_a_duplicate(http: httpx.AsyncClient, media: str):
+    content, headers = json.dumps(order()), {"content-type": media}
+    first = await http.post(EVENTS, content=content, headers=headers)
+    second = await http.post(EVENTS, content=content, headers=headers)
+    assert (first.status_code, second.status_code) == (200, 200)
+    [taken], [duplicate] = first.json()["results"], second.json()["results"]
+    assert (taken["status"], duplicate["status"]) == ("taken", "duplicate")
+    assert taken["token"] == duplicate["token"]
+
+
+@pytest.mark.parametrize("headers", [BATCH, JSON])
+async def test_a_batch_is_answered_item_by_item_in_order(http: httpx.AsyncClient, headers: dict[str, str]):
+    bad = order("bad", time="yesterday")
+    answer = await http.post(EVENTS, content=json.dumps([order(), bad, order(), order("o-2")]), headers=headers)
+    assert answer.status_code == 207
+    told = answer.json()
+    assert [result["status"] for result in told["results"]] == ["taken", "refused", "duplicate", "taken"]
+    assert [fault["pointer"] for fault in told["results"][1]["faults"]] == ["/time"]
+    assert (told["taken"], told["duplicate"], told["refused"]) == (2, 1, 1)
+
+
+async def test_a_refused_event_is_a_problem_with_a_pointer_to_each_fault(http: httpx.AsyncClient):
+    event = order(data={"order_id": 7, "total": "much"})
+    answer = await http.post(EVENTS, json=event)
+    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+    assert {fault["pointer"] for fault in answer.json()["faults"]} == {"/data/order_id", "/data/total"}
+
+
+async def test_a_batch_of_which_everything_is_refused_says_what_of_each(http: httpx.AsyncClient):
+    answer = await http.post(EVENTS, json=[{}, 7])
+    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+    assert [result["status"] for result in answer.json()["results"]] == ["refused", "refused"]
+
+
+async def test_an_empty_batch_is_nothing_to_do(http: httpx.AsyncClient):
+    answer = await http.post(EVENTS, json=[])
+    assert (answer.status_code, answer.json()["results"]) == (200, [])
+
+
+async def test_attributes_may_come_as_headers(http: httpx.AsyncClient):
+    headers = {f"ce-{name}": value for name, value in order(subject="caf%C3%A9").items() if name != "data"}
+    answer = await http.post(EVENTS, content=b'{"order_id": "order-1", "total": 1}', headers=headers | JSON)
+    assert answer.json()["taken"] == 1
+    again = await http.post(EVENTS, json=order(subject="café"))
+    assert again.json()["duplicate"] == 1
+
+
+async def test_data_in_binary_mode_cannot_pretend_to_be_attributes(http: httpx.AsyncClient):
+    headers = {f"ce-{name}": value for name, value in order().items() if name != "data"}
+    answer = await http.post(EVENTS, content=b'{}, "subject": "another"', headers=headers | JSON)
+    assert answer.status_code == 400
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"",
+        b"not json",
+        b'{"a": 1',
+        b'[{"a": 1}',
+        b"[" * 100_000 + b"]" * 100_000,
+        b'[{"a": "\x00"}]',
+        b'[{"a": "\xff"}]',
+        b'{"a": "\\ud800"}',
+        b"[1e999]",
+        b"[1" + b"0" * 5_000 + b"]",
+        b"null",
+        b'"text"',
+        unknown(b"1e999"),
+        unknown(b'{"a": "\xff"}'),
+        unknown(b'{"\xff": 1}'),
+        unknown(b'{"a": "\\ud800"}'),
+        unknown(b"[" * 800 + b"]" * 800),
+        json.dumps(order(id="a\x00b")).encode(),
+        json.dumps(order()).encode().replace(b'"total"', b'"odd": 1e999, "total"'),
+        json.dumps(order()).encode().replace(b"59.9", b"1e999"),
+        json.dumps(order()).replace("EUR", "\udcff").encode("utf-8", "surrogateescape"),
+        json.dumps(order(time="30000-01-01T00:00:00Z")).encode(),
+        json.dumps(order(data={"order_id": "x" * 1_100_000})).encode(),
+    ],
+)
+async def test_a_broken_body_is_refused_and_the_next_one_taken(http: httpx.AsyncClient, broken: bytes):
+    answer = await http.post(EVENTS, content=broken, headers=JSON)
+    assert answer.status_code in (400, 422), answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "Traceback" not in answer.text
+    assert (await http.post(EVENTS, json=order())).json()["taken"] == 1
+
+
+async def test_one_unreadable_event_does_not_sink_its_batch(http: httpx.AsyncClient):
+    content = b"[" + b", ".join([json.dumps(order()).encode(), unknown(b"1e999")]) + b"]"
+    answer = await http.post(EVENTS, content=content, headers=BATCH)
+    assert (answer.status_code, answer.json()["taken"], answer.json()["refused"]) == (207, 1, 1)
+
+
+async def test_a_body_that_is_too_long_is_413_whether_it_says_so_or_not(http: httpx.AsyncClient):
+    async def endless():
+        for _ in range(body.MAX_BYTES // 1_000_000 + 2):
+            yield b" " * 1_000_000
+
+    declared = await http.post(EVENTS, content=b" " * (body.MAX_BYTES + 1), headers=JSON)
+    streamed = await http.post(EVENTS, content=endless(), headers=JSON)
+    assert (declared.status_code, streamed.status_code) == (413, 413)
+    assert streamed.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("media", ["text/plain", "application/xml", "application/json; charset=latin-1", ""])
+async def test_another_media_type_is_415(http: httpx.AsyncClient, media: str):
+    answer = await http.post(EVENTS, content=json.dumps(order()), headers={"content-type": media})
+    assert answer.status_code == 415
+
+
+async def test_a_media_type_that_the_body_belies_is_400(http: httpx.AsyncClient):
+    single = {"content-type": "application/cloudevents+json"}
+    assert (await http.post(EVENTS, content=json.dumps([order()]), headers=single)).status_code == 400
+    assert (await http.post(EVENTS, content=json.dumps(order()), headers=BATCH)).status_code == 400
+
+
+async def test_a_large_batch_is_taken_whole(http: httpx.AsyncClient, platform: Platform):
+    answer = await http.post(EVENTS, json=[order(f"o-{n}", f"c-{n % 7}") for n in range(2_500)])
+    assert (answer.status_code, answer.json()["taken"]) == (200, 2_500)
+    ends = [await platform.log.end(partition) for partition in range(platform.log.partitions)]
+    assert sum(ends) >= 2_500

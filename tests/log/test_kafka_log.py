@@ -1,0 +1,157 @@
+"""What readers of the log on a real Kafka broker see, and what they are told when something is wrong."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import pytest
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+
+from engage.log.contract import LogGapError
+from engage.log.kafka import KafkaLog
+from engage.log.kafka_publisher import KafkaPublisher
+from engage.log.topics import BrokerUnavailableError, LayoutError, Topics, check_topics, create_topics
+from engage.services.edge import Edge
+from engage.services.kafka_intake import InboxGapError, run_intake
+from engage.testing.keyring import MemoryKeyring
+from engage.testing.log_contract import order, records_of
+from tests.log.kafka_platform import KafkaPlatform, fresh_topics, intake, kafka_platform
+
+pytestmark = pytest.mark.anyio
+
+NOBODY = "127.0.0.1:1"
+
+
+@pytest.fixture
+async def platform(kafka: str) -> AsyncIterator[KafkaPlatform]:
+    async with kafka_platform(kafka, partitions=1) as platform:
+        yield platform
+
+
+@pytest.fixture
+async def admin(kafka: str) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    await admin.start()
+    yield admin
+    await admin.close()
+
+
+async def take_in(platform: KafkaPlatform, *numbers: int) -> None:
+    async with intake(platform):
+        await platform.publish([order(number) for number in numbers])
+        await platform.settle()
+
+
+async def delete_up_to(admin: AIOKafkaAdminClient, topic: str, offset: int) -> None:
+    await admin.delete_records({TopicPartition(topic, 0): RecordsToDelete(before_offset=offset)})
+
+
+async def test_topics_are_made_once_and_made_again_without_harm(kafka: str) -> None:
+    topics = fresh_topics()
+    made = await create_topics(kafka, 2, topics=topics)
+    assert made.partitions == 2
+    assert await create_topics(kafka, 2, topics=topics) == made == await check_topics(kafka, topics)
+
+
+async def test_a_log_cannot_be_made_wider(kafka: str) -> None:
+    topics = fresh_topics()
+    await create_topics(kafka, 2, topics=topics)
+    with pytest.raises(LayoutError, match="has 2 partitions, not 3"):
+        await create_topics(kafka, 3, topics=topics)
+
+
+async def test_every_fault_of_the_layout_is_named(kafka: str, admin: AIOKafkaAdminClient) -> None:
+    topics = fresh_topics()
+    with pytest.raises(LayoutError, match=rf"{topics.inbox}' is missing.*{topics.dead_letters}' is missing"):
+        await check_topics(kafka, topics)
+    await admin.create_topics([NewTopic(topics.inbox, 1, 1), NewTopic(topics.interactions, 2, 1)])
+    with pytest.raises(LayoutError) as caught:
+        await check_topics(kafka, topics)
+    for words in (
+        f"{topics.dead_letters}' is missing",
+        f"{topics.inbox}' has 1 partitions, but the log has 2",
+        f"kafka-topics --alter --topic {topics.inbox} --partitions 2",
+        "message.timestamp.type=CreateTime",
+        "--add-config message.timestamp.type=LogAppendTime",
+        "--add-config retention.ms=-1",
+    ):
+        assert words in str(caught.value)
+
+
+async def test_a_broker_that_is_away_is_named_by_all(platform: KafkaPlatform) -> None:
+    edge = Edge(MemoryKeyring(), lambda: datetime.now(UTC))
+    with pytest.raises(BrokerUnavailableError, match=NOBODY):
+        await create_topics(NOBODY)
+    with pytest.raises(BrokerUnavailableError, match="can be reached"):
+        await KafkaLog(NOBODY).start()
+    with pytest.raises(BrokerUnavailableError, match=NOBODY):
+        await KafkaPublisher(NOBODY, edge=edge).publish([order(1)])
+    with pytest.raises(BrokerUnavailableError, match=NOBODY):
+        await run_intake(NOBODY, MemoryKeyring(), asyncio.Event())
+
+
+async def test_records_that_were_deleted_are_a_gap(platform: KafkaPlatform, admin: AIOKafkaAdminClient) -> None:
+    await take_in(platform, *range(5))
+    await delete_up_to(admin, platform.topics.interactions, 3)
+    with pytest.raises(LogGapError, match=r"holds the positions 3 to .*and 0 was asked for"):
+        await platform.log.read(0, 0, 10)
+    assert (await platform.log.read(0, 3, 1)).records[0].offset == 3
+
+
+async def test_a_log_made_anew_has_another_generation_and_no_old_position(
+    platform: KafkaPlatform, admin: AIOKafkaAdminClient
+) -> None:
+    await take_in(platform, *range(5))
+    end = await platform.log.end(0)
+    await admin.delete_topics([platform.topics.interactions])
+    async with asyncio.timeout(30):
+        while platform.topics.interactions in await admin.list_topics():
+            pass
+    await create_topics(platform.bootstrap, 1, topics=platform.topics)
+    async with KafkaLog(platform.bootstrap, platform.topics) as anew:
+        assert anew.generation != platform.log.generation
+        with pytest.raises(LogGapError):
+            await anew.read(0, end, 10)
+
+
+async def test_what_was_never_committed_is_never_read(platform: KafkaPlatform) -> None:
+    await take_in(platform, 1)
+    topic = platform.topics.interactions
+    async with AIOKafkaProducer(bootstrap_servers=platform.bootstrap, transactional_id="aborted") as producer:
+        await producer.begin_transaction()
+        await producer.send_and_wait(topic, order(2), partition=0)
+        assert len(await records_of(platform.log, 0)) == 1
+        await producer.abort_transaction()
+    await take_in(platform, 3)
+    found = [record.value for record in await records_of(platform.log, 0)]
+    assert [b'"order-2"' in value for value in found] == [False, False]
+
+
+async def test_inbox_records_deleted_before_they_were_read_stop_intake(
+    platform: KafkaPlatform, admin: AIOKafkaAdminClient
+) -> None:
+    await take_in(platform, 1)
+    await platform.publish([order(number) for number in range(2, 6)])
+    await delete_up_to(admin, platform.topics.inbox, 3)
+    with pytest.raises(InboxGapError, match="starts at 3, but intake has read up to 1 only"):
+        await run_intake(platform.bootstrap, MemoryKeyring(), asyncio.Event(), topics=platform.topics)
+
+
+async def test_inbox_records_deleted_after_they_were_read_are_not_missed(
+    platform: KafkaPlatform, admin: AIOKafkaAdminClient
+) -> None:
+    await take_in(platform, 1, 2)
+    await delete_up_to(admin, platform.topics.inbox, 2)
+    await take_in(platform, 3)
+    assert len(await records_of(platform.log, 0)) == 3
+
+
+async def test_the_names_of_two_logs_on_a_cluster_do_not_meet() -> None:
+    assert Topics().all == [
+        "engage.inbox",
+        "engage.interactions",
+        "engage.dead-letters",
+        "engage.rules-state",
+    ]
+    assert not set(Topics("a").all) & set(Topics("b").all)

@@ -1,0 +1,161 @@
+"""The embedded log file by itself: what is committed stays, identities are exact, readers are told of gaps."""
+
+import asyncio
+import sqlite3
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from engage.events import codec
+from engage.events.catalogue.commerce import OrderDelivered
+from engage.log import sqlite as sqlite_log
+from engage.log.contract import LogGapError, Record, Token
+from engage.log.sqlite import LogMovedError, LogVersionError, SqliteLog, Writes
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def record(offset, *, partition=0, subject="acc-1", hours=None):
+    recorded = START + timedelta(hours=offset if hours is None else hours)
+    event = codec.new_event(
+        OrderDelivered(order_id=f"o-{offset}"),
+        id=f"e-{partition}-{offset}",
+        source="test",
+        subject=subject,
+        time=recorded,
+    )
+    event.recorded = recorded
+    return Record(partition, offset, recorded, codec.encode(event))
+
+
+def commit(log, *records, marker=None):
+    writes = Writes(records=list(records), marker=marker)
+    for each in records:
+        writes.identities[codec.decode(each.value).identity] = Token(each.partition, each.offset)
+        writes.ends[each.partition] = (each.offset + 1, each.recorded)
+    log.commit(writes)
+
+
+@pytest.fixture
+def log(tmp_path):
+    opened = SqliteLog(tmp_path / "log.db")
+    yield opened
+    opened.close()
+
+
+async def test_what_is_committed_is_read_in_order_from_any_position(log):
+    commit(log, *(record(offset) for offset in range(10)))
+    batch = await log.read(0, 4, 3)
+    assert [each.offset for each in batch.records] == [4, 5, 6]
+    assert batch.next_position == 7
+    assert (await log.read(0, 10, 5)).records == []
+    assert await log.end(0) == 10
+    assert await log.end(1) == 0
+
+
+async def test_partitions_do_not_mix(log):
+    commit(log, record(0, partition=0), record(0, partition=3), record(1, partition=3))
+    assert [len((await log.read(partition, 0, 9)).records) for partition in range(log.partitions)] == [1, 0, 0, 2]
+
+
+async def test_a_position_is_found_by_time(log):
+    commit(log, *(record(offset) for offset in range(5)))
+    assert await log.position_at(0, START - timedelta(days=1)) == 0
+    assert await log.position_at(0, START + timedelta(hours=2)) == 2
+    assert await log.position_at(0, START + timedelta(hours=2, seconds=1)) == 3
+    assert await log.position_at(0, START + timedelta(days=9)) == 5
+
+
+async def test_a_reader_ahead_of_the_log_is_told_so(log):
+    commit(log, record(0))
+    with pytest.raises(LogGapError, match="ends at 1, a reader stands at 7"):
+        await log.read(0, 7, 1)
+
+
+async def test_a_record_that_is_gone_is_an_error_and_not_a_jump(log, tmp_path):
+    commit(log, *(record(offset) for offset in range(3)))
+    with sqlite3.connect(tmp_path / "log.db") as other:
+        other.execute("DELETE FROM log WHERE position = 1")
+    other.close()
+    with pytest.raises(LogGapError, match="no record 1, the next is 2"):
+        await log.read(0, 1, 5)
+
+
+async def test_a_waiting_reader_wakes_when_the_log_grows(log):
+    assert not await log.wait({0: 0}, 0.02)
+    waiting = asyncio.create_task(log.wait({0: 0, 1: 0}, 10))
+    await asyncio.sleep(0)
+    commit(log, record(0, partition=1))
+    assert await waiting
+
+
+async def test_a_waiting_reader_sees_what_another_process_writes(log, tmp_path):
+    reader = SqliteLog(tmp_path / "log.db", read_only=True)
+    waiting = asyncio.create_task(reader.wait({0: 0}, 10))
+    await asyncio.sleep(0)
+    commit(log, record(0))
+    assert await waiting
+    reader.close()
+
+
+async def test_a_hole_further_on_is_found_as_well(log, tmp_path):
+    commit(log, *(record(offset) for offset in range(5)))
+    with sqlite3.connect(tmp_path / "log.db") as other:
+        other.execute("DELETE FROM log WHERE position IN (2, 3)")
+    other.close()
+    with pytest.raises(LogGapError, match="no record 2, the next is 4"):
+        await log.read(0, 0, 5)
+
+
+def test_records_that_do_not_follow_the_end_are_not_appended(log):
+    commit(log, record(0))
+    with pytest.raises(LogMovedError, match="does not end at 3 any more"):
+        commit(log, record(3))
+    assert [each.offset for each in log.scan(0)] == [0]
+
+
+def test_identities_are_found_where_they_stand(log):
+    commit(log, record(0), record(1))
+    known = ("acc-1", "test", "e-0-1")
+    assert log.find([known, ("acc-1", "test", "never")]) == {known: Token(0, 1)}
+
+
+def test_identities_stay_exact_when_their_hashes_collide(log, monkeypatch):
+    monkeypatch.setattr(sqlite_log, "_hash", lambda identity, salt: salt)
+    commit(log, record(0), record(1))
+    commit(log, record(2))
+    identities = [("acc-1", "test", f"e-0-{offset}") for offset in range(4)]
+    assert log.find(identities) == {identities[offset]: Token(0, offset) for offset in range(3)}
+
+
+def test_a_commit_is_all_or_nothing(log):
+    commit(log, record(0))
+    with pytest.raises(sqlite3.IntegrityError):
+        commit(log, record(1), record(0), marker=("import", 9))
+    assert [each.offset for each in log.scan(0)] == [0]
+    assert log.marker("import") == 0
+
+
+def test_the_log_keeps_its_name_and_its_partitions(tmp_path):
+    first = SqliteLog(tmp_path / "log.db", partitions=3)
+    again = SqliteLog(tmp_path / "log.db", partitions=8)
+    assert (again.partitions, again.generation) == (3, first.generation)
+    first.close()
+    again.close()
+
+
+def test_a_file_of_another_schema_is_refused_with_the_remedy(tmp_path):
+    SqliteLog(tmp_path / "log.db").close()
+    with sqlite3.connect(tmp_path / "log.db") as other:
+        other.execute("UPDATE meta SET value = '99' WHERE name = 'schema_version'")
+    other.close()
+    with pytest.raises(LogVersionError, match=r"schema version 99.*run the engage that wrote it"):
+        SqliteLog(tmp_path / "log.db")
+
+
+def test_the_log_file_lies_where_it_was_put(tmp_path: Path):
+    SqliteLog(tmp_path / "odd name é#?.db").close()
+    reader = SqliteLog(tmp_path / "odd name é#?.db", read_only=True)
+    assert reader.partitions == 4
+    reader.close()

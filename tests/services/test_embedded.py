@@ -1,0 +1,311 @@
+"""Embedded intake: appending, rules and decisions are one transaction, and time on the log never goes back."""
+
+import sqlite3
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from msgspec import Struct
+
+from engage.events import codec
+from engage.events.catalogue.commerce import OrderDelivered
+from engage.events.catalogue.profile import AccountIdentified
+from engage.events.validation import Refusal
+from engage.log.contract import Duplicate, Taken
+from engage.log.sqlite import SqliteLog
+from engage.rules.policy import PolicySettings
+from engage.rules.rule import FollowUpRequest, NoState, Rule, RuleSettings, Wake
+from engage.services.edge import Edge
+from engage.services.embedded import EmbeddedLog
+from engage.testing.keyring import MemoryKeyring
+
+START = datetime(2026, 3, 1, 9, tzinfo=UTC)
+
+
+class AskSettings(RuleSettings):
+    after: timedelta = timedelta(days=3)
+
+
+def ask_rule(version=1, **settings):
+    rule = Rule("ask", version=version, settings=AskSettings(**settings), state=NoState)
+
+    @rule.on(OrderDelivered)
+    def delivered(state, event, settings):
+        yield Wake(event.time + settings.after, about=event.data.order_id)
+
+    @rule.on_wake
+    def ask(state, wake, settings):
+        yield FollowUpRequest(what="ask", why="it came", about=wake.about, purpose="service", channels=("email",))
+
+    return rule
+
+
+class Asked(Struct):
+    asked: int = 0
+
+
+def counting_rule():
+    rule = Rule("ask", version=7, settings=AskSettings(), state=Asked)
+
+    @rule.on(OrderDelivered)
+    def delivered(state, event, settings):
+        yield Wake(event.time + settings.after, about=event.data.order_id)
+
+    @rule.on_wake
+    def ask(state, wake, settings):
+        state.asked += 1
+        yield FollowUpRequest(what="ask", why=f"number {state.asked}", about=wake.about, purpose="service")
+
+    return rule
+
+
+def failing_rule():
+    rule = Rule("failing", version=1, settings=AskSettings(), state=NoState)
+
+    @rule.on(OrderDelivered)
+    def delivered(state, event, settings):
+        raise LookupError(f"cannot bear {event.data.order_id}")
+
+    return rule
+
+
+class Clock:
+    """A clock that stands until it is set."""
+
+    def __init__(self, now=START):
+        self.now = now
+
+    def __call__(self):
+        return self.now
+
+
+class House:
+    """An embedded log in a folder that can be closed and opened again, with other rules."""
+
+    def __init__(self, folder):
+        self.path = folder / "log.db"
+        self.clock = Clock()
+        self.keyring = MemoryKeyring()
+        self.log = None
+
+    async def open(self, *rules):
+        if self.log:
+            self.log.close()
+        self.log = SqliteLog(self.path)
+        self.embedded = EmbeddedLog(self.log, Edge(self.keyring, self.clock), rules, PolicySettings(cap=99), self.clock)
+        await self.embedded.start()
+        return self
+
+    def events(self, kind=None):
+        records = [record for partition in range(self.log.partitions) for record in self.log.scan(partition)]
+        return [event for record in records if kind in (None, (event := codec.decode(record.value)).type)]
+
+
+@pytest.fixture
+async def house(tmp_path):
+    made = await House(tmp_path).open(ask_rule())
+    yield made
+    made.log.close()
+
+
+def delivered(order, *, at=START, subject="acc-1"):
+    return codec.new_event(OrderDelivered(order_id=order), id=f"e-{order}", source="test", subject=subject, time=at)
+
+
+async def test_what_is_published_is_on_the_log_once(house):
+    first, again = await house.embedded.publish([delivered("o-1"), delivered("o-1")])
+    assert isinstance(first, Taken)
+    assert again == Duplicate(first.token)
+    assert await house.embedded.publish([delivered("o-1")]) == [Duplicate(first.token)]
+    assert len(house.events("Order Delivered")) == 1
+
+
+async def test_the_same_id_of_another_account_or_source_is_another_event(house):
+    other = delivered("o-1", subject="acc-2")
+    elsewhere = delivered("o-1")
+    elsewhere.source = "elsewhere"
+    answers = await house.embedded.publish([delivered("o-1"), other, elsewhere])
+    assert [type(answer) for answer in answers] == [Taken] * 3
+
+
+async def test_one_bad_event_sinks_no_other(house):
+    answers = await house.embedded.publish([b"{", codec.encode(delivered("o-1")), b"[]"])
+    assert [type(answer) for answer in answers] == [Refusal, Taken, Refusal]
+
+
+async def test_the_publishers_events_stay_as_they_were(house):
+    event = delivered("o-1")
+    before = codec.encode(event)
+    await house.embedded.publish([event])
+    assert codec.encode(event) == before
+
+
+async def test_recorded_never_goes_back_when_the_clock_does(house):
+    await house.embedded.publish([delivered("o-1")])
+    house.clock.now = START - timedelta(hours=5)
+    await house.embedded.publish([delivered("o-2", at=START - timedelta(hours=6))])
+    assert [event.recorded for event in house.events("Order Delivered")] == [START, START]
+
+
+async def test_personal_fields_are_nowhere_in_the_file(house, tmp_path):
+    event = codec.new_event(
+        AccountIdentified(name="Ada Lovelace"), id="i-1", source="test", subject="acc-1", time=START
+    )
+    await house.embedded.publish([event])
+    assert all(b"Lovelace" not in file.read_bytes() for file in tmp_path.iterdir())
+
+
+async def test_a_decision_comes_right_after_the_record_that_let_it_fall_due(house):
+    await house.embedded.publish([delivered("o-1")])
+    house.clock.now = START + timedelta(days=4)
+    await house.embedded.publish([delivered("o-2", at=house.clock.now)])
+    kinds = [event.type for event in house.events() if event.type != "rule.activated"]
+    assert kinds == ["Order Delivered", "Order Delivered", "follow_up.requested"]
+    decision = codec.open_data(house.events("follow_up.requested")[0])
+    assert (decision.data.about, decision.data.cause.id, decision.recorded) == ("o-1", "e-o-1", house.clock.now)
+
+
+async def test_an_absence_is_decided_by_a_tick(house):
+    await house.embedded.publish([delivered("o-1")])
+    assert not house.embedded.tick(START + timedelta(days=2))
+    assert house.embedded.tick(START + timedelta(days=3))
+    assert not house.embedded.tick(START + timedelta(days=3))
+    assert len(house.events("follow_up.requested")) == 1
+
+
+async def test_history_is_recorded_as_it_was_lived(house):
+    house.clock.now = START + timedelta(days=400)
+    history = [delivered(f"o-{day}", at=START + timedelta(days=day)) for day in range(0, 60, 10)]
+    await house.embedded.publish(history, as_lived=True, marker=("history", 6))
+    assert [event.recorded for event in house.events("Order Delivered")] == [event.time for event in history]
+    asked = [codec.open_data(event) for event in house.events("follow_up.requested")]
+    assert [event.recorded - START for event in asked] == [timedelta(days=day + 3) for day in range(0, 50, 10)]
+    assert house.log.marker("history") == 6
+
+
+async def test_a_failed_commit_changes_nothing_and_the_next_one_works(house):
+    await house.embedded.publish([delivered("o-1")])
+    before = house.events()
+    other = sqlite3.connect(house.path, isolation_level=None)
+    other.execute("CREATE TRIGGER full BEFORE INSERT ON log BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+    with pytest.raises(sqlite3.IntegrityError, match="disk full"):
+        await house.embedded.publish([delivered("o-2")])
+    assert house.events() == before
+    other.execute("DROP TRIGGER full")
+    other.close()
+    assert isinstance((await house.embedded.publish([delivered("o-2")]))[0], Taken)
+    assert house.embedded.tick(START + timedelta(days=3))
+    assert [codec.open_data(event).data.about for event in house.events("follow_up.requested")] == ["o-1", "o-2"]
+
+
+class Full:
+    """While it holds, nothing can be appended; ``reading`` spoils the engines' state as well."""
+
+    def __init__(self, house, *, reading=False):
+        self._db = sqlite3.connect(house.path, isolation_level=None)
+        self._reading = reading
+
+    def __enter__(self):
+        self._db.execute("CREATE TRIGGER full BEFORE INSERT ON log BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+        if self._reading:
+            self._db.execute("ALTER TABLE cells RENAME TO cells_away")
+
+    def __exit__(self, *_):
+        self._db.execute("DROP TRIGGER full")
+        if self._reading:
+            self._db.execute("ALTER TABLE cells_away RENAME TO cells")
+        self._db.close()
+
+
+async def test_a_tick_that_cannot_be_written_leaves_no_hole_and_its_decision_comes_later(house):
+    await house.embedded.publish([delivered("o-1")])
+    with Full(house), pytest.raises(sqlite3.IntegrityError, match="disk full"):
+        house.embedded.tick(START + timedelta(days=3))
+    house.clock.now = START + timedelta(days=4)
+    (answer,) = await house.embedded.publish([delivered("o-2", at=house.clock.now)])
+    (partition,) = {answer.token.partition}
+    assert [record.offset for record in house.log.scan(partition)] == list(range(house.log.end_now(partition)))
+    assert [codec.open_data(event).data.about for event in house.events("follow_up.requested")] == ["o-1"]
+
+
+async def test_engines_that_could_not_be_read_back_are_not_used_until_they_can(house):
+    await house.embedded.publish([delivered("o-1")])
+    for _ in range(2):
+        with Full(house, reading=True), pytest.raises(sqlite3.Error):
+            await house.embedded.publish([delivered("o-2")])
+    house.clock.now = START + timedelta(days=4)
+    await house.embedded.publish([delivered("o-3", at=house.clock.now)])
+    assert [codec.open_data(event).data.about for event in house.events("follow_up.requested")] == ["o-1"]
+    assert len(house.events("rule.activated")) == 2
+
+
+async def test_a_restart_goes_on_where_it_stopped(house):
+    await house.embedded.publish([delivered("o-1")])
+    await house.open(ask_rule())
+    assert house.embedded.next_due() == START + timedelta(days=3)
+    house.embedded.tick(START + timedelta(days=3))
+    await house.open(ask_rule())
+    house.embedded.tick(START + timedelta(days=30))
+    assert len(house.events("follow_up.requested")) == 1
+    assert len(house.events("rule.activated")) == 2  # the rule and the policy, on the partition of acc-1
+
+
+async def test_lost_engine_state_is_folded_again_and_nothing_is_decided_twice(house):
+    for day in range(0, 30, 3):
+        house.clock.now = START + timedelta(days=day)
+        await house.embedded.publish(
+            [delivered(f"o-{day}-{n}", at=house.clock.now, subject=f"acc-{n}") for n in range(9)]
+        )
+    before, kept = house.events(), [house.log.engine_state(partition) for partition in range(house.log.partitions)]
+    for partition in range(house.log.partitions):
+        house.log.forget_engine(partition)
+    await house.open(ask_rule())
+    assert house.events() == before
+    house.clock.now += timedelta(days=1)
+    await house.embedded.publish([delivered("last", at=house.clock.now, subject=f"acc-{n}") for n in range(9)])
+    again = [house.log.engine_state(partition) for partition in range(house.log.partitions)]
+    assert [state.basis for state in again] == [state.basis for state in kept]
+    house.embedded.tick(START + timedelta(days=31))
+    abouts = [(event.subject, codec.open_data(event).data.about) for event in house.events("follow_up.requested")]
+    assert len(abouts) == len(set(abouts)) == 99
+
+
+async def test_a_changed_rule_folds_its_past_in_silence_and_emits_from_there_on(house):
+    await house.embedded.publish([delivered("o-1")])
+    house.embedded.tick(START + timedelta(days=3))
+    await house.embedded.publish([delivered("o-2", at=START + timedelta(minutes=1))])
+    await house.open(ask_rule(version=2, after=timedelta(days=5)))
+    house.clock.now = START + timedelta(days=4)
+    await house.embedded.publish([delivered("o-3", at=house.clock.now)])
+    house.embedded.tick(START + timedelta(days=10))
+    asked = [codec.open_data(event).data for event in house.events("follow_up.requested")]
+    assert [(data.about, data.rule_version) for data in asked] == [("o-1", 1), ("o-2", 2), ("o-3", 2)]
+
+
+async def test_a_rule_that_fails_hurts_no_other_rule_and_is_reported(house):
+    await house.open(failing_rule(), ask_rule())
+    assert isinstance((await house.embedded.publish([delivered("o-1")]))[0], Taken)
+    house.embedded.tick(START + timedelta(days=3))
+    assert len(house.events("follow_up.requested")) == 1
+    assert house.log.dead_letters() == 1
+
+
+@pytest.mark.parametrize("spoiled", ["policy", "ask"])
+async def test_engine_state_of_another_shape_is_folded_anew(house, spoiled):
+    house.embedded = (await house.open(counting_rule())).embedded
+    await house.embedded.publish([delivered(f"o-{number}") for number in range(4)])
+    house.embedded.tick(START + timedelta(days=3))
+    before = house.events()
+    with sqlite3.connect(house.path) as other:
+        other.execute(
+            "UPDATE cells SET value = ? WHERE rule = ?", (b'{"state": {"asked": "many"}, "consent": 5}', spoiled)
+        )
+    other.close()
+    await house.open(counting_rule())
+    assert [event for event in house.events() if event.type != "rule.activated"] == [
+        event for event in before if event.type != "rule.activated"
+    ]
+    house.clock.now = START + timedelta(days=4)
+    await house.embedded.publish([delivered("o-5", at=house.clock.now)])
+    assert house.embedded.next_due() == START + timedelta(days=7)
+    house.embedded.tick(START + timedelta(days=7))
+    assert [codec.open_data(event).data.why for event in house.events("follow_up.requested")][-1] == "number 5"

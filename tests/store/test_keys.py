@@ -1,0 +1,156 @@
+"""Accounts' keys are made once, kept wrapped, and gone when they are forgotten."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from engage.events.sealing import open_text, seal_text
+from engage.services.edge import Keyring
+from engage.store.keys import KeyStore, MasterKey, MasterKeyError, load_master_key
+
+MASTER = MasterKey(1, bytes(range(32)))
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/keys.db"
+    found: str = request.getfixturevalue("postgres_url")
+    return found
+
+
+@pytest.fixture
+def keys(url: str) -> Iterator[KeyStore]:
+    opened = KeyStore(url, MASTER)
+    yield opened
+    opened.close()
+
+
+def test_an_account_keeps_its_key_also_after_a_restart(keys: KeyStore, url: str) -> None:
+    keyring: Keyring = keys
+    made = keyring.current(["a", "b", "a"])
+    assert sorted(made) == ["a", "b"]
+    assert made["a"].generation == 1
+    assert made["a"].secret != made["b"].secret
+    again = KeyStore(url, MASTER)
+    assert again.current(["b", "a"]) == made
+    assert again.all_of("a") == {1: made["a"]}
+    again.close()
+
+
+def test_an_account_that_was_never_asked_for_has_no_key(keys: KeyStore) -> None:
+    assert keys.all_of("nobody") == {}
+    assert keys.current([]) == {}
+
+
+def test_thousands_of_accounts_get_their_keys_at_once(keys: KeyStore) -> None:
+    accounts = [f"acc-{number}" for number in range(3_000)]
+    made = keys.current(accounts)
+    assert len({key.secret for key in made.values()}) == len(accounts)
+    assert keys.current(accounts) == made
+
+
+def test_two_processes_that_ask_at_once_get_the_same_keys(keys: KeyStore, url: str) -> None:
+    rival = KeyStore(url, MASTER)
+    accounts = [f"acc-{number}" for number in range(200)]
+    with ThreadPoolExecutor(4) as pool:
+        asked = [
+            pool.submit(store.current, accounts[::step])
+            for store, step in ((keys, 1), (rival, -1), (keys, 1), (rival, -1))
+        ]
+        first, *others = [one.result() for one in asked]
+    rival.close()
+    assert all(other == first for other in others)
+
+
+def test_no_key_lies_in_the_database_in_plain(keys: KeyStore, url: str) -> None:
+    key = keys.current(["a"])["a"]
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        [wrapped, master] = connection.execute(text("SELECT wrapped, master FROM account_keys")).one()
+    engine.dispose()
+    assert key.secret not in bytes(wrapped)
+    assert len(wrapped) == len(key.secret) + 8  # RFC 3394 adds one block of 64 bits
+    assert master == 1
+
+
+def test_a_forgotten_key_opens_nothing_and_the_account_goes_on_with_a_new_one(keys: KeyStore) -> None:
+    first = keys.current(["a"])["a"]
+    sealed = seal_text("Ada", first, "a")
+    keys.forget("a", 1)
+    keys.forget("a", 1)
+    assert keys.all_of("a") == {}
+    second = keys.current(["a"])["a"]
+    assert second.generation == 2
+    assert keys.all_of("a") == {2: second}
+    assert open_text(sealed, first, "a") == "Ada"
+
+
+def test_a_forgotten_key_leaves_no_trace_in_sqlite_s_files(tmp_path: Path) -> None:
+    keys = KeyStore(f"sqlite:///{tmp_path}/keys.db", MASTER)
+    keys.current(["a", "b"])
+    with keys.database.read() as connection:
+        wrapped = bytes(connection.scalar(text("SELECT wrapped FROM account_keys WHERE account = 'a'")) or b"")
+    assert any(wrapped in path.read_bytes() for path in tmp_path.iterdir())
+    keys.forget("a", 1)
+    assert not any(wrapped in path.read_bytes() for path in tmp_path.iterdir())
+    keys.close()
+
+
+def test_another_master_key_is_refused_at_once(keys: KeyStore, url: str) -> None:
+    with pytest.raises(MasterKeyError, match=r"wrapped by another master key.*put the master key file"):
+        KeyStore(url, MasterKey(1, bytes(32)))
+
+
+def test_a_key_of_another_master_generation_names_it(keys: KeyStore, url: str) -> None:
+    keys.current(["a"])
+    later = KeyStore(url, MasterKey(2, bytes(32)))
+    with pytest.raises(MasterKeyError, match="key of 'a' was wrapped by master key 1, the file holds 2"):
+        later.current(["a"])
+    later.close()
+
+
+def test_an_altered_key_is_noticed(keys: KeyStore) -> None:
+    keys.current(["a"])
+    with keys.database.write() as connection:
+        connection.execute(text("UPDATE account_keys SET wrapped = :wrapped"), {"wrapped": bytes(40)})
+    with pytest.raises(MasterKeyError, match=r"key 1 of 'a' .* was altered"):
+        keys.all_of("a")
+
+
+def test_the_master_key_is_made_once_and_only_its_owner_reads_it(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "master.key"
+    made = load_master_key(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert load_master_key(path) == made
+    assert made.generation == 1
+    assert len(made.secret) == 32
+    assert list(path.parent.iterdir()) == [path]
+    assert "secret" not in repr(made)
+
+
+def test_processes_that_start_together_agree_on_one_master_key(tmp_path: Path) -> None:
+    path = tmp_path / "master.key"
+    with ThreadPoolExecutor(8) as pool:
+        found = set(pool.map(lambda _: load_master_key(path).secret, range(16)))
+    assert len(found) == 1
+
+
+def test_a_master_key_that_others_may_read_is_refused_with_advice(tmp_path: Path) -> None:
+    path = tmp_path / "master.key"
+    load_master_key(path)
+    path.chmod(0o644)
+    with pytest.raises(MasterKeyError, match=r"can be read by others \(mode 0644\).*chmod 600"):
+        load_master_key(path)
+
+
+@pytest.mark.parametrize("content", ["", "engage-master-key:1:c2hvcnQ=", "engage-master-key:one:xx", "é"])
+def test_a_file_that_is_no_master_key_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "master.key"
+    path.write_text(content)
+    path.chmod(0o600)
+    with pytest.raises(MasterKeyError, match="holds no master key"):
+        load_master_key(path)

@@ -1,0 +1,70 @@
+"""Read models in SQLite keep what every store of read models promises."""
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from engage.store.schema_version import SchemaVersionError
+from engage.store.views import ViewStore
+from engage.testing.store_contract import ViewStoreContract
+from engage.testing.store_rows import (
+    FULL,
+    GENERATION,
+    PARTITIONS,
+    Everything,
+    change,
+    everything,
+)
+
+
+class TestSqlite(ViewStoreContract):
+    @pytest.fixture
+    def url(self, tmp_path: Path) -> str:
+        return f"sqlite:///{tmp_path}/new folder/views.db"
+
+    def test_moments_sort_as_text_and_sqlite_itself_understands_them(self, store: ViewStore, url: str) -> None:
+        store.commit([change(0, 1, FULL)])
+        engine = create_engine(url)
+        with engine.connect() as connection:
+            stored, understood = connection.execute(
+                text("SELECT seen, strftime('%Y-%m-%d %H:%M', seen) FROM everything")
+            ).one()
+        engine.dispose()
+        assert stored == "2026-03-01T07:00:15.123456+00:00"
+        assert understood == "2026-03-01 07:00"
+
+    def test_readers_see_the_last_commit_while_somebody_writes(self, store: ViewStore) -> None:
+        store.commit([change(0, 1, Everything("a", count=1))])
+        with store.database.write() as connection:
+            store.table(everything).delete(connection, ["a"])
+            assert store.get(everything, "a") == Everything("a", count=1)
+        assert store.get(everything, "a") is None
+
+    def test_a_store_of_a_newer_engage_is_refused(self, store: ViewStore, url: str) -> None:
+        with store.database.write() as connection:
+            connection.execute(text("UPDATE schema_versions SET version = 99"))
+        with pytest.raises(SchemaVersionError, match=r"schema 99, this one knows 1\): update engage"):
+            ViewStore(url)
+
+    def test_a_store_of_an_older_shape_is_refused_with_the_remedy(self, store: ViewStore, url: str) -> None:
+        with store.database.write() as connection:
+            connection.execute(text("UPDATE schema_versions SET version = 0"))
+        with pytest.raises(SchemaVersionError, match=r"schema 0, this engage needs 1 .*remove .*views\.db"):
+            ViewStore(url)
+
+
+def test_a_url_that_names_no_database_is_refused_with_advice() -> None:
+    with pytest.raises(ValueError, match="is no database URL: write sqlite"):
+        ViewStore("views.db")
+    with pytest.raises(ValueError, match="no store for 'mysql'"):
+        ViewStore("mysql://x/y")
+    with pytest.raises(ValueError, match="needs a file"):
+        ViewStore("sqlite://")
+
+
+def test_generation_and_partitions_are_those_of_the_log(tmp_path: Path) -> None:
+    store = ViewStore(f"sqlite:///{tmp_path}/views.db")
+    store.prepare([everything], GENERATION, PARTITIONS)
+    assert [(one.partition, one.generation) for one in store.positions()] == [(0, GENERATION), (1, GENERATION)]
+    store.close()

@@ -57,7 +57,7 @@ def _fold(log: MemoryLog, count: int) -> float:
             event.partition, event.offset = partition, record.offset
             events.append(event)
         for folded in folding.fold(events, lambda projection, _: kept[projection.name]):
-            kept[folded.projection.name].update(folded.rows)
+            kept[folded.model.name].update(folded.rows)
     return count / (time.perf_counter() - begin)
 
 

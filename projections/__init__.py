@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from engage.discovery import discover
-from engage.views.projection import Projection
+from engage.views.projection import ReadModel
 
-PROJECTIONS: tuple[Projection[Any], ...] = discover(
-    ("projections.shared", "projections.customers", "projections.partners", "projections.market"), Projection
+PROJECTIONS: tuple[ReadModel[Any], ...] = discover(
+    ("projections.shared", "projections.customers", "projections.partners", "projections.market"), ReadModel
 )

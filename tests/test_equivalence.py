@@ -163,7 +163,7 @@ def one_pass(made):
         for folded in Folding(PROJECTIONS).fold(events, lambda model, keys: {}):
             for key, row in folded.rows.items():
                 if row is not None:
-                    rows[folded.projection.name][key] = tuple(getattr(row, name) for name in row.__struct_fields__)
+                    rows[folded.model.name][key] = tuple(getattr(row, name) for name in row.__struct_fields__)
     return rows
 
 

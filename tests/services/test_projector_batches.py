@@ -9,18 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
+from engage.events import codec
+from engage.events.catalogue import CATALOGUE
 from engage.events.envelope import Event
 from engage.services.projector import Projector
 from engage.store.views import ViewStore
 from engage.testing.memory_log import MemoryLog
-from engage.testing.projections import given as given_events
 from engage.views.projection import Projection
 from tests.services.shop_views import (
     ALL,
     catch_up,
     order,
     refund,
-    spend,
     unknown,
 )
 
@@ -50,20 +50,21 @@ def by_hand(log: MemoryLog, projection: Projection[Any]) -> dict[str, Any]:
         for record in asyncio.run(log.read(partition, 0, 1_000)).records:
             event = msgspec.json.decode(record.value, type=Event[msgspec.Raw])
             placed = structs.replace(event, partition=partition, offset=record.offset)
-            before = {key: msgspec.json.encode(row) for key, row in found.items()}
-            step = given_events(projection)
-            step.rows = {
-                key: msgspec.json.decode(told, type=projection.row)
-                for key, told in before.items()
-                if key not in stopped
-            }
-            kept = {key: row for key, row in found.items() if key in stopped}
-            if event.subject in stopped and projection is spend:
+            fold = projection.folds.get(placed.type) or projection.fold_any
+            opened = codec.open_data(placed) if placed.type in CATALOGUE else placed
+            key = projection.key(opened) if fold is not None else None
+            if fold is None or key is None or placed.subject in stopped:
                 continue
+            kept = msgspec.json.encode(found[key]) if key in found and not projection.append_only else None
             try:
-                found = {**step.when(placed).rows, **kept}
+                row = fold(projection.row(key) if kept is None else found[key], opened)
             except ValueError:
-                stopped.add(event.subject)
+                stopped.add(placed.subject)
+                row = None if kept is None else msgspec.json.decode(kept, type=projection.row)
+            if row is None:
+                found.pop(key, None)
+            else:
+                found[key] = row
     return found
 
 

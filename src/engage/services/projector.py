@@ -15,8 +15,10 @@ from engage.log.contract import Log, Record
 from engage.store.positions import Position
 from engage.store.tables import Values
 from engage.store.views import Change, UnstorableRowsError, ViewStore
-from engage.views.folding import Folded, Folding, parked
-from engage.views.projection import Projection
+from engage.views.folding import Folding
+from engage.views.parking import parked
+from engage.views.passes import Folded
+from engage.views.projection import ReadModel
 
 BATCH = 4_000
 """Records of one partition in one transaction. Fewer load and write the same rows more often; more are a little faster
@@ -54,7 +56,7 @@ class Projector:
     store belongs to another log.
     """
 
-    def __init__(self, log: Log, store: ViewStore, projections: Sequence[Projection[Any]]) -> None:
+    def __init__(self, log: Log, store: ViewStore, projections: Sequence[ReadModel[Any]]) -> None:
         self._records = log
         self._store = store
         self.projections = tuple(projections)
@@ -70,7 +72,7 @@ class Projector:
         positions = self._store.standing().positions
         done = 0
         for partition in range(self._records.partitions):
-            groups: dict[int, list[Projection[Any]]] = {}
+            groups: dict[int, list[ReadModel[Any]]] = {}
             for projection in self.projections:
                 groups.setdefault(positions[projection.name, partition].position, []).append(projection)
             starts = sorted(groups)
@@ -100,13 +102,13 @@ class Projector:
             for one in self.positions()
         ]
 
-    async def rebuild(self, projection: Projection[Any]) -> int:
+    async def rebuild(self, projection: ReadModel[Any]) -> int:
         """Drop the rows of a projection and fold the whole log again; the number of records. Readers see it grow."""
         _log.warning("view is folded again from the start of the log", view=projection.name, because="asked to")
         self._store.reset(projection, self._records.generation, self._records.partitions)
         return await self.catch_up()
 
-    async def verify(self, projection: Projection[Any]) -> Difference | None:
+    async def verify(self, projection: ReadModel[Any]) -> Difference | None:
         """The first difference, by key, between the stored rows and a fold of the log in memory; None if there is none.
 
         Folds up to where the view stands; what is parked is left out of both. Holds all rows of the view in memory.
@@ -115,7 +117,7 @@ class Projector:
         folding = Folding([projection])
         reached = dict.fromkeys(range(self._records.partitions), 0)
 
-        def load(_: Projection[Any], keys: Sequence[str]) -> dict[str, Any]:
+        def load(_: ReadModel[Any], keys: Sequence[str]) -> dict[str, Any]:
             return {key: table.decode(memory[key]) for key in keys if key in memory}
 
         while True:
@@ -136,7 +138,7 @@ class Projector:
                     return _first_difference({getattr(row, table.key): row for row in rows}, memory, table.decode)
 
     async def _advance(
-        self, partition: int, projections: list[Projection[Any]], start: int, until: int | None, limit: int
+        self, partition: int, projections: list[ReadModel[Any]], start: int, until: int | None, limit: int
     ) -> int:
         events, position = await self._read(partition, start, until, limit)
         while not events and position > start:
@@ -158,7 +160,7 @@ class Projector:
     def _commit(
         self,
         partition: int,
-        projections: list[Projection[Any]],
+        projections: list[ReadModel[Any]],
         start: int,
         position: int,
         events: list[Event[Any]],
@@ -166,7 +168,7 @@ class Projector:
         names = tuple(projection.name for projection in projections)
         folding = self._foldings.setdefault(names, Folding(projections))
         folded = folding.fold(events, self._store.load, self._store.stops())
-        changes = [Change(self._position(one.projection, partition, start), position, one) for one in folded]
+        changes = [Change(self._position(one.model, partition, start), position, one) for one in folded]
         try:
             self._store.commit(changes)
         except UnstorableRowsError as error:
@@ -184,7 +186,7 @@ class Projector:
             for stopped in one.parked.values():
                 _log.error(
                     "an event could not be folded: its row stands still, all others go on",
-                    view=one.projection.name,
+                    view=one.model.name,
                     scope=stopped.scope,
                     key=stopped.key,
                     partition=stopped.partition,
@@ -192,7 +194,7 @@ class Projector:
                     error=stopped.error,
                 )
 
-    def _position(self, projection: Projection[Any], partition: int, position: int) -> Position:
+    def _position(self, projection: ReadModel[Any], partition: int, position: int) -> Position:
         return Position(projection.name, projection.version, partition, self._records.generation, position)
 
 
@@ -215,7 +217,7 @@ def _event(record: Record) -> Event[Any]:
 
 def _park_unstorable(folded: Folded, error: UnstorableRowsError, event: Event[Any]) -> None:
     for (projection, key), failure in error.failures.items():
-        if projection == folded.projection.name:
+        if projection == folded.model.name:
             del folded.rows[key]
             folded.parked["row", key] = parked("row", key, event.partition, event.offset, failure)
 

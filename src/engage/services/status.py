@@ -18,7 +18,7 @@ from engage.rules.cells import Cells
 from engage.rules.rule import Rule
 from engage.services.owner import Held
 from engage.store.views import ViewStore
-from engage.views.projection import Projection
+from engage.views.projection import ReadModel
 
 _TAIL = 16
 
@@ -64,7 +64,7 @@ async def read_status(
     log: Log,
     store: ViewStore | None,
     relationships: Relationships | None,
-    projections: Sequence[Projection[Any]],
+    projections: Sequence[ReadModel[Any]],
     *,
     home: Path,
     owner: Held | None,
@@ -111,7 +111,7 @@ def _position(relationships: Relationships | None, name: str) -> int:
     return (relationships.position(name) or 0) if relationships else 0
 
 
-def _views(store: ViewStore | None, projections: Sequence[Projection[Any]], ends: Sequence[int]) -> list[ViewStatus]:
+def _views(store: ViewStore | None, projections: Sequence[ReadModel[Any]], ends: Sequence[int]) -> list[ViewStatus]:
     stored = {(one.projection, one.partition): one.position for one in store.positions()} if store else {}
     found = []
     for projection in projections:

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct
 from sqlalchemy import BigInteger, Column, Connection, MetaData, Table, Text, bindparam, insert, select, update
 
-from engage.views.folding import Parked, Stops
+from engage.views.parking import Parked, Stops
 
 TABLES = MetaData()
 

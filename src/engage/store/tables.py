@@ -23,7 +23,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from engage.store.columns import Convert, Stored, is_nullable, kind_of
-from engage.views.projection import Projection
+from engage.views.projection import ReadModel
 
 Values = tuple[Any, ...]
 """A row as the driver takes and returns it, a value a column."""
@@ -35,7 +35,7 @@ _DESCRIBED = re.compile(r"^\s*`{0,2}(\w+)`{0,2}:\s+(.*)$")
 class ViewTable:
     """The table of ``projection`` in one kind of database. TypeError for a row that no table can hold."""
 
-    def __init__(self, projection: Projection[Any], *, sqlite: bool) -> None:
+    def __init__(self, projection: ReadModel[Any], *, sqlite: bool) -> None:
         self.projection = projection
         self.table = table_of(projection, sqlite=sqlite)
         self.fingerprint = _fingerprint(projection, self.table)
@@ -110,7 +110,7 @@ class ViewTable:
         return statement.on_conflict_do_update(index_elements=[self._key_column], set_=replaced)
 
 
-def table_of(projection: Projection[Any], *, sqlite: bool) -> Table:
+def table_of(projection: ReadModel[Any], *, sqlite: bool) -> Table:
     """The table of a projection: a column a field, the first its primary key, comments from the row's docstring.
 
     A column's comment is its ``Meta(description=...)``, or the docstring's line that begins with its name and a colon.
@@ -141,7 +141,7 @@ def table_of(projection: Projection[Any], *, sqlite: bool) -> Table:
     return table
 
 
-def _fingerprint(projection: Projection[Any], table: Table) -> str:
+def _fingerprint(projection: ReadModel[Any], table: Table) -> str:
     """The same for the same columns: names, types (also inside JSON), defaults, indexes; words do not count."""
     types = [str(column.type.kind.sql) for column in table.columns if isinstance(column.type, Stored)]
     shape = _without_words(msgspec.json.schema(projection.row))

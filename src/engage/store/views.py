@@ -17,8 +17,9 @@ from engage.store.columns import is_decimal_text
 from engage.store.database import Database
 from engage.store.positions import GenerationError, Position, PositionMovedError
 from engage.store.tables import ViewTable
-from engage.views.folding import Folded, Parked, Stops
-from engage.views.projection import Projection
+from engage.views.parking import Parked, Stops
+from engage.views.passes import Folded
+from engage.views.projection import ReadModel
 
 __all__ = ["Change", "GenerationError", "PositionMovedError", "UnstorableRowsError", "ViewMissingError", "ViewStore"]
 
@@ -63,7 +64,7 @@ class ViewStore:
 
     def __init__(self, url: str, *, read_only: bool = False) -> None:
         self.database = Database(url, synchronous="normal", read_only=read_only)
-        self._tables: dict[Projection[Any], ViewTable] = {}
+        self._tables: dict[ReadModel[Any], ViewTable] = {}
         if read_only and self.database.sqlite:
             return
         with self.database.set_up() as connection:
@@ -80,7 +81,7 @@ class ViewStore:
         """Close every connection."""
         self.database.close()
 
-    def prepare(self, projections: Sequence[Projection[Any]], generation: str, partitions: int) -> list[str]:
+    def prepare(self, projections: Sequence[ReadModel[Any]], generation: str, partitions: int) -> list[str]:
         """Make the tables of these read models, at the start of all ``partitions`` of the log ``generation``.
 
         Returns the names of those that are folded again from the start, because their version or columns changed.
@@ -109,7 +110,7 @@ class ViewStore:
                     self._complete(connection, projection, generation, partitions)
         return again
 
-    def reset(self, projection: Projection[Any], generation: str, partitions: int) -> None:
+    def reset(self, projection: ReadModel[Any], generation: str, partitions: int) -> None:
         """Drop the rows, positions and parked keys of a read model, and begin anew."""
         with self.database.change_tables() as connection:
             self._begin(connection, self.table(projection), generation, partitions)
@@ -129,7 +130,7 @@ class ViewStore:
         with self.database.read() as connection:
             return [position for _, position in sorted(_positions(connection).items())]
 
-    def parked(self, projection: Projection[Any]) -> list[Parked]:
+    def parked(self, projection: ReadModel[Any]) -> list[Parked]:
         """What stands still in a read model, in the order of the log."""
         table = ledger.PARKED.c
         columns = [table[name] for name in Parked.__struct_fields__]
@@ -163,20 +164,20 @@ class ViewStore:
                 raise UnstorableRowsError(failures) from error
             raise
 
-    def load(self, projection: Projection[Any], keys: Sequence[str]) -> dict[str, Any]:
+    def load(self, projection: ReadModel[Any], keys: Sequence[str]) -> dict[str, Any]:
         """The rows that exist of these keys, by key, fresh ones each time."""
         with self.database.read() as connection:
             return self.table(projection).load(connection, keys)
 
     @contextmanager
-    def snapshot(self, projection: Projection[Any]) -> Iterator[tuple[dict[int, int], Iterator[Any]]]:
+    def snapshot(self, projection: ReadModel[Any]) -> Iterator[tuple[dict[int, int], Iterator[Any]]]:
         """The positions by partition and every row of a read model, of one moment."""
         with self.database.read() as connection:
             found = _positions(connection).values()
             standing = {one.partition: one.position for one in found if one.projection == projection.name}
             yield standing, self.table(projection).scan(connection)
 
-    def get(self, projection: Projection[R], key: str) -> R | None:
+    def get(self, projection: ReadModel[R], key: str) -> R | None:
         """The row of ``key``; ViewMissingError if nobody has folded this view here."""
         row: R | None
         with self._reading(projection) as connection:
@@ -185,7 +186,7 @@ class ViewStore:
 
     def select(
         self,
-        projection: Projection[R],
+        projection: ReadModel[R],
         where: Mapping[str, Any] | None = None,
         *,
         below: tuple[str, Any] | None = None,
@@ -214,7 +215,7 @@ class ViewStore:
             found = connection.execute(statement.limit(limit))
             return [projection.row(**dict(zip(fields, row, strict=True))) for row in found]
 
-    def table(self, projection: Projection[Any]) -> ViewTable:
+    def table(self, projection: ReadModel[Any]) -> ViewTable:
         """The table of a read model in this database; TypeError if no table can hold its rows."""
         table = self._tables.get(projection)
         if table is None:
@@ -222,7 +223,7 @@ class ViewStore:
         return table
 
     @contextmanager
-    def _reading(self, projection: Projection[Any]) -> Iterator[Connection]:
+    def _reading(self, projection: ReadModel[Any]) -> Iterator[Connection]:
         try:
             with self.database.read() as connection:
                 yield connection
@@ -235,7 +236,7 @@ class ViewStore:
             ) from error
 
     def _split(self, folded: Folded) -> tuple[ViewTable, list[tuple[Any, ...]], list[str]]:
-        table = self.table(folded.projection)
+        table = self.table(folded.model)
         rows = [table.encode(row) for row in folded.rows.values() if row is not None]
         return table, rows, [key for key, row in folded.rows.items() if row is None]
 
@@ -243,7 +244,7 @@ class ViewStore:
         failures: dict[tuple[str, str], Exception] = {}
         with self.database.write() as connection:
             for change in changes:
-                table = self.table(change.folded.projection)
+                table = self.table(change.folded.model)
                 for key, row in change.folded.rows.items():
                     try:
                         with connection.begin_nested():
@@ -266,7 +267,7 @@ class ViewStore:
         connection.execute(ledger.MODELS.insert().values(stored))
         ledger.begin(connection, name, version, generation, range(partitions))
 
-    def _complete(self, connection: Connection, projection: Projection[Any], generation: str, partitions: int) -> None:
+    def _complete(self, connection: Connection, projection: ReadModel[Any], generation: str, partitions: int) -> None:
         name = projection.name
         stored = [one for one in _positions(connection).values() if one.projection == name]
         for one in stored:

@@ -30,7 +30,7 @@ from engage.store.views import (
     ViewStore,
 )
 from engage.testing.store_rows import FULL, GENERATION, PARTITIONS, Everything, change, everything, other
-from engage.views.folding import parked
+from engage.views.parking import parked
 from engage.views.projection import Projection
 
 

@@ -10,7 +10,7 @@ from msgspec import Meta, Struct, field
 
 from engage.store.positions import Position
 from engage.store.views import Change
-from engage.views.folding import Folded
+from engage.views.passes import Folded
 from engage.views.projection import Projection
 
 GENERATION = "log-a"

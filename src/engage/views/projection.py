@@ -1,9 +1,14 @@
-"""What a read model is: a name, a version, typed columns, and one fold per event type."""
+"""What a read model is: rows of typed columns, folded from the log.
+
+A ``Projection`` folds the events of one key into one row. An ``Aggregate`` (``engage.views.aggregate``) adds up what
+rows, or events, of all accounts have to say.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from msgspec import Struct
 
@@ -11,27 +16,47 @@ from engage.events.catalogue import type_of
 from engage.events.catalogue.base import EventData
 from engage.events.envelope import Event
 
+if TYPE_CHECKING:
+    from engage.views.aggregate import Aggregate
+
 R = TypeVar("R", bound=Struct)
 D = TypeVar("D", bound=EventData)
 
 Fold = Callable[[Any, Event[Any]], Any]
 Key = Callable[[Event[Any]], str | None]
+Due = Callable[[Any], datetime | None]
+Waking = Callable[[Any, datetime], Any]
+Watch = Callable[[Any], Hashable]
+Announce = Callable[[Any, Any, datetime], Iterable[EventData]]
 
 
-class Projection(Generic[R]):
-    """A read model: rows of ``row`` (a Struct, a field a column, explained in its docstring), folded from the log.
+class ReadModel(Generic[R]):
+    """A table: a name, a version, rows of ``row`` (a Struct, a field a column, explained in its docstring).
 
     A row's first field is its key, a string; every other field has a default. ``Meta(description=...)`` of a field, or
-    a line ``field: what it says`` in the row's docstring, becomes the column's comment.
+    a line ``field: what it says`` in the row's docstring, becomes the column's comment. ``indexes`` are the columns
+    that readers filter and sort by, each a column's name or several in order: ``("status", ("account", "recorded"))``.
+    """
+
+    append_only = False
+
+    def __init__(self, name: str, *, version: int, row: type[R], indexes: Sequence[str | tuple[str, ...]] = ()) -> None:
+        self.name = name
+        self.version = version
+        self.row = row
+        self.indexes = tuple((columns,) if isinstance(columns, str) else columns for columns in indexes)
+
+
+class Projection(ReadModel[R]):
+    """A read model with one fold per event type.
 
     ``key`` says which row an event belongs to (default: the event's ``subject``); None means that the event is not for
     this model. A fold gets the row (a fresh ``row(key)`` if there is none yet) and the event, and returns the row to
-    keep or None to delete it. Folds are pure: ``event.now`` is the time.
+    keep or None to delete it. Folds are pure: ``event.now`` is the time. A key belongs to one partition of the log, so
+    it is an account, or begins with what belongs to one account.
 
-    A key belongs to one partition: a model across accounts has the event's ``partition`` in its key, a row a partition.
     ``append_only`` says that an event makes a row of its own: its fold always gets a fresh row, nothing is ever loaded,
-    and None means that this event makes no row. ``indexes`` are the columns that readers filter and sort by, each a
-    column's name or several in order: ``("status", ("account", "recorded"))``.
+    and None means that this event makes no row.
     """
 
     def __init__(
@@ -44,14 +69,16 @@ class Projection(Generic[R]):
         append_only: bool = False,
         indexes: Sequence[str | tuple[str, ...]] = (),
     ) -> None:
-        self.name = name
-        self.version = version
-        self.row = row
+        super().__init__(name, version=version, row=row, indexes=indexes)
         self.key: Key = key or _subject
         self.append_only = append_only
-        self.indexes = tuple((columns,) if isinstance(columns, str) else columns for columns in indexes)
         self.folds: dict[str, Fold] = {}
         self.fold_any: Fold | None = None
+        self.due: Due | None = None
+        self.waking: Waking | None = None
+        self.watch: Watch | None = None
+        self.announce: Announce | None = None
+        self.aggregates: list[Aggregate[Any, Any]] = []
 
     def on(self, *kinds: type[D]) -> Callable[[Callable[[R, Event[D]], R | None]], Fold]:
         """Fold events of these types with the decorated ``(row, event) -> row``."""
@@ -73,6 +100,36 @@ class Projection(Generic[R]):
         """
         self.fold_any = fold
         return fold
+
+    def on_wake(self, due: Callable[[R], datetime | None]) -> Callable[[Callable[[R, datetime], R | None]], Waking]:
+        """Fold the passing of time with the decorated ``(row, moment) -> row``, for what changes without an event.
+
+        ``due`` says of a row when it wants to be woken next, or None. It is woken with that moment as the time, before
+        the first record of its partition that was recorded then or later; when nothing is recorded, a tick is.
+        """
+        if self.append_only:
+            raise ValueError(f"projection {self.name!r} is append-only: its rows are never looked at again")
+
+        def register(waking: Callable[[R, datetime], R | None]) -> Waking:
+            self.due, self.waking = due, waking
+            return waking
+
+        return register
+
+    def announces(
+        self, watch: Callable[[R], Hashable]
+    ) -> Callable[[Callable[[Any, R, datetime], Iterable[EventData]]], Announce]:
+        """Tell the log when ``watch(row)`` changes: the decorated ``(before, row, moment)`` gives the events' data.
+
+        For models whose key is the account: it is the events' subject. ``before`` is what ``watch`` said, None of a row
+        that was not there. Only the live version of a model announces, and only what happens from its activation on.
+        """
+
+        def register(announce: Callable[[Any, R, datetime], Iterable[EventData]]) -> Announce:
+            self.watch, self.announce = watch, announce
+            return announce
+
+        return register
 
 
 def _subject(event: Event[Any]) -> str | None:

@@ -54,7 +54,7 @@ class Aggregate(ReadModel[S], Generic[S, O]):
         self.key_field, *others = row.__struct_fields__
         self.sums = tuple(name for name in others if hints[name] is int)
         self.tallies = tuple(name for name in others if hints[name] == dict[str, int])
-        if any(hints[name] is float for name in others):
+        if any(hints[name] in (float, float | None) for name in others):
             raise TypeError(f"aggregate {name!r}: {row.__name__} has a float: count in whole numbers (cents, minutes)")
         if of is not None:
             of.aggregates.append(self)

@@ -50,6 +50,7 @@ class Folding:
         theirs is here.
         """
         passes = self._passes(stops or {})
+        takes = [one.take for one in passes]
         for event in events:
             catalogued, listeners = self._plans.get(event.type) or self._plan(event.type)
             if not listeners:
@@ -64,7 +65,7 @@ class Folding:
                     if type(event.data) is Raw:  # the record is older than its type: no typed fold can read it
                         listeners = self._untyped
             for place, fold in listeners:
-                passes[place].take(event, fold, broken)
+                takes[place](event, fold, broken)
         if not events:
             return [one.folded for one in passes]
         span = Span(events)

@@ -151,28 +151,34 @@ class ProjectionPass(ModelPass):
     def __init__(self, projection: Projection[Any], stops: Stops | None, aggregates: Sequence[AggregatePass]) -> None:
         super().__init__(projection, stops)
         self.projection = projection
+        self._key = projection.key
+        self._append_only = projection.append_only
         self.aggregates = aggregates
         self.steps: dict[str, list[tuple[Fold, Event[Any]]]] = {}
 
     def take(self, event: Event[Any], fold: Fold, broken: Exception | None) -> None:
         """Put an event to its row's others; ``broken`` is why its data cannot be read."""
-        projection = self.projection
         try:
-            key = projection.key(event)
+            key = self._key(event)
         except Exception as error:
             self.park("account", event.subject, event, broken or error)
             return
         if key is None:
             if broken is not None:  # the key may well be in the data that cannot be read
                 self.park("account", event.subject, event, broken)
-        elif self.stops and (stop := self.stops.skips(key, event)):
+            return
+        if self.stops and (stop := self.stops.skips(key, event)):
             self.skip(stop)
-        elif projection.append_only:
+            return
+        if self._append_only:
             self._append(key, fold, event, broken)
-        elif (steps := self.steps.get(key)) is None:
-            self.steps[key] = [(fold if broken is None else _raising(broken), event)]
+            return
+        if broken is not None:
+            fold = _raising(broken)
+        if (steps := self.steps.get(key)) is None:
+            self.steps[key] = [(fold, event)]
         else:
-            steps.append((fold if broken is None else _raising(broken), event))
+            steps.append((fold, event))
 
     def finish(self, load: Load, span: Span, due_keys: DueKeys | None) -> Folded:
         """Fold what was taken, and wake what is due until the last event."""
@@ -185,6 +191,9 @@ class ProjectionPass(ModelPass):
         if not self.steps:
             return self.folded
         loaded = self._load(load, span)
+        if projection.due is None and projection.watch is None and not self.aggregates:
+            self._fold_plain(loaded, load, span)
+            return self.folded
         for key, steps in self.steps.items():
             self._fold_row(key, steps, loaded.get(key), load, span)
         return self.folded
@@ -203,29 +212,45 @@ class ProjectionPass(ModelPass):
                 self.folded.rows[key] = row
                 self._give(shares, 1)
 
+    def _fold_plain(self, loaded: dict[str, Any], load: Load, span: Span) -> None:
+        """What ``_fold_row`` does for rows that never wake and are not watched, without a walk a row (a fifth less)."""
+        fresh, kept = self.projection.row, self.folded.rows
+        for key, steps in self.steps.items():
+            row = was = loaded.get(key)
+            try:
+                for fold, event in steps:
+                    row = fold(fresh(key) if row is None else row, event)
+            except Exception:  # once more step by step, to find which one fails, on the row as it was before it
+                self._fold_row(key, steps, self._fresh(key, load), load, span)
+                continue
+            if row is not None or was is not None:
+                kept[key] = row
+
     def _fold_row(self, key: str, steps: list[tuple[Fold, Event[Any]]], row: Any, load: Load, span: Span) -> None:
         kept, had = self.folded.rows, row is not None
         before = self._shares(row) if had else []
         walk = _Walk(self.projection, key, row)
         try:
             for fold, event in steps:
-                walk.step(fold, event)
+                walk.step(fold, event, span)
             walk.wake(span.now, span)
             after = self._shares(walk.row)
         except Exception as error:
-            failed = steps[walk.done][1] if walk.done < len(steps) else span.events[-1]
+            failed = (
+                steps[walk.done][1] if walk.done < len(steps) else span.first_at(min(walk.due or span.now, span.now))
+            )
             self.park("row", key, failed, error)
             if walk.done + 1 < len(steps):
                 self.skip(("row", key), len(steps) - walk.done - 1)
             if not walk.done:
                 return
-            walk = self._again(key, steps[: walk.done], load)
+            walk = self._again(key, steps[: walk.done], load, span)
             after = self._shares(walk.row)
+        self.folded.announced += walk.announced  # also of a row that has come and gone
         if walk.row is not None or had:
             kept[key] = walk.row
             if walk.due is not None and ("row", key) not in self.folded.parked:
                 self.folded.due[key] = walk.due
-            self.folded.announced += walk.announced
             self._give(before, -1)
             self._give(after, 1)
 
@@ -242,11 +267,17 @@ class ProjectionPass(ModelPass):
                     steps[:1] = [(_raising(error), steps[0][1] if steps else span.events[-1])]
             return loaded
 
-    def _again(self, key: str, steps: list[tuple[Fold, Event[Any]]], load: Load) -> _Walk:
+    def _fresh(self, key: str, load: Load) -> Any:
+        try:
+            return load(self.projection, [key]).get(key)
+        except _UNREADABLE:  # its first step says so
+            return None
+
+    def _again(self, key: str, steps: list[tuple[Fold, Event[Any]]], load: Load, span: Span) -> _Walk:
         """The row before the step that failed, which may have left it half changed."""
         walk = _Walk(self.projection, key, load(self.projection, [key]).get(key))
         for fold, event in steps:
-            walk.step(fold, event)
+            walk.step(fold, event, span)
         return walk
 
     def _shares(self, row: Any) -> list[list[Any]]:
@@ -271,10 +302,10 @@ class _Walk:
         self.due = projection.due(row) if projection.due is not None and row is not None else None
         self._seen = projection.watch(row) if projection.watch is not None and row is not None else None
 
-    def step(self, fold: Fold, event: Event[Any]) -> None:
+    def step(self, fold: Fold, event: Event[Any], span: Span) -> None:
         projection = self.projection
         if self.due is not None and self.due <= event.now:
-            self.wake(event.now, Span([event]))
+            self.wake(event.now, span)
         self.row = fold(projection.row(self.key) if self.row is None else self.row, event)
         if projection.due is not None:
             self.due = None if self.row is None else projection.due(self.row)

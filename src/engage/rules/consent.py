@@ -19,7 +19,7 @@ from engage.rules.rule import MANAGER
 _ANY = "*"
 
 
-class Word(Struct, frozen=True, array_like=True):
+class Word(Struct, frozen=True, array_like=True, gc=False):
     """What the account said about a channel and purpose, and when: a late event does not overrule a newer word."""
 
     yes: bool
@@ -34,9 +34,10 @@ def consents(words: Words, channel: str, purpose: str) -> bool:
     """Marketing needs a yes; anything else needs only that nobody said no. The manager's own queue needs neither."""
     if channel == MANAGER:
         return True
-    keys = (f"{channel}|{purpose}", f"{_ANY}|{purpose}")
-    said = [words[key] for key in keys if key in words]
-    return max(said, key=_newer).yes if said else purpose != "marketing"
+    said = words.get(f"{channel}|{purpose}") if words else None
+    of_any = words.get(f"{_ANY}|{purpose}") if words else None
+    newest = max(said, of_any, key=_newer) if said and of_any else said or of_any
+    return newest.yes if newest else purpose != "marketing"
 
 
 def _given(words: Words, event: Event[ConsentGiven]) -> None:

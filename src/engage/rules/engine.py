@@ -1,41 +1,35 @@
 """The engine: one partition's records through all rules, timers fired by the log's time, the policy's word on each.
 
-Pure: no I/O, no clock. Rules are dispatched by event type, because asking 20 rules one by one costs eight times as much
-(``benchmarks/engine.py``).
+Pure: no I/O, no clock. Speed lives here: rules are dispatched by event type, because asking 20 rules one by one costs
+eight times as much, and most handlers yield nothing, so what an effect needs is made when there is one. On the demo's
+mix (``benchmarks/streams.py``) the rules' own handlers are a quarter of what is left.
 """
 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from engage.events import codec
 from engage.events.catalogue import type_of
-from engage.events.catalogue.follow_up import URGENCY, Cause, FollowUpSkipped
+from engage.events.catalogue.follow_up import Cause
 from engage.events.catalogue.rule import RuleActivated
 from engage.events.envelope import Event, is_account
 from engage.rules import policy
-from engage.rules.cells import Armed, Cell, CellKey, Cells, Parked
-from engage.rules.decisions import Proposal, check_request, check_wake, decision, proposed_again
-from engage.rules.policy import OBSERVERS, No, PolicySettings, PolicyState, Yes
+from engage.rules.cells import Armed, Cell, CellKey, Cells, Parked, RuleCells
+from engage.rules.deciding import Basis, Deciding
+from engage.rules.decisions import Proposal, check_request, check_wake, proposed_again
+from engage.rules.policy import OBSERVERS, PolicySettings, PolicyState
 from engage.rules.rule import Effect, FollowUpRequest, Forget, OnEvent, Rule, RuleSettings, Wake, Woken
 
 SETTLING = timedelta(hours=1)
 """A record that comes later than this after it happened is late: its wakes fire no sooner than this after it came."""
 ACTIVATED = type_of(RuleActivated)
-
-
-class Basis(Struct, frozen=True, array_like=True):
-    """The version and settings of a rule that its cells were folded with, and from which offset on it emits."""
-
-    version: int
-    settings: dict[str, Any]
-    since: int
 
 
 class Failure(Struct, frozen=True):
@@ -46,6 +40,12 @@ class Failure(Struct, frozen=True):
     event_id: str
     offset: int
     traceback: str
+
+
+Observer = Callable[[PolicyState, Event[Any]], None]
+"""What the policy does at an event."""
+Listener = tuple[Rule[Any, Any], RuleCells, OnEvent, Any]
+"""A rule, its cells, what it does at an event, and its settings."""
 
 
 class Engine:
@@ -67,12 +67,15 @@ class Engine:
         self.failures: list[Failure] = []
         states: dict[str, type[Any]] = {rule.name: rule.state for rule in rules}
         self.cells = Cells({**states, policy.NAME: PolicyState}, self._unkept)
+        self._deciding = Deciding(self.cells, self.policy_settings, self.rules)
         self._settings: dict[str, Any] = {rule.name: rule.settings for rule in rules}
-        self._dispatch: dict[str, list[tuple[Rule[Any, Any], OnEvent]]] = {}
+        self._dispatch: dict[str, tuple[Observer | None, list[Listener]]] = {
+            kind: (observer, []) for kind, observer in OBSERVERS.items()
+        }
         for rule in rules:
+            cells = self.cells.of(rule.name)
             for kind, handler in rule.handlers.items():
-                self._dispatch.setdefault(kind, []).append((rule, handler))
-        self._wanted = self._dispatch.keys() | OBSERVERS.keys()
+                self._dispatch.setdefault(kind, (None, []))[1].append((rule, cells, handler, rule.settings))
         # The rules whose cells are a fold of everything so far: all, until some are given up on resuming.
         self._whole = set(self.rules)
 
@@ -82,22 +85,31 @@ class Engine:
         ``silent``: decide nothing. ``known`` are then the decisions that the log holds as decided at this record: the
         policy remembers them instead.
         """
+        now = event.now
+        cells = self.cells
         decided: list[Event[Any]] = []
-        self._wake(event, silent, decided)
-        if event.type in self._wanted and is_account(event.subject):
-            proposals = self._listen(event)
-            if not silent:
-                self._decide(proposals, decided)
-            self._wake(event, silent, decided)  # what the handlers armed for a moment that is past already
-        for decision_on_log in known:
-            self._learn(decision_on_log)
+        if cells.may_be_due(now):
+            proposals = self._fire(event, now)
+            if proposals and not silent:
+                decided += self._deciding.decide_on(proposals, self.basis)
+        heard_by = self._dispatch.get(event.type)
+        if heard_by is not None and is_account(event.subject):
+            proposals = self._hand(event, now, *heard_by)
+            if proposals and not silent:
+                decided += self._deciding.decide_on(proposals, self.basis)
+            if cells.may_be_due(now):  # what the handlers armed for a moment that is past already
+                proposals = self._fire(event, now)
+                if proposals and not silent:
+                    decided += self._deciding.decide_on(proposals, self.basis)
+        if known:
+            self._deciding.learn(known)
         self.position = event.offset + 1
         return decided
 
     @property
     def wanted(self) -> frozenset[str]:
         """The event types whose data this engine opens: a reader may decode them in the same pass."""
-        return frozenset(self._wanted | {ACTIVATED})
+        return frozenset(self._dispatch.keys() | {ACTIVATED})
 
     def activations(self) -> list[RuleActivated]:
         """What must be put on the log before these rules may emit: each one that is new here, or changed."""
@@ -165,108 +177,112 @@ class Engine:
             self.basis.pop(name, None)
         self._whole = set(self.rules.keys() & self.basis.keys() if self.position else self.rules)
 
-    def _wake(self, event: Event[Any], silent: bool, decided: list[Event[Any]]) -> None:
-        """Fire what is due at this record, and decide on it."""
-        due = self.cells.next_due()
-        if due is None or due > event.now:
-            return
-        proposals = self._fire(event, event.now)
-        if not silent:
-            self._decide(proposals, decided)
-
     def _fire(self, event: Event[Any], now: datetime) -> list[Proposal]:
+        """What is due at this record."""
         proposals: list[Proposal] = []
         while fired := self.cells.pop_due(now):
-            key, about, armed = fired
-            if key[0] == policy.NAME:
-                waited = policy.release(self.cells.get(key).state, armed.due)
-                proposals += [proposed_again(each, event, key[1]) for each in waited]
+            key, about, cell, armed = fired
+            name, account = key
+            if name == policy.NAME:
+                waited = policy.release(cell.state, armed.due)
+                proposals += [proposed_again(each, event, account) for each in waited]
                 continue
-            rule = self.rules[key[0]]
-            woken = Woken(key[1], about, armed.due, now)
-            cause = Cause(
-                id=armed.cause_id, source=armed.cause_source, partition=self.partition, offset=armed.cause_offset
-            )
+            rule = self.rules[name]
             if rule.wake_handler is None:
                 continue
-            cell = self.cells.get(key)
+            woken = Woken(account, about, armed.due, now)
             try:
-                effects = list(rule.wake_handler(cell.state, woken, self._settings[rule.name]) or ())
-                self._check_wakes(effects, armed.due)
-                proposals += self._apply(effects, rule, key, cell, cause, armed.due, event, armed.due)
+                effects = list(rule.wake_handler(cell.state, woken, self._settings[name]) or ())
+                if effects:
+                    self._check_wakes(effects, armed.due)
+                    proposals += self._apply(effects, rule, account, cell, event, now, armed)
             except Exception:
-                self._park(key, cell, cause.id, event.offset)
+                self._park(key, cell, armed.cause_id, event.offset)
         return proposals
 
-    def _listen(self, event: Event[Any]) -> list[Proposal]:
-        listening = self._dispatch.get(event.type, ())
+    def _hand(
+        self, event: Event[Any], now: datetime, observer: Observer | None, listeners: Sequence[Listener]
+    ) -> list[Proposal]:
+        """Give the event to the policy and to each rule that listens for it."""
+        account = event.subject
         try:
-            opened = codec.open_data(event) if isinstance(event.data, msgspec.Raw) else event
-            if isinstance(opened.data, msgspec.Raw):  # older than its type: nobody could hear of it then
-                return []
-            self._observe(opened)
+            if type(event.data) is Raw:
+                event = codec.open_data(event)
+                if type(event.data) is Raw:  # older than its type: nobody could hear of it then
+                    return []
+            if observer is not None:
+                cells = self.cells.of(policy.NAME)
+                observer(cells.get(account).state, event)
+                cells.changed.add(account)
         except Exception:
             # A record that can no longer be read: its account waits, for every rule that wanted to hear of it.
-            heard = [rule.name for rule, _ in listening] + [policy.NAME] * (event.type in OBSERVERS)
-            for name in heard:
-                key = (name, event.subject)
+            heard = [rule.name for rule, _, _, _ in listeners] + [policy.NAME] * (observer is not None)
+            for key in [(name, account) for name in heard]:
                 cell = self.cells.get(key)
                 if not cell.parked:
                     self._park(key, cell, event.id, event.offset)
             return []
-        return [each for rule, handler in listening for each in self._hand(opened, rule, handler)]
-
-    def _hand(self, event: Event[Any], rule: Rule[Any, Any], handler: OnEvent) -> list[Proposal]:
-        key = (rule.name, event.subject)
-        cell = self.cells.get(key)
-        if cell.parked:
-            return []
-        self.cells.touch(key)
-        cause = Cause(id=event.id, source=event.source, partition=self.partition, offset=event.offset)
-        try:
-            effects = list(handler(cell.state, event, self._settings[rule.name]) or ())
-            return self._apply(effects, rule, key, cell, cause, event.time, event, None)
-        except Exception:
-            self._park(key, cell, event.id, event.offset)
-            return []
+        proposals: list[Proposal] = []
+        for rule, cells, handler, settings in listeners:
+            cell = cells.by_account.get(account) or cells.make(account)
+            if cell.parked is not None:
+                continue
+            cells.changed.add(account)
+            try:
+                effects = handler(cell.state, event, settings)
+                if type(effects) is not tuple and type(effects) is not list:
+                    effects = list(effects or ())  # all of them before the first is applied: it may raise
+                if effects:
+                    proposals += self._apply(effects, rule, account, cell, event, now, None)
+            except Exception:
+                self._park((rule.name, account), cell, event.id, event.offset)
+        return proposals
 
     def _apply(
         self,
         effects: Sequence[Effect],
         rule: Rule[Any, Any],
-        key: CellKey,
+        account: str,
         cell: Cell[Any],
-        cause: Cause,
-        base: datetime,
         event: Event[Any],
-        wake_due: datetime | None,
+        now: datetime,
+        woken_by: Armed | None,
     ) -> list[Proposal]:
-        now = event.now
-        late = wake_due is None and now - event.time > self.settling
+        """Do what the rule asked for when it heard ``event``, or was ``woken_by`` a wake; its requests come back."""
         proposals: list[Proposal] = []
+        if woken_by is None:
+            base, cause_id, source, offset = event.time, event.id, event.source, event.offset
+        else:
+            base, cause_id = woken_by.due, woken_by.cause_id
+            source, offset = woken_by.cause_source, woken_by.cause_offset
         for effect in effects:
             if isinstance(effect, Wake):
-                check_wake(effect)
-                due = effect.at.astimezone(UTC)
-                fires = max(due, now + self.settling) if late else due
-                self.cells.arm(key, effect.about, Armed(fires, due, cause.id, cause.source, cause.offset))
+                at = fires = effect.at
+                # Most are in UTC, and checking and converting them takes longer than making the wake.
+                if type(at) is not datetime or at.tzinfo is not UTC or type(effect.about) is not str:
+                    check_wake(effect)
+                    at = fires = at.astimezone(UTC)
+                if woken_by is None and now - base > self.settling:
+                    fires = max(at, now + self.settling)
+                self.cells.arm(cell, rule.name, account, effect.about, Armed(fires, at, cause_id, source, offset))
             elif isinstance(effect, Forget):
                 cell.wakes.pop(effect.about, None)
             elif isinstance(effect, FollowUpRequest):
-                proposal = Proposal(
-                    rule=rule.name,
-                    rule_version=rule.version,
-                    account=key[1],
-                    request=effect,
-                    ordinal=len(proposals),
-                    cause=cause,
-                    base=base,
-                    now=now,
-                    decided_at=event.offset,
-                    wake_due=wake_due,
+                check_request(effect, base)
+                proposals.append(
+                    Proposal(
+                        rule=rule.name,
+                        rule_version=rule.version,
+                        account=account,
+                        request=effect,
+                        ordinal=len(proposals),
+                        cause=Cause(id=cause_id, source=source, partition=self.partition, offset=offset),
+                        base=base,
+                        now=now,
+                        decided_at=event.offset,
+                        wake_due=None if woken_by is None else base,
+                    )
                 )
-                check_request(proposal)
-                proposals.append(proposal)
             else:
                 raise TypeError(f"rule {rule.name!r} yielded {effect!r}: yield Wake, Forget or FollowUpRequest")
         return proposals
@@ -277,54 +293,6 @@ class Engine:
                 raise ValueError(
                     f"a wake due at {due.isoformat()} asked to be woken at {effect.at.isoformat()}: ask for later"
                 )
-
-    def _decide(self, proposals: list[Proposal], decided: list[Event[Any]]) -> None:
-        """The more urgent first, so that it takes the slot."""
-        for proposal in sorted(proposals, key=lambda each: URGENCY[each.request.priority]):
-            if not self._may_speak(proposal):
-                continue
-            cell = self.cells.get((policy.NAME, proposal.account))
-            state = cell.state
-            verdict: Yes | No = (
-                No("consent", "what they said of consent, or what became of follow-ups, cannot be read")
-                if cell.parked
-                else policy.decide(
-                    state,
-                    self.policy_settings,
-                    proposal.rule,
-                    proposal.account,
-                    proposal.request,
-                    proposal.base,
-                    proposal.now,
-                )
-            )
-            if isinstance(verdict, No) and not policy.is_news(state, proposal.rule, proposal.request.about, verdict):
-                continue
-            event = decision(proposal, verdict)
-            self._learn(event)
-            decided.append(event)
-
-    def _may_speak(self, proposal: Proposal) -> bool:
-        """A rule from its activation on; of what was deferred it only has to be here still, it was active then."""
-        if proposal.deferred_until:
-            return proposal.rule in self.rules
-        basis = self.basis.get(proposal.rule)
-        return basis is not None and proposal.decided_at >= basis.since
-
-    def _observe(self, event: Event[Any]) -> None:
-        observer = OBSERVERS.get(event.type)
-        if observer:
-            key = (policy.NAME, event.subject)
-            observer(self.cells.get(key).state, event)
-            self.cells.touch(key)
-
-    def _learn(self, known: Event[Any]) -> None:
-        key = (policy.NAME, known.subject)
-        policy.learn(self.cells.get(key).state, self.policy_settings, known)
-        if isinstance(known.data, FollowUpSkipped) and known.data.deferred:
-            until, cause = known.data.deferred.until, known.data.cause
-            self.cells.arm(key, until.isoformat(), Armed(until, until, cause.id, cause.source, cause.offset))
-        self.cells.touch(key)
 
     def _unkept(self, key: CellKey, error: Exception) -> Parked:
         """The rule left a state that cannot be written down."""

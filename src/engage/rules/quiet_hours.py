@@ -14,6 +14,7 @@ from msgspec import Struct
 
 _TZDATA = files("tzdata")
 _DAY = timedelta(days=1)
+_opened: dict[str, ZoneInfo] = {}
 
 
 class QuietHours(Struct, frozen=True):
@@ -33,7 +34,8 @@ class QuietHours(Struct, frozen=True):
 
 def zone_of(name: str) -> ZoneInfo | None:
     """The IANA time zone of that name, None if there is none."""
-    return _zone(name) if name in zone_names() else None
+    zone = _opened.get(name)  # it is asked for each decision
+    return zone or (_zone(name) if name in zone_names() else None)
 
 
 def quiet_until(hours: QuietHours, zone: ZoneInfo, now: datetime) -> datetime | None:
@@ -43,10 +45,10 @@ def quiet_until(hours: QuietHours, zone: ZoneInfo, now: datetime) -> datetime | 
     over it, the end that is still to come counts.
     """
     local = now.astimezone(zone)
-    clock = local.time()
-    over_midnight = hours.start > hours.end
-    evening = over_midnight and clock >= hours.start
-    if not evening and (clock >= hours.end or (clock < hours.start and not over_midnight)):
+    clock, start, end = local.time(), hours.start, hours.end
+    over_midnight = start > end
+    evening = over_midnight and clock >= start
+    if not evening and (clock >= end or (clock < start and not over_midnight)):
         return None
     day = local.date() + _DAY if evening else local.date()
     first = _moment(day, hours.end, zone, fold=0)
@@ -63,7 +65,6 @@ def zone_names() -> frozenset[str]:
     return frozenset((_TZDATA / "zones").read_text().split())
 
 
-@cache
 def _zone(name: str) -> ZoneInfo:
     with _TZDATA.joinpath("zoneinfo", *name.split("/")).open("rb") as file:
-        return ZoneInfo.from_file(file, key=name)
+        return _opened.setdefault(name, ZoneInfo.from_file(file, key=name))

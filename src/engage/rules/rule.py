@@ -26,20 +26,20 @@ class NoState(Struct):
     """The state of a rule that needs none but its timers."""
 
 
-class Wake(Struct, frozen=True):
+class Wake(Struct, frozen=True, gc=False):
     """Wake me at ``at``, ``about`` this; one wake an ``about``, a second one replaces the first."""
 
     at: datetime
     about: str
 
 
-class Forget(Struct, frozen=True):
+class Forget(Struct, frozen=True, gc=False):
     """No longer wake me about this."""
 
     about: str
 
 
-class FollowUpRequest(Struct, frozen=True, kw_only=True):
+class FollowUpRequest(Struct, frozen=True, kw_only=True, gc=False):
     """What a rule asks for; the policy decides whether it becomes a follow-up.
 
     ``channels`` in order of preference; ``due`` is the service level and ``expires`` how long it can still help, both
@@ -61,7 +61,7 @@ class FollowUpRequest(Struct, frozen=True, kw_only=True):
 Effect = Wake | Forget | FollowUpRequest
 
 
-class Woken(Struct, frozen=True):
+class Woken(Struct, frozen=True, gc=False):
     """A wake that fires: it was asked for at ``due``, ``now`` is what the log says the time is."""
 
     account: str

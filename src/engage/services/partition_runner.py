@@ -16,8 +16,9 @@ from engage.events import codec
 from engage.events.catalogue.rule import RuleActivated
 from engage.events.envelope import PARTITION_SUBJECT, Event
 from engage.log.contract import Record, Token
+from engage.rules.deciding import Basis
 from engage.rules.decisions import TYPES as DECISIONS
-from engage.rules.engine import ACTIVATED, Basis, Engine
+from engage.rules.engine import ACTIVATED, Engine
 from engage.services.intake import Stamp, tick
 
 TICK_LATENESS = timedelta(hours=1)

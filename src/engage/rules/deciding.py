@@ -1,0 +1,89 @@
+"""Deciding: the policy's word on what the rules of a partition propose, and its memory of every word it gave."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from engage.events.catalogue.follow_up import URGENCY
+from engage.events.envelope import Event
+from engage.rules import policy
+from engage.rules.cells import Armed, Cell, Cells
+from engage.rules.decisions import SKIPPED, Proposal, decision, isoformat
+from engage.rules.policy import No, PolicySettings, PolicyState, Yes
+
+
+class Basis(Struct, frozen=True, array_like=True):
+    """The version and settings of a rule that its cells were folded with, and from which offset on it emits."""
+
+    version: int
+    settings: dict[str, Any]
+    since: int
+
+
+class Deciding:
+    """The policy over ``cells``; ``rules`` are the names of those that may propose."""
+
+    def __init__(self, cells: Cells, settings: PolicySettings, rules: Container[str]) -> None:
+        self._cells = cells
+        self._policy = cells.of(policy.NAME)
+        self._settings = settings
+        self._rules = rules
+
+    def decide_on(self, proposals: list[Proposal], basis: Mapping[str, Basis]) -> list[Event[Any]]:
+        """What is decided on proposals made at one record: the more urgent first, so that it takes the slot."""
+        if len(proposals) > 1:
+            proposals.sort(key=_urgency)
+        decided: list[Event[Any]] = []
+        for proposal in proposals:
+            if not self._may_speak(proposal, basis):
+                continue
+            rule, request = proposal.rule, proposal.request
+            cell = self._policy.get(proposal.account)
+            matter = policy.matter_of(rule, request)
+            verdict: Yes | No = (
+                No("consent", "what they said of consent, or what became of follow-ups, cannot be read")
+                if cell.parked
+                else policy.decide(
+                    cell.state,
+                    self._settings,
+                    rule,
+                    proposal.account,
+                    request,
+                    matter,
+                    proposal.base,
+                    proposal.now,
+                )
+            )
+            if not isinstance(verdict, Yes) and not policy.is_news(cell.state, rule, request.about, verdict):
+                continue
+            event = decision(proposal, verdict, matter)
+            self._learn(cell, event)
+            decided.append(event)
+        return decided
+
+    def learn(self, known: Sequence[Event[Any]]) -> None:
+        """Remember decisions that stand on the log, typed."""
+        for event in known:
+            self._learn(self._policy.get(event.subject), event)
+
+    def _may_speak(self, proposal: Proposal, basis: Mapping[str, Basis]) -> bool:
+        """A rule from its activation on; of what was deferred it only has to be here still, it was active then."""
+        if proposal.deferred_until:
+            return proposal.rule in self._rules
+        known = basis.get(proposal.rule)
+        return known is not None and proposal.decided_at >= known.since
+
+    def _learn(self, cell: Cell[PolicyState], known: Event[Any]) -> None:
+        policy.learn(cell.state, self._settings, known)
+        if known.type == SKIPPED and known.data.deferred:
+            until, cause = known.data.deferred.until, known.data.cause
+            armed = Armed(until, until, cause.id, cause.source, cause.offset)
+            self._cells.arm(cell, policy.NAME, known.subject, isoformat(until), armed)
+        self._policy.changed.add(known.subject)
+
+
+def _urgency(proposal: Proposal) -> int:
+    return URGENCY[proposal.request.priority]

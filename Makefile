@@ -5,7 +5,7 @@ READY := .venv/.ready
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test soak check fmt bench-codec bench-log bench-streams clean
+.PHONY: help setup demo test soak check fmt bench-codec bench-log bench-streams bench-faults clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' Makefile
@@ -43,6 +43,9 @@ bench-log: $(READY) ## appending to the SQLite log, against a bare executemany o
 
 bench-streams: $(READY) ## the Faust worker on a real broker, against Faust as it comes
 	@$(BIN)/python -m benchmarks.streams
+
+bench-faults: $(READY) ## what kill -9 costs the Faust worker, and what it costs Faust as it comes
+	@$(BIN)/python -m benchmarks.faults
 
 clean: ## remove .venv, the local broker and its data, and all caches (engage-data stays)
 	@scripts/local-kafka remove

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import statistics
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parent / "results"
+PROJECT = Path(__file__).resolve().parent.parent
+RESULTS = PROJECT / "benchmarks/results"
+
+
+def kafka() -> str:
+    """Where a real broker answers: ``BENCH_KAFKA``, or else the one of scripts/local-kafka, started if it is not."""
+    if given := os.environ.get("BENCH_KAFKA"):
+        return given
+    command = (sys.executable, PROJECT / "scripts/local-kafka", "start")
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
 def medians(contenders: Mapping[str, Callable[[], float]], rounds: int = 5) -> dict[str, float]:

@@ -4,13 +4,16 @@ Count and sum per account through the worker's own batch path, fenced and transa
 all rules on the demo's mix against an agent with a table that only counts. Each run is a process of its own, timed from
 its first event to its last commit. The latency is that of one worker with both agents: from just before an event is
 published to the moment a reader of committed records sees the decision in the inbox; publisher and reader share the
-machine with broker and worker. Run: ``python -m benchmarks.streams`` (it starts the broker of scripts/local-kafka).
+machine with broker and worker. State is recovered from its changelog, as a worker's claim does it, against a table of
+stock Faust; and a process holds the state of all rules for as many accounts as a worker should. Run:
+``python -m benchmarks.streams`` (it starts the broker of scripts/local-kafka).
 """
 
 from __future__ import annotations
 
 import asyncio
 import cProfile
+import json
 import os
 import pstats
 import signal
@@ -23,14 +26,16 @@ import uuid
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from msgspec import Raw
 
-from benchmarks.harness import medians, report
+from benchmarks.harness import PROJECT, kafka, medians, report
 from benchmarks.streams_load import PARTITIONS, fill, lived, orders
+from benchmarks.streams_memory import megabytes
+from benchmarks.streams_recovery import recovery, stock_recovery
 from engage.events import codec
 from engage.events.catalogue.commerce import OrderCompleted
 from engage.events.catalogue.deliveries import DeliveryReceived
@@ -42,9 +47,9 @@ from engage.rules.decisions import TYPES as DECISIONS
 from engage.rules.engine import ACTIVATED, Engine
 from streams import RULES
 
-PROJECT = Path(__file__).resolve().parent.parent
 ROUNDS = 3
 ORDERS, LIVED, STOCK = 240_000, 100_000, 20_000
+CELLS, ACCOUNTS = 200_000, 100_000
 RATE, SECONDS, WARM_UP = 1_000, 24, 6
 _STEP = 10
 _READY_SECONDS = 60.0
@@ -63,18 +68,18 @@ async def _filled(bootstrap: str, events: list[Event[Raw]]) -> Topics:
 
 
 def _contender(name: str, bootstrap: str, events: Callable[[], list[Event[Raw]]], count: int) -> Callable[[], float]:
-    """Fills a log of its own with ``events`` and times the contender over the first ``count`` of them."""
+    """Times the contender over the first ``count`` of ``events``."""
+    return lambda: float(_said(name, bootstrap, events(), count))
 
-    def once() -> float:
-        made = events()
-        topics = asyncio.run(_filled(bootstrap, made))
-        command = [sys.executable, "-m", "benchmarks.streams_contenders", name, bootstrap, topics.prefix, str(count)]
-        done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=300)
-        if done.returncode:
-            raise RuntimeError(f"{name}: {done.stdout}{done.stderr}")
-        return float(done.stdout.strip().splitlines()[-1])
 
-    return once
+def _said(name: str, bootstrap: str, events: list[Event[Raw]], count: int) -> str:
+    """The last word of a contender that is run over a log of its own."""
+    topics = asyncio.run(_filled(bootstrap, events))
+    command = [sys.executable, "-m", "benchmarks.streams_contenders", name, bootstrap, topics.prefix, str(count)]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=300)
+    if done.returncode:
+        raise RuntimeError(f"{name}: {done.stdout}{done.stderr}")
+    return done.stdout.strip().splitlines()[-1]
 
 
 def _happened(number: int) -> Event[Raw]:
@@ -173,7 +178,7 @@ def _engine_alone(events: list[Event[Raw]]) -> tuple[float, dict[str, float]]:
     whole = cumulative["_folded"]
     return rate, {
         f"profile, % of the engine's time in {name}": 100 * cumulative[name] / whole
-        for name in ("check_request", "_id_of", "_decide", "_fire", "_hand", "changes")
+        for name in ("check_request", "_id_of", "decide_on", "_fire", "_hand", "changes")
     }
 
 
@@ -191,16 +196,9 @@ def _folded(values: list[bytes]) -> float:
     return time.perf_counter() - begun
 
 
-def _broker(action: str) -> str:
-    done = subprocess.run(
-        [sys.executable, PROJECT / "scripts/local-kafka", action], capture_output=True, text=True, check=True
-    )
-    return done.stdout.strip()
-
-
 def main() -> None:
     """Run the contenders and write ``benchmarks/results/streams.json``."""
-    bootstrap = os.environ.get("BENCH_KAFKA") or _broker("start")
+    bootstrap = kafka()
     mix = lived(LIVED)
     figures = medians(
         {
@@ -214,12 +212,16 @@ def main() -> None:
                 "stock", bootstrap, lambda: mix[-STOCK:], STOCK
             ),
             "demo's mix: all rules, events/s": _contender("rules", bootstrap, lambda: mix, len(mix)),
+            "recovery: stock Table, records/s": partial(stock_recovery(STOCK), bootstrap),
+            "recovery: this worker's cells, records/s": partial(recovery(mix[:STOCK], CELLS), bootstrap),
         },
         ROUNDS,
     )
-    stock_sum, ours_sum, stock_count, ours_rules = figures.values()
+    stock_sum, ours_sum, stock_count, ours_rules, stock_back, ours_back = figures.values()
+    shares: dict[str, float] = json.loads(_said("rules-profile", bootstrap, mix, len(mix)))
     waits = [sorted(asyncio.run(_latencies(bootstrap))) for _ in range(ROUNDS)]
     alone, profile = _engine_alone(mix)
+    held, size = megabytes(mix, ACCOUNTS)
     half = statistics.median(wait[len(wait) // 2] for wait in waits)
     most = statistics.median(wait[len(wait) * 99 // 100] for wait in waits)
     report(
@@ -228,10 +230,13 @@ def main() -> None:
         figures
         | {"demo's mix: the engine alone, without Kafka, events/s": alone}
         | profile
-        | {"decisions timed in a run": statistics.median(map(len, waits))},
+        | {f"demo's mix, % of the worker's time: {step}": share for step, share in shares.items()}
+        | {"decisions timed in a run": statistics.median(map(len, waits)), "accounts held in memory": held},
         {
             "count and sum, ours / stock": (ours_sum / stock_sum, ">= 45"),
             "all rules / stock that only counts": (ours_rules / stock_count, ">= 10"),
+            "recovery, ours / stock per record": (ours_back / stock_back, ">= 15"),
+            f"all rules' state of {ACCOUNTS} accounts, MB": (size, "<= 1200"),
             f"publish to decision at {RATE} events/s, p50 ms": (half, "<= 100"),
             f"publish to decision at {RATE} events/s, p99 ms": (most, "<= 250"),
         },

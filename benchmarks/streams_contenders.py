@@ -18,6 +18,7 @@ import orjson
 from aiokafka import TopicPartition
 
 from benchmarks.streams_load import LoneKey
+from benchmarks.streams_profile import WorkerProfile
 from engage.log.topics import Topics
 from engage.rules.policy import PolicySettings
 from engage.services.edge import Edge
@@ -33,22 +34,27 @@ _loads = orjson.loads
 
 
 class Meter:
-    """Times from the first event to the last one, then ends the process."""
+    """Times from the first event to the last one, then ends the process; with a ``profile``, says what that says."""
 
-    def __init__(self, events: int) -> None:
+    def __init__(self, events: int, profile: WorkerProfile | None = None) -> None:
         self.left = events
         self._events = events
         self._begun = 0.0
+        self._profile = profile
 
     def begin(self) -> None:
         """The first event is here."""
-        self._begun = self._begun or time.perf_counter()
+        if not self._begun:
+            self._begun = time.perf_counter()
+            if self._profile:
+                self._profile.begin()
 
     def done(self, count: int) -> None:
         """So many are done, committed if that is what the contender does."""
         self.left -= count
         if self.left <= 0:
-            sys.stdout.write(f"{self._events / (time.perf_counter() - self._begun)}\n")
+            rate = self._events / (time.perf_counter() - self._begun)
+            sys.stdout.write(f"{orjson.dumps(self._profile.shares()).decode() if self._profile else rate}\n")
             sys.stdout.flush()
             os._exit(0)
 
@@ -172,10 +178,10 @@ async def _nothing() -> None:
 def main() -> None:
     """Run one contender."""
     name, bootstrap, prefix, events = sys.argv[1:]
-    topics, meter = Topics(prefix), Meter(int(events))
+    topics, meter = Topics(prefix), Meter(int(events), WorkerProfile() if name == "rules-profile" else None)
     if name == "counting":
         run(counting(bootstrap, topics, meter))
-    elif name == "rules":
+    elif name in ("rules", "rules-profile"):
         run(rules(bootstrap, topics, meter))
     else:
         faust.Worker(

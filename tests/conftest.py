@@ -17,7 +17,9 @@ from tests.servers import KafkaBroker, ServerUnavailableError, fresh_database, k
 SERVERS = {"broker": "kafka", "postgres": "postgres"}  # the fixture that starts one, and the marker of its tests
 SOAK = "ENGAGE_SOAK" in os.environ
 
-pytest.register_assert_rewrite("engage.testing.log_contract", "engage.testing.store_contract")
+pytest.register_assert_rewrite(
+    "engage.testing.log_contract", "engage.testing.store_contract", "engage.testing.store_changes"
+)
 settings.register_profile("quick", max_examples=50, deadline=None)
 settings.register_profile("soak", max_examples=2_000, deadline=None)
 settings.load_profile("soak" if SOAK else "quick")

@@ -12,15 +12,18 @@ from engage.events.catalogue import (
     commerce,
     consent,
     conversations,
+    cross_sell,
     deals,
     deliveries,
     disputes,
     follow_up,
+    health,
     invoices,
     loyalty,
     negotiations,
     newsletters,
     profile,
+    segment,
     service_levels,
     support,
     surveys,
@@ -47,6 +50,10 @@ def _on_time(data: deliveries.DeliveryReceived) -> str:
         return ""
     days = (data.received - data.promised).total_seconds() / 86_400
     return f", {days:.0f} days late" if days >= 1 else ", on time" if days <= 0 else ", some hours late"
+
+
+def _band(band: health.KnownBand) -> str:
+    return band.replace("_", " ")
 
 
 def _overdue(data: invoices.InvoiceOverdue) -> str:
@@ -78,6 +85,9 @@ SUMMARIES: dict[type[EventData], Summary] = {
     consent.ConsentWithdrawn: lambda d: f"Consent withdrawn: {d.purpose} by {d.channel}",
     conversations.CallHeld: lambda d: f"Call held, {d.direction}",
     conversations.CallMissed: lambda d: f"Call missed, {d.direction}",
+    cross_sell.CrossSellOpeningFound: lambda d: (
+        f"Opening found: the {d.kind} {d.opening}, which {d.support} of {d.similar} similar accounts have"
+    ),
     deals.DealRegistered: lambda d: f"Deal {d.deal_id} registered{_money(d, d.value)}",
     deals.DealWon: lambda d: f"Deal {d.deal_id} won{_money(d, d.value)}",
     deals.DealLost: lambda d: f"Deal {d.deal_id} lost{_because(d.reason)}",
@@ -104,6 +114,9 @@ SUMMARIES: dict[type[EventData], Summary] = {
     follow_up.FollowUpCompleted: lambda d: f"Follow-up completed: {d.outcome}",
     follow_up.FollowUpDismissed: lambda d: f"Follow-up dismissed: {d.reason}",
     follow_up.FollowUpExpired: lambda d: "Follow-up expired: nobody came to it in time",
+    health.HealthBandCrossed: lambda d: (
+        f"Health went from {_band(d.before)} to {_band(d.band)}: score {d.score:.0f}, {d.component} {d.value:.0f}"
+    ),
     invoices.InvoiceIssued: lambda d: (
         f"Invoice {d.invoice_id} issued, {d.direction}, due {d.due:%Y-%m-%d}{_money(d, d.total)}"
     ),
@@ -120,6 +133,8 @@ SUMMARIES: dict[type[EventData], Summary] = {
     newsletters.NewsletterClicked: lambda d: f"Newsletter {d.newsletter_id}: a link followed",
     newsletters.NewsletterUnsubscribed: lambda d: "Unsubscribed from the newsletter",
     profile.AccountIdentified: lambda d: "Account details received" if d.kind is None else f"Identified as {d.kind}",
+    segment.SegmentEntered: lambda d: f"Entered the segment {d.segment}",
+    segment.SegmentLeft: lambda d: f"Left the segment {d.segment}",
     service_levels.ServiceLevelBreached: lambda d: (
         f"Service level of {d.service} breached: {d.measured:g} {d.unit}, limit {d.limit:g}"
     ),

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy.engine import make_url
 
@@ -20,6 +21,7 @@ from engage.services.configuration import Configured, configured
 from engage.services.desk import Desk
 from engage.services.edge import Edge
 from engage.services.embedded import EmbeddedLog
+from engage.services.own_segments import with_segments
 from engage.services.owner import Owner
 from engage.services.platform import Platform, utc_now
 from engage.services.projector import Projector
@@ -27,6 +29,7 @@ from engage.services.relay import Relay, restore_from
 from engage.settings import Settings, load
 from engage.store.keys import KeyStore, MasterKeyError, load_master_key
 from engage.store.views import ViewMissingError, ViewStore
+from engage.views.projection import ReadModel
 from projections import PROJECTIONS
 from streams import RULES
 
@@ -40,6 +43,18 @@ def rules(settings: Settings) -> Configured:
     """Every rule, and the policy, with the settings of this house."""
     path = Path(settings.rules) if settings.rules else settings.home_path / "rules.toml"
     return configured(RULES, path, must_exist=bool(settings.rules))
+
+
+def read_models(settings: Settings) -> tuple[ReadModel[Any], ...]:
+    """Every read model, those of segments as this house declares them."""
+    path = Path(settings.segments) if settings.segments else settings.home_path / "segments.toml"
+    return with_segments(PROJECTIONS, path, must_exist=bool(settings.segments))
+
+
+def topics(settings: Settings) -> Topics:
+    """The topics of the log on Kafka, those included that the read models' changes are fed to."""
+    fed = tuple(model.name for model in read_models(settings) if not model.append_only)
+    return Topics(settings.topics, fed)
 
 
 def log_path(settings: Settings) -> Path:
@@ -116,10 +131,12 @@ async def platform(settings: Settings, *, clock: Callable[[], datetime] = utc_no
         embedded: EmbeddedLog | None = None
         log: Log
         publisher: Publisher
+        ticks: Publisher | None = None
         if settings.kafka:
             topics = Topics(settings.topics)
             log = await stack.enter_async_context(KafkaLog(settings.kafka, topics))
             publisher = await stack.enter_async_context(KafkaPublisher(settings.kafka, topics, edge=edge))
+            ticks = await stack.enter_async_context(KafkaPublisher(settings.kafka, topics))
         else:
             chosen = rules(settings)
             file = SqliteLog(log_path(settings))
@@ -133,13 +150,14 @@ async def platform(settings: Settings, *, clock: Callable[[], datetime] = utc_no
             publisher=publisher,
             embedded=embedded,
             store=store,
-            projector=Projector(log, store, PROJECTIONS),
+            projector=await Projector.opened(log, store, read_models(settings)),
             desk=Desk(relationships, log, keys, clock=clock),
             relay=Relay(relationships, publisher),
             relationships=relationships,
             keyring=keys,
             owner=owner,
             clock=clock,
+            ticks=ticks,
         )
 
 

@@ -49,8 +49,12 @@ class Settings(Struct, frozen=True, kw_only=True):
     """How many brokers hold each Kafka record."""
     rules: str = ""
     """A TOML file with settings of rules and policy, a table each; empty for ``rules.toml`` in ``home``, if there."""
+    segments: str = ""
+    """A TOML file that declares the segments; empty for ``segments.toml`` in ``home``, if there, or those shipped."""
     window_days: Annotated[int, Meta(ge=1)] = 30
     """For how many days intake on Kafka remembers which events it has taken."""
+    metrics_port: Annotated[int, Meta(ge=0, le=65535)] = 0
+    """The port of the loopback on which a worker answers ``/metrics`` for Prometheus; 0: none."""
 
     @property
     def home_path(self) -> Path:

@@ -42,7 +42,15 @@ async def test_health_falls_while_nothing_happens(http: httpx.AsyncClient, platf
     await published(http, platform, order())
     before = (await http.get(path("customer-17"))).json()["health"]["score"]
     clock.move(days=90)
-    assert (await http.get(path("customer-17"))).json()["health"]["score"] < before
+    after = (await http.get(path("customer-17"))).json()["health"]
+    assert after["score"] < before
+    assert after["trend"] < 0
+
+
+async def test_health_says_since_when_and_through_what_it_is_in_its_band(http: httpx.AsyncClient, platform: Platform):
+    await published(http, platform, order())
+    health = (await http.get(path("customer-17"))).json()["health"]
+    assert (health["band_since"], health["mover"], health["trend"]) == ("2026-03-02T09:00:00Z", "purchasing", None)
 
 
 @pytest.mark.parametrize("account", STRANGE_IDS)

@@ -1,7 +1,7 @@
 """What upstream systems that write to Kafka themselves do, and what lies in a topic."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,7 +15,10 @@ STRUCTURED = [("content-type", b"application/cloudevents+json; charset=UTF-8")]
 @asynccontextmanager
 async def upstream(platform: KafkaPlatform) -> AsyncIterator["Upstream"]:
     """A system that writes to the inbox as it likes."""
-    async with AIOKafkaProducer(bootstrap_servers=platform.bootstrap, acks="all", max_request_size=4 << 20) as producer:
+    # Compressed, a record may be larger than the topic would take by itself.
+    async with AIOKafkaProducer(
+        bootstrap_servers=platform.bootstrap, acks="all", max_request_size=4 << 20, compression_type="gzip"
+    ) as producer:
         yield Upstream(platform, producer)
 
 
@@ -25,12 +28,18 @@ class Upstream:
         self._producer = producer
 
     async def send(
-        self, value: bytes | None, partition: int, headers: list[tuple[str, bytes]] | None = None, key: bytes = b"key"
+        self,
+        value: bytes | None,
+        partition: int,
+        headers: Sequence[tuple[str, bytes | None]] = (),
+        key: bytes | None = b"key",
     ) -> int:
         """Write one record to the inbox; its offset there."""
-        sent = await self._producer.send_and_wait(
-            self._platform.topics.inbox, value, key=key, partition=partition, headers=headers or []
-        )
+        # As a batch: aiokafka itself would refuse a record without key and value, other clients do not.
+        batch = self._producer.create_batch()
+        batch.append(timestamp=None, key=key, value=value, headers=list(headers))
+        batch.close()
+        sent = await (await self._producer.send_batch(batch, self._platform.topics.inbox, partition=partition))
         self._platform.expect(partition, sent.offset)
         return int(sent.offset)
 

@@ -16,7 +16,8 @@ from engage.log.partitioning import partition_of
 from engage.services.edge import Edge
 from engage.services.intake import MAX_LEAP, TICK, ClockLeapError, tick
 from engage.services.kafka_intake import KafkaIntake
-from engage.services.kafka_partition import FencedError, PartitionIntake
+from engage.services.kafka_partition import PartitionIntake
+from engage.services.kafka_transaction import FencedError
 from engage.testing.keyring import MemoryKeyring
 from engage.testing.log_contract import ids_on, order, published, records_of
 from tests.log.inbox import STRUCTURED, records_in, upstream

@@ -11,7 +11,9 @@ from msgspec import structs
 from engage.events.catalogue.commerce import CheckoutStarted, OrderCompleted
 from engage.events.envelope import Event
 from engage.log.contract import Batch, Record
-from engage.services.projector import Projector
+from engage.log.partitioning import partition_of
+from engage.services.projector import Projector, Rebuilt
+from engage.store.tables import Stamp
 from engage.store.views import ViewStore
 from engage.testing.events import happened
 from engage.testing.memory_log import MemoryLog
@@ -123,11 +125,12 @@ def test_a_rebuild_mends_what_verify_found(store: ViewStore) -> None:
     catch_up(projector)
     with store.database.write() as connection:
         table = store.table(spend)
-        table.upsert(connection, [table.encode(Spend("acc-3", 7, {"EUR": 10.0}, order(1).time))])
+        wrong = table.encode(Spend("acc-3", 7, {"EUR": 10.0}, order(1).time))
+        table.upsert(connection, [wrong], Stamp(partition_of("acc-3", 2), 1, 1))
     difference = asyncio.run(projector.verify(spend))
     assert difference is not None
     assert (difference.key, difference.column, difference.stored, difference.folded) == ("acc-3", "orders", 7, 1)
-    assert asyncio.run(projector.rebuild(spend)) == 5
+    assert asyncio.run(projector.rebuild(spend)) == Rebuilt(5, True, 1)
     assert asyncio.run(projector.verify(spend)) is None
     with store.database.write() as connection:
         store.table(spend).delete(connection, ["acc-2"])

@@ -1,6 +1,7 @@
 """However the log is cut into batches, the rows are those of a fold event by event."""
 
 import asyncio
+from contextlib import ExitStack, closing
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from engage.services.projector import Projector
 from engage.store.views import ViewStore
 from engage.testing.memory_log import MemoryLog
 from engage.views.projection import Projection
+from tests.servers import fresh_database
 from tests.services.shop_views import (
     ALL,
     catch_up,
@@ -74,17 +76,16 @@ def by_hand(log: MemoryLog, projection: Projection[Any]) -> dict[str, Any]:
 def test_wherever_the_batches_are_cut_the_rows_are_those_of_one_pass(
     backend: str, share: int, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> None:
-    server = request.getfixturevalue("postgres_url") if backend == "postgres" else ""
+    server = request.getfixturevalue("postgres") if backend == "postgres" else ""
 
     @settings(max_examples=settings().max_examples // share)
     @given(st.lists(st.tuples(EVENTS, st.integers(1, 7), st.sets(st.sampled_from(ALL))), max_size=4))
     def property_holds(rounds: list[tuple[list[Event[Any]], int, set[Projection[Any]]]]) -> None:
         log = MemoryLog(partitions=2, generation="the same for every example")
-        store = ViewStore(server or f"sqlite:///{tmp_path_factory.mktemp('views')}/views.db")
-        try:
-            store.prepare(ALL, log.generation, log.partitions)
-            for projection in ALL:
-                store.reset(projection, log.generation, log.partitions)
+        with ExitStack() as stack:
+            folder = tmp_path_factory.mktemp("views")
+            url = stack.enter_context(fresh_database(server)) if server else f"sqlite:///{folder}/views.db"
+            store = stack.enter_context(closing(ViewStore(url)))
             for events, limit, some in rounds:
                 log.append(*events)
                 if some:
@@ -96,7 +97,5 @@ def test_wherever_the_batches_are_cut_the_rows_are_those_of_one_pass(
                 rows: list[Any] = store.select(projection)
                 assert {getattr(row, key): row for row in rows} == by_hand(log, projection)
                 assert asyncio.run(projector.verify(projection)) is None
-        finally:
-            store.close()
 
     property_holds()

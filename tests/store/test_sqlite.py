@@ -44,13 +44,13 @@ class TestSqlite(ViewStoreContract):
     def test_a_store_of_a_newer_engage_is_refused(self, store: ViewStore, url: str) -> None:
         with store.database.write() as connection:
             connection.execute(text("UPDATE schema_versions SET version = 99"))
-        with pytest.raises(SchemaVersionError, match=r"schema 99, this one knows 1\): update engage"):
+        with pytest.raises(SchemaVersionError, match=r"schema 99, this one knows 2\): update engage"):
             ViewStore(url)
 
     def test_a_store_of_an_older_shape_is_refused_with_the_remedy(self, store: ViewStore, url: str) -> None:
         with store.database.write() as connection:
             connection.execute(text("UPDATE schema_versions SET version = 0"))
-        with pytest.raises(SchemaVersionError, match=r"schema 0, this engage needs 1 .*remove .*views\.db"):
+        with pytest.raises(SchemaVersionError, match=r"schema 0, this engage needs 2 .*remove .*views\.db"):
             ViewStore(url)
 
 

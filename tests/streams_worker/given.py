@@ -6,8 +6,8 @@ import asyncio
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -15,9 +15,10 @@ from msgspec import Raw
 
 from engage.events import codec
 from engage.events.envelope import Event
-from engage.log.contract import Record
+from engage.log.contract import Record, Taken
+from engage.log.topics import BrokerUnavailableError
 from engage.rules.decisions import TYPES as DECISIONS
-from engage.rules.engine import Engine
+from engage.rules.engine import ACTIVATED, Engine
 from engage.rules.policy import PolicySettings
 from engage.services.intake import Stamp
 from engage.services.partition_runner import PartitionRunner
@@ -32,15 +33,34 @@ PAUSE = 0.1
 
 
 @contextmanager
-def worker(platform: KafkaPlatform, home: Path) -> Iterator[subprocess.Popen[bytes]]:
+def worker(platform: KafkaPlatform, home: Path, metrics_port: int = 0) -> Iterator[subprocess.Popen[bytes]]:
     """A streams worker in a process of its own, ended when the block is left."""
     module = "tests.streams_worker.process"
-    command = [sys.executable, "-m", module, str(home), platform.bootstrap, platform.topics.prefix]
+    command = [sys.executable, "-m", module, str(home), platform.bootstrap, platform.topics.prefix, str(metrics_port)]
     with (home / "worker.log").open("ab") as told, subprocess.Popen(command, cwd=PROJECT, stderr=told) as process:
         try:
             yield process
         finally:
             process.kill()
+
+
+@asynccontextmanager
+async def supervised(platform: KafkaPlatform, home: Path) -> AsyncIterator[list[int]]:
+    """A streams worker that is started again whenever it ends; the codes it has ended with so far."""
+    ended: list[int] = []
+
+    async def keep() -> None:
+        while True:
+            with worker(platform, home) as process:
+                ended.append(await asyncio.to_thread(process.wait))
+
+    keeping = asyncio.create_task(keep())
+    try:
+        yield ended
+    finally:
+        assert not keeping.done(), keeping.exception()
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
 
 
 def pure(partition: int, records: Sequence[Record]) -> list[bytes]:
@@ -79,12 +99,31 @@ async def settled(platform: KafkaPlatform) -> dict[int, list[Record]]:
     return logs
 
 
+async def active(platform: KafkaPlatform) -> None:
+    """Wait until every rule speaks on every partition: what is published from now on is decided on."""
+    async with asyncio.timeout(PATIENCE):
+        for partition in range(platform.log.partitions):
+            while True:
+                end = await platform.log.end(partition)
+                logs = {partition: await records_of(platform.log, partition)}
+                if len(events(logs, ACTIVATED)) > len(RULES):  # the policy is activated beside the rules
+                    break
+                await platform.log.wait({partition: end}, 1.0)
+
+
 def assert_as_decided_by_the_pure_engine(logs: dict[int, list[Record]]) -> None:
     """The decisions on the log are the pure engine's, in its order and to the byte: none missing, none twice."""
     for partition, records in logs.items():
         decided, expected = on_log(records), pure(partition, records)
         assert Counter(decided) == Counter(expected), f"partition {partition}"
         assert decided == expected, f"partition {partition}: the same, but in another order"
+
+
+def assert_each_once(logs: dict[int, list[Record]], orders: int) -> None:
+    """So many orders were acknowledged, and each is on the log once; what was on its way when the shop shut may be."""
+    counted = Counter(event.id for event in events(logs, "Order Completed"))
+    assert {name: times for name, times in counted.items() if times > 1} == {}
+    assert {f"order-{number}" for number in range(orders)} - set(counted) == set()
 
 
 def events(logs: dict[int, list[Record]], *types: str) -> list[Event[Raw]]:
@@ -123,11 +162,21 @@ class Shop:
     def _published(self, orders: int) -> bool:
         return self.orders >= orders
 
+    async def _insist(self, batch: list[bytes]) -> None:
+        while True:
+            try:
+                answers = await self._platform.publish(batch)
+            except BrokerUnavailableError as error:
+                assert "do the same again" in str(error)
+            else:
+                assert all(isinstance(answer, Taken) for answer in answers)
+                return
+
     async def _publish(self) -> None:
         while True:
             numbers = range(self.orders, self.orders + BATCH)
             batch = [order(number, account_of(number)) for number in numbers]
-            await asyncio.shield(self._platform.publish(batch))
+            await asyncio.shield(self._insist(batch))
             self.orders += BATCH
             async with self._news:
                 self._news.notify_all()

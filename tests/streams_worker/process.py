@@ -1,6 +1,6 @@
 """A streams worker as a process of its own with the probes' rules, for tests that kill it.
 
-python -m tests.streams_worker.process HOME BOOTSTRAP PREFIX
+python -m tests.streams_worker.process HOME BOOTSTRAP PREFIX METRICS_PORT
 """
 
 import sys
@@ -15,8 +15,8 @@ SESSION_SECONDS = 6.0
 
 
 def main() -> None:
-    home, kafka, prefix = sys.argv[1:]
-    settings = Settings(home=home, log=f"kafka://{kafka}", topics=prefix)
+    home, kafka, prefix, metrics_port = sys.argv[1:]
+    settings = Settings(home=home, log=f"kafka://{kafka}", topics=prefix, metrics_port=int(metrics_port))
     run(make_app(settings, Configured(RULES, PolicySettings(quiet_hours=None)), session_seconds=SESSION_SECONDS))
 
 

@@ -50,6 +50,21 @@ class Reader:
         self.closed = True
 
 
+class Slow(Reader):
+    """Does not end its first batch before it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.at_work = asyncio.Event()
+        self.may_end = asyncio.Event()
+        self.taken: list[range] = []
+
+    async def take(self, records: Sequence[Any], now: datetime) -> None:
+        self.taken.append(range(records[0].offset, records[-1].offset + 1))
+        self.at_work.set()
+        await self.may_end.wait()
+
+
 def shares(reader: Reader, position: int = 100) -> Shares:
     async def claim(tp: TopicPartition) -> tuple[Owner, int]:
         return reader, position
@@ -88,6 +103,18 @@ async def test_batches_that_follow_each_other_are_taken():
     assert await made.take(batch(105, 110)) is None
     assert reader.offsets == list(range(100, 110))
     assert made.positions() == {HERE: 110}
+
+
+async def test_what_came_while_the_owner_was_at_work_is_taken_together():
+    reader = Slow()
+    made = await owned(reader)
+    taking = [asyncio.ensure_future(made.take(batch(start, start + 5))) for start in (100, 105, 110)]
+    await reader.at_work.wait()
+    taking += [asyncio.ensure_future(made.take(batch(start, start + 5))) for start in (115, 113, 118)]
+    reader.may_end.set()
+    assert await asyncio.gather(*taking) == [None] * 6
+    assert reader.taken == [range(100, 105), range(105, 120), range(113, 123)], "what overlaps comes by itself"
+    assert made.positions() == {HERE: 123}
 
 
 async def test_a_batch_that_would_jump_over_records_is_not_taken_but_read_again():

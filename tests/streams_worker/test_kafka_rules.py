@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from msgspec import Struct
 
 from engage.events import codec
 from engage.events.catalogue.support import TicketOpened
@@ -15,8 +16,9 @@ from engage.rules.decisions import TYPES as DECISIONS
 from engage.rules.policy import PolicySettings
 from engage.rules.rule import Rule, Wake
 from engage.services.edge import Edge
-from engage.services.kafka_partition import FencedError, PartitionIntake
+from engage.services.kafka_partition import PartitionIntake
 from engage.services.kafka_rules import PartitionRules
+from engage.services.kafka_transaction import FencedError
 from engage.services.rules_changelog import Place, load, written
 from engage.testing.keyring import MemoryKeyring
 from tests.log.inbox import records_in
@@ -249,3 +251,27 @@ async def test_a_record_that_nobody_can_read_is_a_dead_letter_and_the_next_one_i
     await owner.close()
     (letter,) = await records_in(platform.bootstrap, platform.topics.dead_letters, 0)
     assert (letter.value, dict(letter.headers)["engage-consumer"]) == (b"{ no json", b"rules")
+
+
+class Anything(Struct):
+    seen: Any = None
+
+
+async def test_a_state_that_cannot_be_written_down_is_told_of_in_the_transaction_that_parks_it(
+    partition: Partition,
+) -> None:
+    keeping = Rule("keeping", version=1, settings=Settings(), state=Anything)
+
+    @keeping.on(TicketOpened)
+    def opened(state, event, settings):
+        state.seen = object()
+
+    owner = await active(partition, keeping)
+    await partition.open_tickets(1)
+    await owner.take(await partition.log(), now())
+    await owner.close()
+    (letter,) = await records_in(partition.platform.bootstrap, partition.platform.topics.dead_letters, 0)
+    assert b"cannot be kept" in dict(letter.headers)["engage-faults"]
+    successor = await partition.rules(keeping)
+    await successor.close()
+    assert owner.parked == successor.parked == {("keeping", "acc-1")}

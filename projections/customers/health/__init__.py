@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from projections.customers.health import engagement, purchasing, satisfaction, support
+from projections.customers.health import engagement, purchasing, rhythm, satisfaction, support
 
 COMPONENTS = (purchasing.PURCHASING, engagement.ENGAGEMENT, satisfaction.SATISFACTION, support.SUPPORT)
-MARKINGS = (purchasing.markings, engagement.markings, satisfaction.markings, support.markings)
+MARKINGS = (purchasing.markings, rhythm.markings, engagement.markings, satisfaction.markings, support.markings)

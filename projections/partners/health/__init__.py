@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from projections.partners.health import compliance, deliveries, disputes, responsiveness
+from projections.partners.health import compliance, deliveries, disputes, responsiveness, trust
 
 COMPONENTS = (
     deliveries.DELIVERY,
@@ -10,5 +10,6 @@ COMPONENTS = (
     responsiveness.RESPONSIVENESS,
     disputes.DISPUTES,
     compliance.COMPLIANCE,
+    trust.TRUST,
 )
-MARKINGS = (deliveries.markings, responsiveness.markings, disputes.markings, compliance.markings)
+MARKINGS = (deliveries.markings, responsiveness.markings, disputes.markings, compliance.markings, trust.markings)

@@ -78,8 +78,14 @@ def _show_health(out: Console, health: Health) -> None:
     out.print(bar(health.score / 100, _BAR), style=style, end="")
     out.print(f"  {health.band.replace('_', ' ')}", style=style, end="")
     out.print(f"   confidence {health.confidence:.0%}, as of {moment(health.as_of)} UTC", style="dim")
+    out.print(_course(health))
     parts = [
-        (one.component, f"{one.value:.0f}", bar(one.value / 100, 10), f"{one.weight:.0%} of it")
+        (
+            one.component,
+            f"{one.value:.0f}",
+            bar(one.value / 100, 10),
+            f"{one.weight:.0%} of it" if one.weight else "beside it",
+        )
         for one in health.components
     ]
     for one, line in zip(health.components, table((), parts, right=(1, 3)), strict=True):
@@ -90,6 +96,20 @@ def _show_health(out: Console, health: Health) -> None:
             out.print(f"  {row}", style="dim", soft_wrap=True)
     if health.unknown:
         out.print(f"\nunknown: {', '.join(health.unknown)}", style="dim")
+
+
+def _course(health: Health) -> str:
+    """Where it comes from: the last four weeks in points, and since when and by what it is in its band."""
+    if health.trend is None:
+        trend = "four weeks ago unknown"
+    elif points := round(health.trend):
+        counted = "1 point" if abs(points) == 1 else f"{abs(points)} points"
+        trend = f"{counted} {'up' if points > 0 else 'down'} in four weeks"
+    else:
+        trend = "as four weeks ago"
+    if health.band_since is None or health.mover is None:
+        return trend
+    return f"{trend}; {health.band.replace('_', ' ')} since {moment(health.band_since)}, through {health.mover}"
 
 
 def _show_follow_ups(out: Console, found: Account) -> None:

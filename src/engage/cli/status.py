@@ -18,7 +18,6 @@ def status(as_json: JsonFlag = False) -> None:
     from engage.log.sqlite import SqliteLog
     from engage.services.owner import find_owner
     from engage.services.status import next_wake, read_status
-    from projections import PROJECTIONS
     from streams import RULES
 
     settings = bootstrap.settings()
@@ -30,7 +29,7 @@ def status(as_json: JsonFlag = False) -> None:
                 log,
                 store,
                 relationships,
-                PROJECTIONS,
+                bootstrap.read_models(settings),
                 home=settings.home_path,
                 owner=find_owner(settings.home_path),
                 next_wake=next_wake(log, RULES) if isinstance(log, SqliteLog) else None,

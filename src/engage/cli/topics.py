@@ -25,12 +25,12 @@ def check(as_json: JsonFlag = False) -> None:
 
 def _topics(*, make: bool, as_json: bool) -> None:
     from engage import bootstrap
-    from engage.log.topics import Topics, check_topics, create_topics
+    from engage.log.topics import check_topics, create_topics
 
     settings = bootstrap.settings()
     if not settings.kafka:
         raise CommandFailedError("topics are Kafka's: set ENGAGE_LOG=kafka://host:port", USAGE)
-    topics = Topics(settings.topics)
+    topics = bootstrap.topics(settings)
     if make:
         made = create_topics(settings.kafka, settings.partitions, settings.replication, topics=topics)
         layout = asyncio.run(made)

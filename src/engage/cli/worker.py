@@ -47,11 +47,23 @@ def intake() -> None:
 
 @app.command()
 def projections() -> None:
-    """Keep the read models up to the log, until SIGTERM or Ctrl-C."""
-    from engage.services.platform import BATCH
+    """Keep the read models up to the log and feed their topics, until SIGTERM or Ctrl-C.
 
+    Run as many as there are partitions at most: they share them.
+    """
     settings = _kafka_settings()
-    _run("projections", settings, lambda stop: _turns(settings, stop, lambda platform: platform.projector.step(BATCH)))
+
+    async def work(stop: asyncio.Event) -> None:
+        from engage import bootstrap
+        from engage.log.topics import check_topics
+        from engage.services.projection_worker import ProjectionWorker
+
+        topics = bootstrap.topics(settings)
+        await check_topics(settings.kafka or "", topics)
+        async with bootstrap.platform(settings) as platform:
+            await ProjectionWorker(platform, settings.kafka or "", topics, platform.clock).run(stop)
+
+    _run("projections", settings, work)
 
 
 @app.command()
@@ -122,8 +134,10 @@ def _kafka_settings() -> Settings:
 
 def _run(name: str, settings: Settings, work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
     from engage.cli.running import log_to_stderr, on_signals
+    from engage.services import metrics
 
     log_to_stderr()
+    metrics.serve(settings.metrics_port)
 
     async def run() -> None:
         stop = asyncio.Event()

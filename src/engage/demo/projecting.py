@@ -15,7 +15,6 @@ from engage import bootstrap
 from engage.log.sqlite import SqliteLog
 from engage.services.projector import Projector
 from engage.store.views import PositionMovedError
-from projections import PROJECTIONS
 
 _LOOK_AGAIN_SECONDS = 0.5
 
@@ -40,7 +39,7 @@ async def _fold(home: str) -> None:
     ended = asyncio.create_task(asyncio.to_thread(sys.stdin.buffer.read))
     log = SqliteLog(bootstrap.log_path(settings), read_only=True)
     store = bootstrap.view_store(settings)
-    projector = Projector(log, store, PROJECTIONS)
+    projector = Projector(log, store, bootstrap.read_models(settings))
     while not ended.done():
         try:
             done = await projector.step()

@@ -15,7 +15,9 @@ _BY_FAMILY = {
     "clock": "engage/clock",
     "cross_sell": "engage/views",
     "follow_up": "engage/relationships",
+    "health": "engage/views",
     "rule": "engage/rules",
+    "segment": "engage/views",
 }
 _BY_TYPE = {"follow_up.requested": "engage/rules", "follow_up.skipped": "engage/rules"}
 _OF_PARTITIONS = frozenset(("clock", "rule"))

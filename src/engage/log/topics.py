@@ -37,9 +37,13 @@ class LayoutError(RuntimeError):
 
 
 class Topics(Struct, frozen=True):
-    """The names of one log's topics; ``prefix`` tells logs on the same cluster apart."""
+    """The names of one log's topics; ``prefix`` tells logs on the same cluster apart.
+
+    ``views`` names the read models whose changes are fed to a topic each.
+    """
 
     prefix: str = "engage"
+    views: tuple[str, ...] = ()
 
     @property
     def inbox(self) -> str:
@@ -58,9 +62,18 @@ class Topics(Struct, frozen=True):
         """The changelog of what the rules' workers keep: a fold of the log, which may be deleted at any time."""
         return f"{self.prefix}.rules-state"
 
+    def view(self, name: str) -> str:
+        """The changes of a read model, compacted: the newest record of a key is its row, or a tombstone."""
+        return f"{self.prefix}.views.{name}"
+
+    @property
+    def folds(self) -> list[str]:
+        """The topics that can be made anew from the log."""
+        return [self.rules_state, *map(self.view, self.views)]
+
     @property
     def all(self) -> list[str]:
-        return [self.inbox, self.interactions, self.dead_letters, self.rules_state]
+        return [self.inbox, self.interactions, self.dead_letters, *self.folds]
 
 
 class Layout(Struct, frozen=True):
@@ -146,7 +159,7 @@ def _settings(names: Topics) -> dict[str, dict[str, str]]:
             "retention.ms": _milliseconds(DEAD_LETTER_RETENTION),
             "max.message.bytes": str(2 * MAX_RECORD_BYTES),
         },
-        names.rules_state: {"cleanup.policy": "compact", "max.message.bytes": str(MAX_RECORD_BYTES)},
+        **{name: {"cleanup.policy": "compact", "max.message.bytes": str(MAX_RECORD_BYTES)} for name in names.folds},
     }
 
 
@@ -176,7 +189,7 @@ def _uneven(names: Topics, counts: dict[str, int]) -> list[str]:
         return []
     faults = []
     for name, count in counts.items():
-        if count < wanted and name != names.rules_state:
+        if count < wanted and name not in names.folds:
             mend = f"widen it with kafka-topics --alter --topic {name} --partitions {wanted}"
         elif name == names.inbox:
             mend = (
@@ -202,7 +215,7 @@ def _faults(names: Topics, name: str, settings: dict[str, str]) -> list[str]:
             "cleanup.policy": "delete",
             "message.timestamp.type": "CreateTime",
         }
-    elif name == names.rules_state:
+    elif name in names.folds:
         wanted = {"cleanup.policy": "compact"}
     faults = [
         f"{name!r} has {key}={settings.get(key)}: set it with kafka-configs --alter --entity-type topics --entity-name "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -85,11 +85,14 @@ class EmbeddedLog:
             self._commit(fresh, marker)
         return answers
 
-    def tick(self, now: datetime | None = None) -> bool:
-        """Let the log say what time it is where a wake is due and nothing arrived; whether anything was due."""
+    def tick(self, now: datetime | None = None, views_due: Mapping[int, datetime] | None = None) -> bool:
+        """Let the log say what time it is where a wake is due and nothing arrived; whether anything was due.
+
+        ``views_due`` is when read models want to be woken, by partition.
+        """
         moment = now or self._clock()
         with self._all_or_nothing():
-            ticked = [runner.tick(moment) for runner in self._runners]
+            ticked = [runner.tick(moment, (views_due or {}).get(runner.partition)) for runner in self._runners]
             if any(ticked):
                 self._commit({}, None)
         return any(ticked)

@@ -85,10 +85,15 @@ def dead_letter(record: Any, refusal: Refusal) -> tuple[bytes | None, Headers]:
         ("engage-partition", str(record.partition).encode()),
         ("engage-offset", str(record.offset).encode()),
     ]
-    size = len(value or b"") + sum(len(name) + len(held or b"") for name, held in headers)
+    size = size_of(record)
     if size > MAX_RECORD_BYTES:
         return (value or b"")[:MAX_BYTES], [*why, ("engage-cut-from-bytes", str(size).encode())]
     return value, headers + why
+
+
+def size_of(record: Any) -> int:
+    """How many bytes a record's value and headers are."""
+    return len(record.value or b"") + sum(len(name) + len(held or b"") for name, held in record.headers)
 
 
 def record_time(record: Any) -> datetime:

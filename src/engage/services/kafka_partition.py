@@ -6,16 +6,12 @@ partition next has the same.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
 import msgspec
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
 from msgspec import Raw, Struct
 
 from engage.events import codec
@@ -25,18 +21,21 @@ from engage.events.ours import OF_PARTITIONS, claims_to_be_ours, is_ours
 from engage.events.validation import Fault, Refusal, check_event, reserved
 from engage.log.kafka import KafkaLog
 from engage.log.partitioning import partition_of
-from engage.log.topics import MAX_RECORD_BYTES, Topics, broker_errors
-from engage.services import kafka_message
+from engage.log.topics import MAX_RECORD_BYTES, Topics
+from engage.services import kafka_message, metrics
 from engage.services.edge import Edge
 from engage.services.identities import Identities, digest_of
 from engage.services.intake import MAX_LEAP, TICK, ClockLeapError, Stamp, tick
+from engage.services.kafka_transaction import FencedProducer, Outgoing
 
 WINDOW = timedelta(days=30)
 """How long the same event is known to be the same; what happened earlier than this and is new comes in by import."""
 
 _PAGE = 8_000
-_BATCH_BYTES = 1 << 20
-_CONNECT_SECONDS = 60.0
+_DATA_BYTES = MAX_RECORD_BYTES - (64 << 10)
+"""What the topics take of an event's data, or of a record that goes on to another partition; the rest is envelope."""
+_KEY_BYTES = 64 << 10
+"""What a dead letter keeps of its key: that, too, may have come out of a compressed batch."""
 
 Dead = tuple[Any, Refusal]
 
@@ -53,16 +52,19 @@ class _Taken(Struct):
 _taken = msgspec.json.Decoder(_Taken).decode
 
 
-class FencedError(RuntimeError):
-    """Another worker owns the partition now and nothing of ours was written: end this process, start it again."""
-
-
 class PartitionIntake:
     """The one writer of a partition of the log. Make it with ``claim``; after any error, drop it and claim anew."""
 
     def __init__(
-        self, partition: int, topics: Topics, log: KafkaLog, edge: Edge, window: timedelta, folder: Path | None
+        self,
+        producer: FencedProducer,
+        topics: Topics,
+        log: KafkaLog,
+        edge: Edge,
+        window: timedelta,
+        folder: Path | None,
     ) -> None:
+        partition = producer.partition
         self.partition = partition
         self.stamp = Stamp(partition)
         self.next_inbox = 0
@@ -72,7 +74,7 @@ class PartitionIntake:
         self._window = window
         # A tick may put ``recorded`` ahead of the append times by which an event's age is measured.
         self._known = Identities(window + MAX_LEAP, folder)
-        self._producer: Any = None
+        self._producer = producer
 
     @classmethod
     async def claim(
@@ -89,19 +91,9 @@ class PartitionIntake:
 
         ``folder`` is where the window of identities goes while it is owned, None for the system's temporary folder.
         """
-        owner = cls(partition, topics, log, edge, window, folder)
-        owner._producer = AIOKafkaProducer(
-            bootstrap_servers=bootstrap,
-            transactional_id=f"{topics.prefix}-intake-{partition}",
-            acks="all",
-            max_batch_size=_BATCH_BYTES,
-            max_request_size=2 * MAX_RECORD_BYTES,
-        )
+        producer = await FencedProducer(bootstrap, f"{topics.prefix}-intake-{partition}", partition).claim()
+        owner = cls(producer, topics, log, edge, window, folder)
         try:
-            with broker_errors(bootstrap, f"claiming {topics.interactions}:{partition}"):
-                async with asyncio.timeout(_CONNECT_SECONDS):
-                    # Ends the predecessor's open transaction and bumps the epoch: from here on it cannot write.
-                    await owner._producer.start()
             await owner._recall()
         except BaseException:
             await owner.close()
@@ -111,7 +103,7 @@ class PartitionIntake:
     async def close(self) -> None:
         """Give the partition up; an open transaction is aborted by whoever claims it next."""
         self._known.close()
-        await self._producer.stop()
+        await self._producer.close()
 
     async def take(self, records: Sequence[Any], clock: Callable[[], datetime]) -> None:
         """Bring a batch of the partition's inbox records onto the log, in one transaction.
@@ -130,6 +122,7 @@ class PartitionIntake:
         if records:
             taken, forwards, dead = self._sort(records)
             await self._commit(taken, forwards, dead)
+            metrics.taken(len(taken), [refusal.reason for _, refusal in dead])
             self.next_inbox = records[-1].offset + 1
             self._known.forget_old()
         if leap:
@@ -160,7 +153,9 @@ class PartitionIntake:
         taken: list[Event[Raw]] = []
         for (record, _), event in zip(kept, sealed, strict=True):
             assert isinstance(event, Event), "sealing refuses nothing"
-            if self.stamp.put(event, kafka_message.record_time(record)):
+            if (size := len(memoryview(event.data))) > _DATA_BYTES:
+                dead.append((record, _too_large(size)))
+            elif self.stamp.put(event, kafka_message.record_time(record)):
                 event.inboxoffset = record.offset
                 taken.append(event)
                 if not event.subject.startswith(PARTITION_SUBJECT):
@@ -183,6 +178,8 @@ class PartitionIntake:
             return checked
         home = partition_of(event.subject, self._log.partitions)
         if home != self.partition:
+            if (size := kafka_message.size_of(record) + len(record.key or b"")) > _DATA_BYTES:
+                return _too_large(size)
             forwards.append((home, record))
             return None
         digest = digest_of(event.identity)
@@ -220,61 +217,13 @@ class PartitionIntake:
         return event
 
     async def _commit(self, taken: list[Event[Raw]], forwards: list[tuple[int, Any]], dead: list[Dead]) -> None:
-        producer = self._producer
-        sent: list[Any] = []
-        try:
-            await producer.begin_transaction()
-            sent += await self._append(taken)
-            for home, record in forwards:
-                sent.append(
-                    await producer.send(
-                        self._topics.inbox, record.value, record.key, partition=home, headers=list(record.headers)
-                    )
-                )
-            for record, refusal in dead:
-                value, headers = kafka_message.dead_letter(record, refusal)
-                key = b"" if record.key is None and value is None else record.key
-                sent.append(
-                    await producer.send(
-                        self._topics.dead_letters, value, key, partition=self.partition, headers=headers
-                    )
-                )
-            # aiokafka commits even when a batch of the transaction failed, so each is waited for first.
-            await asyncio.gather(*sent)
-            await producer.commit_transaction()
-        except (ProducerFenced, InvalidProducerEpoch) as error:
-            raise FencedError(
-                f"another worker has claimed {self._topics.interactions}:{self.partition}; what we held of it was not "
-                "written, and it has taken over. Start this worker again"
-            ) from error
-        except KafkaError:
-            with contextlib.suppress(KafkaError, AssertionError):
-                await producer.abort_transaction()
-            raise
-        finally:
-            for future in sent:
-                future.cancel()
-
-    async def _append(self, taken: list[Event[Raw]]) -> list[Any]:
-        """Queue the log records as whole batches: 3 µs each, where one by one they take 20."""
-        sent = []
-        batch = self._producer.create_batch()
-        for event in taken:
-            record = {
-                "timestamp": to_micros(event.now) // 1_000,
-                "key": event.subject.encode(),
-                "value": codec.encode(event),
-            }
-            if batch.append(**record) is None:
-                sent.append(await self._send(batch))
-                batch = self._producer.create_batch()
-                batch.append(**record)
-        sent.append(await self._send(batch))
-        return sent
-
-    async def _send(self, batch: Any) -> Any:
-        batch.close()
-        return await self._producer.send_batch(batch, self._topics.interactions, partition=self.partition)
+        await self._producer.commit(
+            [
+                (self._topics.interactions, [_appended(event) for event in taken]),
+                (self._topics.inbox, [_forwarded(home, record) for home, record in forwards]),
+                (self._topics.dead_letters, [_dead(record, refusal) for record, refusal in dead]),
+            ]
+        )
 
     async def _recall(self) -> None:
         """Read back from the log what our predecessors left there."""
@@ -301,3 +250,25 @@ class PartitionIntake:
 def _partition_in(subject: str) -> int | None:
     number = subject.removeprefix(PARTITION_SUBJECT)
     return int(number) if number.isdecimal() and len(number) < 10 else None
+
+
+def _too_large(size: int) -> Refusal:
+    """A small event may grow when it is sealed, a record come out of a compressed batch: the broker would refuse it."""
+    said = (
+        f"has {size:,} bytes on its way to the log and may have {_DATA_BYTES:,}: store the rest elsewhere and link it"
+    )
+    return Refusal("too_large", (Fault("", said),))
+
+
+def _appended(event: Event[Raw]) -> Outgoing:
+    return Outgoing(event.subject.encode(), codec.encode(event), timestamp=to_micros(event.now) // 1_000)
+
+
+def _forwarded(home: int, record: Any) -> Outgoing:
+    return Outgoing(record.key, record.value, list(record.headers), partition=home)
+
+
+def _dead(record: Any, refusal: Refusal) -> Outgoing:
+    value, headers = kafka_message.dead_letter(record, refusal)
+    key = b"" if record.key is None and value is None else record.key
+    return Outgoing(key and key[:_KEY_BYTES], value, headers)

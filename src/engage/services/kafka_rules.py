@@ -18,9 +18,12 @@ from engage.events.envelope import Event
 from engage.log.contract import Record
 from engage.log.kafka import KafkaLog
 from engage.log.topics import Topics
+from engage.rules.cells import CellKey
 from engage.rules.engine import ACTIVATED, Engine, Failure
+from engage.rules.policy import NAME as POLICY
 from engage.rules.policy import PolicySettings
 from engage.rules.rule import Rule
+from engage.services import metrics
 from engage.services.decided_before import LoggedDecisions
 from engage.services.intake import Stamp, tick
 from engage.services.kafka_transaction import FencedProducer, Outgoing
@@ -31,6 +34,8 @@ _PAGE = 8_000
 _UNWRITTEN = 10_000
 """How many records that change nothing may pass before the position is written: what is read again after a restart."""
 _TRACEBACK_BYTES = 8_000
+_FAILED = "failed"
+"""The class of the dead letters that the rules write."""
 _NO_BASIS = msgspec.msgpack.encode({})
 
 _logger = structlog.get_logger(__name__)
@@ -39,13 +44,14 @@ _logger = structlog.get_logger(__name__)
 class PartitionRules:
     """The one who decides for a partition of the log. Make it with ``claim``; after any error, drop it and claim anew.
 
-    ``position`` is the log position it goes on from; ``parked`` counts the failures of rules since it was claimed.
+    ``position`` is the log position it goes on from; ``parked`` are the rules and accounts that wait for a failure to
+    be mended.
     """
 
     def __init__(self, bootstrap: str, topics: Topics, log: KafkaLog, engine: Engine) -> None:
         partition = engine.partition
         self.partition = partition
-        self.parked = 0
+        self.parked: set[CellKey] = set()
         self._bootstrap = bootstrap
         self._topics = topics
         self._log = log
@@ -95,6 +101,7 @@ class PartitionRules:
 
     async def close(self) -> None:
         """Give the partition up."""
+        metrics.given_up(self.partition)
         await self._know_no_more()
         await self._producer.close()
 
@@ -108,19 +115,25 @@ class PartitionRules:
         unreadable: list[Outgoing] = []
         events = list(self._events([each for each in records if each.offset >= position], unreadable))
         decided = await self._runner.follow(events, self._past, self._before)
+        cells = list(self._engine.cells.changes())  # a state that cannot be written down is a failure too
+        failures = [(failure.rule, failure.account) for failure in self._engine.failures]
         if self._before is not None:
             if self._before.exhausted:
                 await self._know_no_more()
             else:
                 self._engine.failures.clear()  # whoever decided on these records has told of them
-        if any(event.type == ACTIVATED for event in events):
+        activated_here = any(event.type == ACTIVATED for event in events)
+        if activated_here:
             self._inactive = self._engine.activations()
             self._asked &= {activation.rule for activation in self._inactive}
         dead = unreadable + await self._dead_letters(records)
         asked = self._activations(now)
-        await self._commit(decided + asked, dead)
+        await self._commit(decided + asked, cells, dead)
         if asked:
             self._asked |= {activation.rule for activation in self._inactive}
+        metrics.folded(len(events), decided, [_FAILED] * len(dead))
+        if failures or activated_here:
+            self._count_parked(failures, anew=activated_here)
         return decided
 
     async def idle(self, now: datetime) -> None:
@@ -153,6 +166,7 @@ class PartitionRules:
         self._runner.resume(place.position, place.basis, stored.cells)
         self._inactive = self._engine.activations()
         self._written = self.position
+        self._count_parked()
         end = await self._log.end(self.partition)
         # It raises if the log does not reach as far as what was folded, or begins behind it.
         await self._log.read(self.partition, self.position, 1)
@@ -192,8 +206,14 @@ class PartitionRules:
         if before is not None:
             await before.close()
 
-    async def _commit(self, said: Sequence[Event[Any]], dead: list[Outgoing]) -> None:
-        cells = list(self._engine.cells.changes())
+    def _count_parked(self, failures: Iterable[CellKey] = (), *, anew: bool = True) -> None:
+        """Tell the metrics; looked up ``anew`` only where cells were replaced, for there may be a million of them."""
+        self.parked = {key for key, _ in self._engine.cells.parked()} if anew else self.parked.union(failures)
+        metrics.parked(self.partition, [*self._engine.rules, POLICY], self.parked)
+
+    async def _commit(
+        self, said: Sequence[Event[Any]], cells: Sequence[tuple[str, str, bytes | None]], dead: list[Outgoing]
+    ) -> None:
         if not cells and not said and not dead and self.position - self._written < _UNWRITTEN:
             return
         place = Place(self._log.generation, self.position, self._runner.basis())
@@ -213,14 +233,12 @@ class PartitionRules:
         values = {record.offset: record.value for record in records}
         letters = []
         for failure in failures:
-            self.parked += 1
             _logger.error(
                 "rule failed, its account is parked",
                 rule=failure.rule,
                 account=failure.account,
                 partition=self.partition,
                 offset=failure.offset,
-                parked=self.parked,
             )
             if failure.offset not in values:
                 past = await self._log.read(self.partition, failure.offset, 1)
@@ -244,7 +262,7 @@ class PartitionRules:
     ) -> Outgoing:
         headers = [
             ("engage-consumer", consumer.encode()),
-            ("engage-reason", b"failed"),
+            ("engage-reason", _FAILED.encode()),
             ("engage-faults", fault.encode("utf-8", "replace")[-_TRACEBACK_BYTES:]),
             ("engage-topic", self._topics.interactions.encode()),
             ("engage-partition", str(self.partition).encode()),

@@ -13,7 +13,6 @@ from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
 from msgspec import Struct
 
 from engage.log.topics import MAX_RECORD_BYTES, broker_errors
-from engage.services.kafka_partition import FencedError
 
 _BATCH_BYTES = 1 << 20
 _CONNECT_SECONDS = 60.0
@@ -21,12 +20,21 @@ _CLOSE_SECONDS = 5.0
 _RETRY_MS = 20
 
 
-class Outgoing(Struct, frozen=True):
-    """A record on its way to a topic; ``value`` None is a tombstone."""
+class FencedError(RuntimeError):
+    """Another worker owns the partition now and nothing of ours was written: end this process, start it again."""
 
-    key: bytes
+
+class Outgoing(Struct, frozen=True):
+    """A record on its way to a topic; ``value`` None is a tombstone.
+
+    ``timestamp`` is in milliseconds, None for now; ``partition`` None is the producer's own.
+    """
+
+    key: bytes | None
     value: bytes | None
     headers: list[tuple[str, bytes]] = []
+    timestamp: int | None = None
+    partition: int | None = None
 
 
 class FencedProducer:
@@ -66,9 +74,12 @@ class FencedProducer:
 
     async def close(self) -> None:
         """Give the partition up; an open transaction is aborted by whoever claims it next."""
-        with contextlib.suppress(TimeoutError, KafkaError):
+        try:
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._producer.stop()
+        except (TimeoutError, KafkaError):
+            # Kafka is away: what waits for its answer fails with the connection.
+            await self._producer.client.close()
 
     async def commit(self, records: Iterable[tuple[str, Sequence[Outgoing]]]) -> None:
         """Write records, by topic, all or none. FencedError if the partition has another owner."""
@@ -96,17 +107,26 @@ class FencedProducer:
 
     async def _queue(self, topic: str, outgoing: Sequence[Outgoing], sent: list[Any]) -> None:
         """Queue the records as whole batches: 3 µs each, where one by one they take 20."""
-        if not outgoing:
-            return
         now = int(time.time() * 1_000)
-        batch = self._producer.create_batch()
+        batches: dict[int, Any] = {}
         for record in outgoing:
-            if batch.append(timestamp=now, key=record.key, value=record.value, headers=record.headers) is None:
-                sent.append(await self._send(topic, batch))
-                batch = self._producer.create_batch()
-                batch.append(timestamp=now, key=record.key, value=record.value, headers=record.headers)
-        sent.append(await self._send(topic, batch))
+            home = self.partition if record.partition is None else record.partition
+            batch = batches.get(home)
+            if batch is None or not _put(batch, record, now):
+                if batch is not None:
+                    sent.append(await self._send(topic, home, batch))
+                batch = batches[home] = self._producer.create_batch()
+                _put(batch, record, now)
+        for home, batch in batches.items():
+            sent.append(await self._send(topic, home, batch))
 
-    async def _send(self, topic: str, batch: Any) -> Any:
+    async def _send(self, topic: str, partition: int, batch: Any) -> Any:
         batch.close()
-        return await self._producer.send_batch(batch, topic, partition=self.partition)
+        return await self._producer.send_batch(batch, topic, partition=partition)
+
+
+def _put(batch: Any, record: Outgoing, now: int) -> bool:
+    """Put a record into a batch; False if it has no room for it."""
+    timestamp = now if record.timestamp is None else record.timestamp
+    put = batch.append(timestamp=timestamp, key=record.key, value=record.value, headers=record.headers)
+    return put is not None

@@ -66,17 +66,19 @@ class PartitionRunner:
                 self._append(tick(self.partition, due), due)
         return self._append(event, appended)
 
-    def tick(self, now: datetime) -> bool:
+    def tick(self, now: datetime, view_due: datetime | None = None) -> bool:
         """If a wake is due at or before ``now``, let the log say so; whether anything was added to the log.
+
+        ``view_due`` is when a read model wants to be woken: it hears of it by the same tick.
 
         A rule that is new or changed since the log's last record is activated first: only then its wakes are known.
         """
         before = self.end
         if self.end > 0:
             self._activate(now)
-        due = self.engine.cells.next_due()
-        if due is not None and due <= now:
-            self._append(tick(self.partition, due), now)
+        waiting = [due for due in (self.engine.cells.next_due(), view_due) if due is not None and due <= now]
+        if waiting:
+            self._append(tick(self.partition, max(waiting)), now)
         return self.end > before
 
     def fold(self, records: Iterable[Record]) -> list[Event[Any]]:

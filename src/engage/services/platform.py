@@ -11,13 +11,16 @@ from msgspec import Raw
 from engage.events.envelope import Event
 from engage.log.contract import Answer, Log, Publisher
 from engage.relationships.application import Relationships
+from engage.services.announcer import Announcer
 from engage.services.desk import Desk
 from engage.services.edge import Keyring
 from engage.services.embedded import EmbeddedLog
+from engage.services.openings import Openings
 from engage.services.owner import Owner
 from engage.services.projector import Projector
 from engage.services.relay import Relay
 from engage.services.turns import Turns
+from engage.services.view_clock import ViewClock
 from engage.store.views import ViewStore
 
 BATCH = 1_000
@@ -29,7 +32,10 @@ def utc_now() -> datetime:
 
 
 class Platform:
-    """Everything a process of engage has in hand; ``embedded`` and ``owner`` are None where the log is Kafka's."""
+    """Everything a process of engage has in hand; ``embedded`` and ``owner`` are None where the log is Kafka's.
+
+    ``ticks`` takes the ticks that read models need there, without an edge, which lets nobody speak for a partition.
+    """
 
     def __init__(
         self,
@@ -45,6 +51,7 @@ class Platform:
         keyring: Keyring,
         owner: Owner | None = None,
         clock: Callable[[], datetime] = utc_now,
+        ticks: Publisher | None = None,
     ) -> None:
         self.log = log
         self.publisher = publisher
@@ -53,10 +60,13 @@ class Platform:
         self.projector = projector
         self.desk = desk
         self.relay = relay
+        self.openings = Openings(log, store, publisher, clock)
         self.relationships = relationships
         self.keyring = keyring
         self.owner = owner
         self.clock = clock
+        self.announcer = Announcer(store, publisher)
+        self.view_clock = ViewClock(projector, ticks or publisher)
         self.turns = Turns(
             log,
             {
@@ -64,6 +74,8 @@ class Platform:
                 "desk": self._desk,
                 "relay": self._relay,
                 "projections": lambda: self.projector.step(BATCH),
+                "announcements": self.announce,
+                "openings": self.openings.step,
             },
         )
 
@@ -83,17 +95,28 @@ class Platform:
         return await self._tick(moment) + await self._desk(moment) + await self._relay()
 
     async def settle(self, now: datetime | None = None) -> None:
-        """Work until nothing is left to do at ``now``, then bring every read model to the log's end."""
-        while await self.work(now):
-            pass
-        await self.projector.catch_up()
+        """Work until nothing is left to do at ``now``, with every read model at the log's end."""
+        while True:
+            while await self.work(now):
+                pass
+            await self.projector.catch_up()
+            # What read models say, and what they were waiting for, is on the log then, and work for the others.
+            if not await self.announcer.step(BATCH) and not await self._tick(now):
+                return
+
+    async def announce(self) -> int:
+        """Tell the log what read models have to say and, where it is Kafka's, what time it is when they wait for it."""
+        done = await self.announcer.step(BATCH)
+        return done + (0 if self.embedded else await self.view_clock.step(self.clock()))
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work and project until ``stop`` is set; what fails is named in ``turns.troubles`` and tried again."""
         await self.turns.run(stop)
 
     async def _tick(self, now: datetime | None = None) -> int:
-        return int(self.embedded.tick(now)) if self.embedded else 0
+        if self.embedded is None:
+            return 0
+        return int(self.embedded.tick(now, await asyncio.to_thread(self.projector.next_dues)))
 
     async def _desk(self, now: datetime | None = None) -> int:
         return await self.desk.step(BATCH) + await self.desk.expire_due(now or self.clock())

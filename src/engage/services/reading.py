@@ -9,10 +9,11 @@ from typing import Literal, get_args
 from msgspec import Struct, structs
 
 from engage.events.catalogue.follow_up import CLOSED, Status
+from engage.events.catalogue.health import Band
 from engage.events.catalogue.profile import AccountKind
 from engage.store.views import ViewStore
-from engage.views.health import Band, Explanation
-from projections.shared.account_health import AccountHealth, account_health, explain, score_at
+from engage.views.health import Explanation
+from projections.shared.account_health import AccountHealth, account_health, explain, score_at, trend_at
 from projections.shared.follow_ups import FollowUpRow, follow_ups, is_overdue, queue_order
 from projections.shared.timeline import TimelineEntry, timeline
 
@@ -25,6 +26,8 @@ _STATUSES: tuple[Status, ...] = get_args(Status)
 class Health(Struct, frozen=True):
     """An account's health at ``as_of``: ``score`` 0-100 or null (unknown), ``confidence`` 0-1.
 
+    ``trend`` is the score minus that of 28 days before, in points, null when one of them is unknown. In its ``band`` it
+    is since ``band_since``, null when that was not looked at yet; ``mover`` is the component that brought it there.
     ``components`` are the known ones, the weightiest first, each with the events that moved it most; of ``unknown``
     ones there is no data.
     """
@@ -32,6 +35,9 @@ class Health(Struct, frozen=True):
     as_of: datetime
     score: float | None
     band: Band
+    band_since: datetime | None
+    mover: str | None
+    trend: float | None
     confidence: float
     components: list[Explanation]
     unknown: list[str]
@@ -135,11 +141,15 @@ class Reading:
 
     def _health(self, row: AccountHealth) -> Health:
         moment = max(self._clock(), row.as_of)
-        now = score_at(row, moment)
+        now, trend = score_at(row, moment), trend_at(row, moment)
+        looked_at = now.band == row.band and now.score is not None
         return Health(
             as_of=moment,
             score=None if now.score is None else round(now.score, 1),
             band=now.band,
+            band_since=row.band_since if looked_at else None,
+            mover=row.mover if looked_at else None,
+            trend=None if trend is None else round(trend, 1),
             confidence=round(now.confidence, 2),
             components=[
                 structs.replace(one, value=round(one.value, 1), weight=round(one.weight, 3))

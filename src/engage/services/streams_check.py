@@ -102,7 +102,15 @@ async def _watched(watch: Any, inbox: TopicPartition, account: str, last: str, b
                 elif tp != inbox and event.id == last:
                     found.setdefault("event_on_log", passed)
         await asyncio.sleep(0)
-    return Checked(account=account, decision=decision, **found)
+    # A fetch of the one topic may show a step before a fetch of the other shows what led to it.
+    decided = min(found["decision_in_inbox"], found["decision_on_log"])
+    return Checked(
+        account=account,
+        decision=decision,
+        event_on_log=min(found["event_on_log"], decided),
+        decision_in_inbox=decided,
+        decision_on_log=found["decision_on_log"],
+    )
 
 
 def _missing(found: dict[str, float], account: str, seconds: float) -> str:

@@ -7,6 +7,7 @@ gives up and claims, and ``ready`` waits for the claims; nothing flows in betwee
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
@@ -14,7 +15,7 @@ from typing import Any, Protocol
 import structlog
 from aiokafka import TopicPartition
 
-from engage.services.faust_batches import Batch
+from engage.services.faust_batches import BATCH, Batch
 from engage.services.intake import ClockLeapError
 
 IDLE_SECONDS = 0.5
@@ -41,6 +42,7 @@ class _Share:
     def __init__(self, claim: asyncio.Future[tuple[Owner, int]]) -> None:
         self.claim = claim
         self.turn = asyncio.Lock()
+        self.waiting: deque[Batch] = deque()
         self.owner: Owner | None = None
         self.position = 0
         self.flows = False
@@ -50,6 +52,18 @@ class _Share:
         if self.owner is None:
             self.owner, self.position = await self.claim
         self.flows = True
+
+    def gather(self) -> list[Batch]:
+        """The batches that wait and join without gap or overlap, as many as make one transaction."""
+        gathered: list[Batch] = []
+        count = 0
+        while self.waiting:
+            batch = self.waiting[0]
+            if gathered and (batch.start != gathered[-1].end or count + len(batch.records) > BATCH):
+                break
+            gathered.append(self.waiting.popleft())
+            count += len(batch.records)
+        return gathered
 
     async def give_up(self) -> None:
         self.flows = False
@@ -96,24 +110,30 @@ class Shares:
             await share.ready()
 
     async def take(self, batch: Batch) -> int | None:
-        """Hand a batch to its owner; where to read on if it does not go on from where the last one ended, else None."""
+        """Hand a batch to its owner; where to read on if it does not go on from where the last one ended, else None.
+
+        What comes while the owner is at work waits, and is then taken together in one transaction: the more there is to
+        do, the less a record costs.
+        """
         tp = TopicPartition(batch.topic, batch.partition)
         share = self._shares.get(tp)
         if share is None:
             return None
+        share.waiting.append(batch)
         async with share.turn:
-            if not share.flows or share.owner is None:
+            gathered = share.gather()
+            if not gathered or not share.flows or share.owner is None:
                 return None
-            if batch.start > share.position:
+            if gathered[0].start > share.position:
                 # It was fetched before the partition was claimed, or what lies before it was dropped on the way here.
                 return share.position
             try:
-                await share.owner.take(batch.records, self._clock())
+                await share.owner.take([record for each in gathered for record in each.records], self._clock())
             except ClockLeapError as error:
                 share.flows = False
                 _logger.error("partition stopped", topic=tp.topic, partition=tp.partition, reason=str(error))
                 return None
-            share.position = max(share.position, batch.end)
+            share.position = max(share.position, gathered[-1].end)
             share.last_batch = asyncio.get_running_loop().time()
         return None
 

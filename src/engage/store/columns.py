@@ -73,6 +73,32 @@ class Stored(TypeDecorator[Any]):
         return value if value is None or self.kind.decode is None else self.kind.decode(value)
 
 
+class Moment(TypeDecorator[datetime]):
+    """A moment in one of engage's own tables, in either database as a read model's moments are in its own."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """The type that the database declares."""
+        return dialect.type_descriptor(moment_kind(sqlite=dialect.name == "sqlite").sql)
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        """A moment as the driver takes it."""
+        return None if value is None else _encoded(moment_kind(sqlite=dialect.name == "sqlite"), value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """What the driver returns as a moment."""
+        kind = moment_kind(sqlite=dialect.name == "sqlite")
+        moment: datetime | None = value if value is None or kind.decode is None else kind.decode(value)
+        return moment
+
+
+def moment_kind(*, sqlite: bool) -> Kind:
+    """How moments are kept."""
+    return _INSTANT_TEXT if sqlite else _TIMESTAMPTZ
+
+
 def kind_of(shape: shapes.Type, hint: Any, *, sqlite: bool) -> Kind | None:
     """The kind of a field of this msgspec ``shape`` and type ``hint``; None if no column can hold it."""
     match _plain(shape):
@@ -87,7 +113,7 @@ def kind_of(shape: shapes.Type, hint: Any, *, sqlite: bool) -> Kind | None:
         case shapes.FloatType():
             return Kind(Double())
         case shapes.DateTimeType():
-            return Kind(Text(), _instant_text, datetime.fromisoformat) if sqlite else _TIMESTAMPTZ
+            return moment_kind(sqlite=sqlite)
         case shapes.DateType():
             return Kind(Text(), date.isoformat, date.fromisoformat) if sqlite else Kind(Date())
         case shapes.DecimalType():
@@ -138,5 +164,10 @@ def _json_text(value: Any) -> str:
     return _encode(value).decode()
 
 
+def _encoded(kind: Kind, value: Any) -> Any:
+    return value if kind.encode is None else kind.encode(value)
+
+
 _encode = msgspec.json.Encoder().encode
+_INSTANT_TEXT = Kind(Text(), _instant_text, datetime.fromisoformat)
 _TIMESTAMPTZ = Kind(DateTime(timezone=True), _utc, _utc)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import BigInteger, Column, Connection, MetaData, Table, Text, bindparam, insert, select, update
+from sqlalchemy import BigInteger, Column, Connection, MetaData, Table, Text, bindparam, delete, insert, select, update
 
 from engage.views.parking import Parked, Stops
 
@@ -15,9 +15,11 @@ TABLES = MetaData()
 MODELS = Table(
     "view_models",
     TABLES,
-    Column("projection", Text, primary_key=True),
+    Column("projection", Text, primary_key=True, comment="…__next is built beside, …__previous kept to be put back"),
     Column("version", BigInteger, nullable=False),
     Column("columns", Text, nullable=False, comment="a fingerprint of names, types and defaults"),
+    Column("build", BigInteger, nullable=False, comment="counts the tables made of it; their indexes are named by it"),
+    Column("epoch", Text, nullable=False, comment="where it differs, changes are counted anew"),
     comment="The read models that this database holds, in the version that its rows were folded with.",
 )
 POSITIONS = Table(
@@ -28,6 +30,9 @@ POSITIONS = Table(
     Column("version", BigInteger, nullable=False),
     Column("generation", Text, nullable=False, comment="the log whose fold the rows are"),
     Column("position", BigInteger, nullable=False, comment="the offset that is read next"),
+    Column("changes", BigInteger, nullable=False, comment="how many commits have written or deleted rows"),
+    Column("announces_from", BigInteger, comment="offset of the first record it may speak of; null: not known yet"),
+    Column("readable_from", BigInteger, comment="the position from which it may be read; null: not known yet"),
     comment="How far each read model has come; moves in the transaction that writes its rows.",
 )
 PARKED = Table(
@@ -43,6 +48,8 @@ PARKED = Table(
     Column("skipped", BigInteger, nullable=False, comment="events after that one, not folded"),
     comment="Rows that stand still because an event could not be folded; all others go on.",
 )
+OWNED = (POSITIONS, PARKED, MODELS)
+"""What is kept of a read model beside its rows, each by its name."""
 
 
 class PositionMovedError(RuntimeError):
@@ -63,8 +70,55 @@ class Position(Struct, frozen=True):
     position: int
 
 
-def begin(connection: Connection, projection: str, version: int, generation: str, partitions: Iterable[int]) -> None:
-    """Put the read model at the start of these partitions."""
+class StoredModel(Struct, frozen=True):
+    """In which shape a read model is here: see the columns' comments."""
+
+    version: int
+    columns: str
+    build: int
+    epoch: str
+
+
+class Move(Struct, frozen=True):
+    """A step from the position ``old`` to ``position``; ``wrote`` if rows were written or deleted on the way."""
+
+    old: Position
+    position: int
+    wrote: bool
+
+
+class Moved(Struct, frozen=True):
+    """The number of the change that a move made, and from which offset on the read model announces (None: never)."""
+
+    change: int
+    announces_from: int | None
+
+
+def models(connection: Connection) -> dict[str, StoredModel]:
+    """What is here, by name."""
+    table = MODELS.c
+    found = connection.execute(select(table.projection, table.version, table.columns, table.build, table.epoch))
+    return {name: StoredModel(*values) for name, *values in found}
+
+
+def positions(connection: Connection) -> dict[tuple[str, int], Position]:
+    """How far everything has come, by name and partition."""
+    columns = [POSITIONS.c[name] for name in Position.__struct_fields__]
+    found = (Position(*row) for row in connection.execute(select(*columns)))
+    return {(position.projection, position.partition): position for position in found}
+
+
+def begin(
+    connection: Connection,
+    projection: str,
+    version: int,
+    generation: str,
+    ends: Mapping[int, int | None],
+) -> None:
+    """Put the read model at the start of these partitions, whose ``ends`` are those of now, None where not known.
+
+    What is on the log by now is folded in silence, and nobody reads a view that has not come that far yet.
+    """
     rows = [
         {
             "projection": projection,
@@ -72,27 +126,75 @@ def begin(connection: Connection, projection: str, version: int, generation: str
             "version": version,
             "generation": generation,
             "position": 0,
+            "changes": 0,
+            "announces_from": end,
+            "readable_from": end,
         }
-        for partition in partitions
+        for partition, end in ends.items()
     ]
     if rows:
         connection.execute(insert(POSITIONS), rows)
 
 
-def advance(connection: Connection, old: Position, position: int, *, name: str) -> None:
-    """Move from ``old`` to ``position`` if nobody else has.
+def readable_from(connection: Connection, projection: str) -> dict[int, int]:
+    """From which positions on a read model may be read, by partition, where that is known."""
+    table = POSITIONS.c
+    found = select(table.partition, table.readable_from).where(table.readable_from.is_not(None))
+    return dict(connection.execute(found.where(table.projection == projection)).all())
+
+
+def set_ends(connection: Connection, ends: Mapping[int, int]) -> None:
+    """Say where partitions ended when read models came, of those of which it was not known then."""
+    for partition, end in ends.items():
+        came = update(POSITIONS).where(POSITIONS.c.partition == partition, POSITIONS.c.announces_from.is_(None))
+        connection.execute(came.values(announces_from=end, readable_from=end))
+
+
+def forget(connection: Connection, projection: str) -> None:
+    """Drop what is kept of a read model beside its rows."""
+    for owned in OWNED:
+        connection.execute(delete(owned).where(owned.c.projection == projection))
+
+
+def rename(connection: Connection, projection: str, to: str) -> None:
+    """Let another name stand for what is kept of a read model."""
+    for owned in OWNED:
+        connection.execute(update(owned).where(owned.c.projection == projection).values(projection=to))
+
+
+def advance(connection: Connection, moves: Sequence[Move], *, name: str) -> dict[tuple[str, int], Moved]:
+    """Make all moves if nobody else has made one of them; what came of each, by name and partition.
 
     PositionMovedError if somebody has; GenerationError if the views (in the database ``name``) are of another log.
     """
-    moved = update(POSITIONS).where(*_at(old.projection, old.partition), POSITIONS.c.version == old.version)
-    moved = moved.where(POSITIONS.c.generation == old.generation, POSITIONS.c.position == old.position)
-    if connection.execute(moved.values(position=position)).rowcount == 1:
-        return
-    found = connection.execute(select(POSITIONS).where(*_at(old.projection, old.partition))).first()
+    table, wanted = POSITIONS.c, {(move.old.projection, move.old.partition): move for move in moves}
+    columns = [table[each] for each in (*Position.__struct_fields__, "changes", "announces_from")]
+    held = select(*columns).where(
+        table.projection.in_({projection for projection, _ in wanted}),
+        table.partition.in_({partition for _, partition in wanted}),
+    )
+    # In one order, so that two processes never wait for each other in a ring.
+    locked = connection.execute(held.order_by(table.projection, table.partition).with_for_update())
+    found = {(row.projection, row.partition): row for row in locked}
+    together: dict[tuple[int, int, bool], list[str]] = {}
+    moved: dict[tuple[str, int], Moved] = {}
+    for place, move in wanted.items():
+        stands = found.get(place)
+        if stands is None or Position(*stands[:5]) != move.old:
+            raise _refused(move.old, stands, name)
+        moved[place] = Moved(stands.changes + move.wrote, stands.announces_from)
+        together.setdefault((move.old.partition, move.position, move.wrote), []).append(move.old.projection)
+    for (partition, position, wrote), projections in together.items():
+        step = update(POSITIONS).where(table.partition == partition, table.projection.in_(projections))
+        connection.execute(step.values(position=position, changes=table.changes + int(wrote)))
+    return moved
+
+
+def _refused(old: Position, found: Any, name: str) -> Exception:
     if found is not None and found.generation != old.generation:
-        raise GenerationError(another_log(old.projection, name, found.generation, old.generation))
+        return GenerationError(another_log(old.projection, name, found.generation, old.generation))
     stands = "is not there any more" if found is None else f"stands at {found.position} (version {found.version})"
-    raise PositionMovedError(
+    return PositionMovedError(
         f"view {old.projection!r}, partition {old.partition}: this batch starts at {old.position} (version "
         f"{old.version}) but the view {stands}: another process folds it too, nothing of this batch was written"
     )
@@ -125,6 +227,13 @@ def park(connection: Connection, projection: str, parked: Iterable[Parked]) -> N
         connection.execute(insert(PARKED), rows)
 
 
+def release(connection: Connection, projection: str, stops: Iterable[tuple[str, str]]) -> None:
+    """Forget that these, each a scope and a key, stand still."""
+    of = delete(PARKED).where(PARKED.c.projection == projection)
+    for scope, key in stops:
+        connection.execute(of.where(PARKED.c.scope == scope, PARKED.c.key == key))
+
+
 def count_skipped(connection: Connection, projection: str, skipped: Iterable[tuple[tuple[str, str], int]]) -> None:
     """Add what was skipped, by (scope, key)."""
     rows = [{"of_scope": scope, "of_key": key, "more": more} for (scope, key), more in skipped]
@@ -144,7 +253,3 @@ def stops(connection: Connection) -> dict[str, Stops]:
     for projection, scope, key, offset in connection.execute(select(*columns)):
         found.setdefault(projection, Stops()).add(scope, key, offset)
     return found
-
-
-def _at(projection: str, partition: int) -> tuple[Any, ...]:
-    return POSITIONS.c.projection == projection, POSITIONS.c.partition == partition

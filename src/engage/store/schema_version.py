@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from sqlalchemy import BigInteger, Column, Connection, MetaData, Table, Text, insert, select, update
+from sqlalchemy import BigInteger, Column, Connection, MetaData, Table, Text, insert, inspect, select, update
 
 Migration = Callable[[Connection], None]
 """Brings a store's tables from one version to the next, inside the caller's transaction."""
@@ -42,15 +42,35 @@ def settle(
         tables.create_all(connection)
         connection.execute(insert(_VERSIONS).values(store=store, version=version))
         return
+    _refuse_newer(store, found, version)
+    for step in range(found, version):
+        if step not in migrations:
+            raise _too_old(store, found, version, remedy)
+        migrations[step](connection)
+    if found < version:
+        connection.execute(update(_VERSIONS).where(_VERSIONS.c.store == store).values(version=version))
+
+
+def require(connection: Connection, store: str, *, version: int, remedy: str) -> None:
+    """SchemaVersionError unless ``store`` has this version, or was not made yet; for who may not migrate it."""
+    if not inspect(connection).has_table(_VERSIONS.name):
+        return
+    found = connection.scalar(select(_VERSIONS.c.version).where(_VERSIONS.c.store == store))
+    if found is None:
+        return
+    _refuse_newer(store, found, version)
+    if found < version:
+        raise _too_old(store, found, version, remedy)
+
+
+def _refuse_newer(store: str, found: int, version: int) -> None:
     if found > version:
         raise SchemaVersionError(
             f"the {store} were written by a newer engage (schema {found}, this one knows {version}): update engage"
         )
-    for step in range(found, version):
-        if step not in migrations:
-            raise SchemaVersionError(
-                f"the {store} have schema {found}, this engage needs {version} and cannot migrate them: {remedy}"
-            )
-        migrations[step](connection)
-    if found < version:
-        connection.execute(update(_VERSIONS).where(_VERSIONS.c.store == store).values(version=version))
+
+
+def _too_old(store: str, found: int, version: int, remedy: str) -> SchemaVersionError:
+    return SchemaVersionError(
+        f"the {store} have schema {found}, this engage needs {version} and cannot migrate them: {remedy}"
+    )

@@ -9,21 +9,23 @@ from __future__ import annotations
 import hashlib
 import inspect
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, get_type_hints
 
 import msgspec
 from msgspec import Struct
 from msgspec import inspect as shapes
-from sqlalchemy import Column, Connection, Executable, Index, MetaData, Table, delete
+from sqlalchemy import BigInteger, Column, Connection, Executable, Index, MetaData, Table, delete, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
-from engage.store.columns import Convert, Stored, is_nullable, kind_of
-from engage.views.projection import ReadModel
+from engage.store.columns import Convert, Stored, is_nullable, kind_of, moment_kind
+from engage.store.families import Slot, slotted
+from engage.views.projection import Projection, ReadModel
 
 Values = tuple[Any, ...]
 """A row as the driver takes and returns it, a value a column."""
@@ -32,21 +34,39 @@ _CHUNK = 1_000  # keys of one SELECT: SQLite before 3.32 takes no more than 999 
 _DESCRIBED = re.compile(r"^\s*`{0,2}(\w+)`{0,2}:\s+(.*)$")
 
 
-class ViewTable:
-    """The table of ``projection`` in one kind of database. TypeError for a row that no table can hold."""
+class Stamp(Struct, frozen=True):
+    """What every row that one commit writes carries: see the framework's columns."""
 
-    def __init__(self, projection: ReadModel[Any], *, sqlite: bool) -> None:
+    partition: int
+    position: int
+    change: int
+
+
+class ViewTable:
+    """The table of ``projection`` in one kind of database. TypeError for a row that no table can hold.
+
+    Behind the row's own columns stand the framework's, which begin with an underscore. ``build`` names its indexes, so
+    that those of the next one do not collide with it.
+    """
+
+    def __init__(self, projection: ReadModel[Any], *, sqlite: bool, slot: Slot = "live", build: int = 1) -> None:
         self.projection = projection
-        self.table = table_of(projection, sqlite=sqlite)
-        self.fingerprint = _fingerprint(projection, self.table)
+        self.name = slotted(projection.name, slot)
+        self.table = table_of(projection, sqlite=sqlite, slot=slot, build=build)
         self._row = projection.row
         self._names = projection.row.__struct_fields__
-        kinds = [column.type.kind for column in self.table.columns if isinstance(column.type, Stored)]
+        self.columns = [self.table.columns[name] for name in self._names]
+        self.fingerprint = _fingerprint(projection, self.columns)
+        self.waking = _wakes(projection)
+        kinds = [column.type.kind for column in self.columns if isinstance(column.type, Stored)]
         self._encoders = _present(kind.encode for kind in kinds)
         self._decoders = _present(kind.decode for kind in kinds)
+        moment = moment_kind(sqlite=sqlite)
+        self._due_of = moment.encode or _as_it_is
+        self._moment_of = moment.decode or _as_it_is
         dialect = SQLiteDialect_pysqlite() if sqlite else PGDialect_psycopg(paramstyle="format")  # type: ignore[no-untyped-call]
         quote = dialect.identifier_preparer
-        columns = ", ".join(quote.format_column(column) for column in self.table.columns)
+        columns = ", ".join(quote.format_column(column) for column in self.columns)
         self.key = self._names[0]
         self._key_column = self.table.columns[self.key]
         self._quoted_key = quote.format_column(self._key_column)
@@ -74,10 +94,20 @@ class ViewTable:
                 changed[place] = convert(value)
         return self._row(**dict(zip(self._names, changed, strict=True)))
 
-    def upsert(self, connection: Connection, rows: Sequence[Values]) -> None:
-        """Insert the rows, or replace those whose key is there."""
-        if rows:
-            connection.exec_driver_sql(self._upsert, list(rows))
+    def upsert(
+        self, connection: Connection, rows: Sequence[Values], stamp: Stamp, due: Mapping[str, datetime] | None = None
+    ) -> None:
+        """Insert the rows, or replace those whose key is there; ``due`` says by key when they want to be woken."""
+        if not rows:
+            return
+        stamped = (stamp.partition, stamp.position, stamp.change)
+        if due:
+            moments = {key: self._due_of(moment) for key, moment in due.items()}
+            stored = [(*values, *stamped, moments.get(values[0])) for values in rows]
+        else:
+            tail = (*stamped, None)
+            stored = [(*values, *tail) for values in rows]
+        connection.exec_driver_sql(self._upsert, stored)
 
     def delete(self, connection: Connection, keys: Sequence[str]) -> None:
         """Delete the rows of these keys, where there are any."""
@@ -93,6 +123,47 @@ class ViewTable:
         """Every row, in no order."""
         for values in connection.exec_driver_sql(self._select):
             yield self.decode(values)
+
+    def dues(self, connection: Connection) -> dict[str, datetime]:
+        """When each row wants to be woken, those that do."""
+        due = self.table.columns._due
+        return dict(connection.execute(select(self._key_column, due).where(due.is_not(None))).all())
+
+    def due_keys(self, connection: Connection, partition: int, until: datetime) -> list[str]:
+        """The keys of the partition's rows that want to be woken by then, those that have waited longest first."""
+        table = self.table.columns
+        found = select(self._key_column).where(table._partition == partition, table._due.is_not(None))
+        return list(connection.scalars(found.where(table._due <= until).order_by(table._due, self._key_column)))
+
+    def next_due(self, connection: Connection, partition: int) -> datetime | None:
+        """When the first of the partition's rows wants to be woken."""
+        table = self.table.columns
+        found = select(table._due).where(table._partition == partition, table._due.is_not(None))
+        first: datetime | None = connection.scalar(found.order_by(table._due).limit(1))
+        return first
+
+    def never_wake(self, connection: Connection, keys: Iterable[str]) -> None:
+        """Let these rows sleep: they stand still."""
+        if self.waking:
+            for key in keys:
+                connection.execute(update(self.table).where(self._key_column == key).values(_due=None))
+
+    def changed(
+        self, connection: Connection, partition: int, after: int, limit: int | None = None, *, until: int | None = None
+    ) -> list[tuple[str, Any, int, int]]:
+        """Key, row, change and position of rows that changed after ``after``, and by ``until``, in that order."""
+        table = self.table.columns
+        found = select(*self.columns, table._change, table._position).where(
+            table._partition == partition, table._change > after
+        )
+        if until is not None:
+            found = found.where(table._change <= until)
+        rows = connection.execute(found.order_by(table._change, self._key_column).limit(limit))
+        # SQLAlchemy has decoded the values already: every column's type is a ``Stored``.
+        return [
+            (values[0], self._row(**dict(zip(self._names, values, strict=True))), change, position)
+            for *values, change, position in rows
+        ]
 
     def _fetch(self, connection: Connection, keys: Sequence[str]) -> Iterator[Sequence[Any]]:
         for start in range(0, len(keys), _CHUNK):
@@ -110,7 +181,7 @@ class ViewTable:
         return statement.on_conflict_do_update(index_elements=[self._key_column], set_=replaced)
 
 
-def table_of(projection: ReadModel[Any], *, sqlite: bool) -> Table:
+def table_of(projection: ReadModel[Any], *, sqlite: bool, slot: Slot = "live", build: int = 1) -> Table:
     """The table of a projection: a column a field, the first its primary key, comments from the row's docstring.
 
     A column's comment is its ``Meta(description=...)``, or the docstring's line that begins with its name and a colon.
@@ -132,21 +203,48 @@ def table_of(projection: ReadModel[Any], *, sqlite: bool) -> Table:
         comment = _description(field.type) or described.get(field.name)
         nullable = is_nullable(field.type)
         columns.append(Column(field.name, Stored(kind), primary_key=place == 0, nullable=nullable, comment=comment))
-    table = Table(name, MetaData(), *columns, comment=about.split("\n\n")[0].replace("\n", " ") or None)
+    columns += _framework_columns(sqlite)
+    about = about.split("\n\n")[0].replace("\n", " ")
+    table = Table(slotted(name, slot), MetaData(), *columns, comment=about or None)
     for names in projection.indexes:
         missing = [column for column in names if column not in table.columns]
         if missing:
             raise TypeError(f"projection {name!r}: there is no column {missing[0]!r} to index")
-        Index(f"{name}_by_{'_'.join(names)}", *(table.columns[column] for column in names))
+        Index(_index_name(name, "_".join(names), build), *(table.columns[column] for column in names))
+    partition, due = table.columns._partition, table.columns._due
+    if not projection.append_only:  # its rows never change: whoever follows it reads the log
+        Index(_index_name(name, "_change", build), partition, table.columns._change)
+    if _wakes(projection):
+        waits = due.is_not(None)
+        Index(_index_name(name, "_due", build), partition, due, sqlite_where=waits, postgresql_where=waits)
     return table
 
 
-def _fingerprint(projection: ReadModel[Any], table: Table) -> str:
-    """The same for the same columns: names, types (also inside JSON), defaults, indexes; words do not count."""
-    types = [str(column.type.kind.sql) for column in table.columns if isinstance(column.type, Stored)]
+def _framework_columns(sqlite: bool) -> list[Column[Any]]:
+    return [
+        Column("_partition", BigInteger, nullable=False, comment="the partition of the log that its key belongs to"),
+        Column("_position", BigInteger, nullable=False, comment="the log position its last change was committed with"),
+        Column("_change", BigInteger, nullable=False, comment="which change of the view on its partition that was"),
+        Column("_due", Stored(moment_kind(sqlite=sqlite)), comment="when it changes although nothing happens"),
+    ]
+
+
+def _wakes(projection: ReadModel[Any]) -> bool:
+    return isinstance(projection, Projection) and projection.due is not None
+
+
+def _index_name(name: str, what: str, build: int) -> str:
+    found = f"{name}_by_{what}" + (f"_{build}" if build > 1 else "")
+    # PostgreSQL knows a name by 63 bytes.
+    return found if len(found) <= 63 else f"{found[:46]}_{hashlib.sha256(found.encode()).hexdigest()[:16]}"
+
+
+def _fingerprint(projection: ReadModel[Any], columns: Iterable[Column[Any]]) -> str:
+    """The same for the same columns: names, types (also inside JSON), defaults, indexes, wakes; words do not."""
+    types = [str(column.type.kind.sql) for column in columns if isinstance(column.type, Stored)]
     shape = _without_words(msgspec.json.schema(projection.row))
     told = msgspec.json.encode(
-        [projection.row.__struct_fields__, types, projection.indexes, shape], order="deterministic"
+        [projection.row.__struct_fields__, types, projection.indexes, shape, _wakes(projection)], order="deterministic"
     )
     return hashlib.sha256(told).hexdigest()
 
@@ -182,6 +280,10 @@ def _compiled(statement: Executable, dialect: SQLiteDialect_pysqlite | PGDialect
 
 def _present(converts: Iterable[Convert | None]) -> list[tuple[int, Convert]]:
     return [(place, convert) for place, convert in enumerate(converts) if convert is not None]
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 @lru_cache(maxsize=2 * _CHUNK)

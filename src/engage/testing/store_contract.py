@@ -27,14 +27,16 @@ from engage.store.views import (
     PositionMovedError,
     UnstorableRowsError,
     ViewMissingError,
+    ViewRebuildingError,
     ViewStore,
 )
+from engage.testing.store_changes import ChangesContract
 from engage.testing.store_rows import FULL, GENERATION, PARTITIONS, Everything, change, everything, other
 from engage.views.parking import parked
 from engage.views.projection import Projection
 
 
-class ViewStoreContract:
+class ViewStoreContract(ChangesContract):
     """Inherit it and define the fixture ``url``, an empty database."""
 
     @pytest.fixture
@@ -182,20 +184,21 @@ class ViewStoreContract:
         assert store.get(everything, "full") == FULL
         assert [one.position for one in store.positions()] == [4, 0, 0, 0]
 
-    def test_a_new_version_begins_anew_and_leaves_the_others(self, store: ViewStore) -> None:
+    def test_a_new_version_begins_anew_beside_what_is_read(self, store: ViewStore) -> None:
         batch = change(0, 4, FULL)
         batch.folded.parked["row", "bad"] = parked("row", "bad", 0, 1, ValueError("boom"))
         store.commit([batch, change(0, 4, FULL, projection=other)])
         renewed = Projection("everything", version=2, row=Everything)
         assert store.prepare([renewed, other], GENERATION, PARTITIONS) == ["everything"]
-        assert store.select(renewed) == []
-        assert store.parked(renewed) == []
+        assert store.get(everything, "full") == FULL
+        assert len(store.parked(renewed)) == 1
+        assert store.parked(renewed, "next") == []
         assert [(one.projection, one.version, one.position) for one in store.positions() if one.partition == 0] == [
-            ("everything", 2, 0),
+            ("everything", 1, 4),
+            ("everything__next", 2, 0),
             ("other", 1, 4),
         ]
-        with pytest.raises(PositionMovedError, match="version 2"):
-            store.commit([change(0, 4, FULL)])
+        assert store.swap((renewed,)) is None
 
     def test_other_columns_begin_anew_even_in_the_same_version(self, store: ViewStore) -> None:
         class Wider(Everything):
@@ -206,7 +209,9 @@ class ViewStoreContract:
         store.commit([change(0, 4, FULL)])
         widened = Projection("everything", version=1, row=Wider)
         assert store.prepare([widened], GENERATION, PARTITIONS) == ["everything"]
-        assert store.select(widened) == []
+        assert store.get(everything, "full") == FULL
+        with pytest.raises(ViewRebuildingError, match="is being rebuilt, 0 of 4 records are folded"):
+            store.select(widened)
 
     def test_a_view_that_nobody_has_folded_is_named_with_what_to_do(self, store: ViewStore) -> None:
         unknown = Projection("unknown", version=1, row=Everything)
@@ -225,11 +230,15 @@ class ViewStoreContract:
         columns = {column["name"]: column for column in found.get_columns("everything")}
         indexes = {index["name"]: index["column_names"] for index in found.get_indexes("everything")}
         engine.dispose()
-        assert list(columns) == list(Everything.__struct_fields__)
+        assert list(columns) == [*Everything.__struct_fields__, "_partition", "_position", "_change", "_due"]
         assert [name for name, column in columns.items() if column["nullable"]] == [
-            name for name in columns if name.startswith("maybe_") or name in ("note", "anything")
+            name for name in columns if name.startswith("maybe_") or name in ("note", "anything", "_due")
         ]
-        assert indexes == {"everything_by_status": ["status"], "everything_by_name_seen": ["name", "seen"]}
+        assert indexes == {
+            "everything_by_status": ["status"],
+            "everything_by_name_seen": ["name", "seen"],
+            "everything_by__change": ["_partition", "_change"],
+        }
 
 
 def _die_in_the_transaction(url: str) -> None:

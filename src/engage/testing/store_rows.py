@@ -56,6 +56,19 @@ class Everything(Struct):
 everything = Projection("everything", version=1, row=Everything, indexes=("status", ("name", "seen")))
 other = Projection("other", version=1, row=Everything)
 
+growing = Projection("growing", version=1, row=Everything)
+"""A read model whose rows want to be woken."""
+growing.on_wake(lambda row: row.maybe_seen)(lambda row, moment: row)
+
+
+class Grown(Everything):
+    """One column more."""
+
+    more: int = 0
+
+
+grown = Projection("everything", version=2, row=Grown)
+
 FULL = Everything(
     "full",
     name="Zoë O'Neil %s ? \n",
@@ -85,7 +98,7 @@ def change(
     following: int,
     *rows: Everything,
     gone: tuple[str, ...] = (),
-    projection: Projection[Everything] = everything,
+    projection: Projection[Any] = everything,
     generation: str = GENERATION,
     partition: int = 0,
 ) -> Change:

@@ -106,10 +106,10 @@ D = TypeVar("D", bound=EventData)
 class Markings(dict[type[EventData], Marking]):
     """How events count for a component or two, by their type: each a fold ``(row, event)`` that marks the row."""
 
-    def on(self, *kinds: type[D]) -> Callable[[Callable[[Judged, Event[D]], None]], Marking]:
+    def on(self, *kinds: type[D]) -> Callable[[Callable[[Any, Event[D]], None]], Marking]:
         """Mark the row with the decorated function for each event of these types."""
 
-        def register(marking: Callable[[Judged, Event[D]], None]) -> Marking:
+        def register(marking: Callable[[Any, Event[D]], None]) -> Marking:
             for kind in kinds:
                 if kind in self:
                     raise ValueError(f"two markings for {kind.__name__}: join them")

@@ -10,13 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Literal
 
 from msgspec import Struct
 
+from engage.events.catalogue.health import Band
 from engage.views.evidence import Component, Evidence, Judged, contributions, is_known
-
-Band = Literal["thriving", "steady", "slipping", "at_risk", "unknown"]
 
 THRIVING, STEADY, SLIPPING = 70.0, 40.0, 20.0
 """The lowest score of each band; below ``SLIPPING`` an account is at risk."""
@@ -100,7 +98,7 @@ def assess(components: Mapping[str, Component], evidence: Mapping[str, Evidence]
         weighted += share * value
         whole += share
         amount += component.weight * backing
-    score = weighted / whole if whole > 0 else None
+    score = min(weighted / whole, 100.0) if whole > 0 else None  # a mean may be a rounding above its parts
     return Assessment(moment, score, band_of(score), amount / (amount + HALF_CONFIDENT), values, weights)
 
 
@@ -121,6 +119,10 @@ def explain(components: Mapping[str, Component], row: Judged, moment: datetime) 
             ),
             key=lambda event: -abs(event.contribution),
         )
-        words = f"{component.asks}: {_WORDS[band_of(value)]}, {value:.0f} of 100"
-        found.append(Explanation(name, value, share / whole, words, moved))
+        found.append(Explanation(name, value, share / whole, in_words(component.asks, value), moved))
     return found
+
+
+def in_words(asks: str, value: float) -> str:
+    """What a component asks, and how it stands (0-100)."""
+    return f"{asks}: {_WORDS[band_of(value)]}, {value:.0f} of 100"

@@ -6,6 +6,7 @@ import uuid
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from itertools import zip_longest
 from typing import Any
 
 from msgspec import MsgspecError, Struct, field, structs
@@ -251,8 +252,7 @@ class ProjectionPass(ModelPass):
             kept[key] = walk.row
             if walk.due is not None and ("row", key) not in self.folded.parked:
                 self.folded.due[key] = walk.due
-            self._give(before, -1)
-            self._give(after, 1)
+            self._exchange(before, after)
 
     def _load(self, load: Load, span: Span) -> dict[str, Any]:
         """The rows of all touched keys; a row that cannot be read back parks, as a fold that fails does."""
@@ -288,6 +288,14 @@ class ProjectionPass(ModelPass):
     def _give(self, shares: list[list[Any]], sign: int) -> None:
         for one, given in zip(self.aggregates, shares, strict=False):
             one.give(given, sign)
+
+    def _exchange(self, before: list[list[Any]], after: list[list[Any]]) -> None:
+        """Take back what a row gave and give what it gives now; mostly little of it changed, and the rest may stay."""
+        nothing: list[list[Any]] = [[] for _ in self.aggregates]
+        for one, old, new in zip(self.aggregates, before or nothing, after or nothing, strict=True):
+            changed = [(was, now) for was, now in zip_longest(old, new) if was is not now and was != now]
+            one.give([was for was, _ in changed if was is not None], -1)
+            one.give([now for _, now in changed if now is not None], 1)
 
 
 class _Walk:

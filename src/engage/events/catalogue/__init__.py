@@ -17,6 +17,7 @@ from engage.events.catalogue import (
     deliveries,
     disputes,
     follow_up,
+    health,
     invoices,
     loyalty,
     market,
@@ -24,6 +25,7 @@ from engage.events.catalogue import (
     newsletters,
     profile,
     rule,
+    segment,
     service_levels,
     support,
     surveys,
@@ -60,7 +62,7 @@ FAMILIES: dict[str, tuple[ModuleType, ...]] = {
         training,
     ),
     "market": (market,),
-    "ours": (account, clock, cross_sell, follow_up, rule),
+    "ours": (account, clock, cross_sell, follow_up, health, rule, segment),
 }
 
 
@@ -89,6 +91,7 @@ def type_of(data: type[EventData]) -> str:
 RESERVED: frozenset[str] = frozenset(
     entry.name
     for entry in CATALOGUE.values()
-    if entry.family in ("clock", "cross_sell", "follow_up", "rule") or entry.name == "account.erased"
+    if entry.family in ("clock", "cross_sell", "follow_up", "health", "rule", "segment")
+    or entry.name == "account.erased"
 )
 """What only engage itself may say: nobody else may publish events of these types."""

@@ -1,0 +1,148 @@
+"""Which declared segments is each account in, since when, and how large is each?
+
+Segments are declared in ``segments.toml`` beside this file, or in the house's own (``engage.services.own_segments``);
+how, ``segment_language`` says, and ``segment_facts`` what they may ask for. Membership is looked at with each event of
+the account that counts, and on the moment at which time alone changes it. Who enters or leaves is announced as
+``segment.entered`` and ``segment.left``. Other definitions are another version: the log is folded again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pkgutil
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct, field
+
+from engage.events.catalogue.base import EventData
+from engage.events.catalogue.segment import SegmentEntered, SegmentLeft
+from engage.events.envelope import EPOCH, Event, is_account
+from engage.views.aggregate import Aggregate
+from engage.views.projection import Fold, Projection
+from projections.shared.segment_facts import Membership
+from projections.shared.segment_folds import CHANGES, Change
+from projections.shared.segment_language import Segment, parsed
+
+VERSION = 1
+"""Of the code; the version of the read model also tells definitions apart."""
+_SPAN = 10**9
+
+
+class SegmentShard(Struct):
+    """Sums of one segment over accounts.
+
+    segment: the segment's name
+    accounts: accounts in it
+    kinds: by kind of account, how many of them
+    """
+
+    segment: str
+    accounts: int = 0
+    kinds: dict[str, int] = field(default_factory=dict)
+
+
+class SegmentSize(Struct):
+    """One declared segment.
+
+    segment: the segment's name
+    about: who is in it, as its declaration says
+    accounts: accounts in it
+    kinds: by kind of account, how many of them; "unknown" where nobody said what they are
+    """
+
+    segment: str
+    about: str
+    accounts: int
+    kinds: dict[str, int]
+
+
+def declared(definitions: Sequence[Segment]) -> tuple[Projection[Membership], Aggregate[SegmentShard, SegmentSize]]:
+    """The read models of these segments: who is in which, and how large each is."""
+    version = VERSION * _SPAN + _fingerprint(definitions)
+    members = Projection("segments", version=version, row=Membership, key=_account, indexes=("next_at",))
+    sizes = Aggregate("segment_sizes", version=version, row=SegmentShard, reads=SegmentSize, of=members)
+    for kind, (change, facts) in CHANGES.items():
+        members.on(kind)(_folding(change, definitions, [one for one in definitions if one.facts & facts]))
+    members.on_wake(lambda row: row.next_at)(lambda row, moment: _woken(row, definitions, moment))
+    members.announces(lambda row: tuple(row.segments))(_moved)
+    sizes.of_row(_shares)
+    sizes.read(lambda shards: _sizes(shards, definitions))
+    return members, sizes
+
+
+def _account(event: Event[Any]) -> str | None:
+    return event.subject if is_account(event.subject) else None
+
+
+def _folding(change: Change, definitions: Sequence[Segment], concerned: Sequence[Segment]) -> Fold:
+    def fold(row: Membership, event: Event[Any]) -> Membership:
+        is_new = row.known_since == EPOCH
+        row.known_since = event.time if is_new else min(row.known_since, event.time)
+        change(row, event)
+        return _placed(row, definitions if is_new else concerned, event.now)
+
+    return fold
+
+
+def _woken(row: Membership, definitions: Sequence[Segment], moment: datetime) -> Membership:
+    return _placed(
+        row, [one for one in definitions if one.name in row.changes and row.changes[one.name] <= moment], moment
+    )
+
+
+def _placed(row: Membership, concerned: Sequence[Segment], now: datetime) -> Membership:
+    """The row after these segments were looked at; time has changed no other, or the row would have been woken."""
+    inside = set(row.segments)
+    for segment in concerned:
+        name = segment.name
+        holds, change = segment.holds(row, now)
+        if holds and name not in inside:
+            inside.add(name)
+            row.entered[name] = now
+        elif not holds and name in inside:
+            inside.remove(name)
+            del row.entered[name]
+        if change is not None:
+            row.changes[name] = change
+        else:
+            row.changes.pop(name, None)
+    if len(inside) != len(row.segments) or inside != set(row.segments):
+        row.segments = sorted(inside)
+    row.next_at = min(row.changes.values(), default=None)
+    return row
+
+
+def _moved(before: tuple[str, ...] | None, row: Membership, moment: datetime) -> Iterable[EventData]:
+    was, now = before or (), row.segments
+    yield from (SegmentLeft(segment=name) for name in was if name not in now)
+    yield from (SegmentEntered(segment=name) for name in now if name not in was)
+
+
+def _shares(row: Membership) -> list[SegmentShard]:
+    return [SegmentShard(name, 1, {row.kind or "unknown": 1}) for name in row.segments]
+
+
+def _sizes(shards: Sequence[SegmentShard], definitions: Sequence[Segment]) -> list[SegmentSize]:
+    found = {shard.segment: shard for shard in shards}
+    empty = SegmentShard("")
+    return [
+        SegmentSize(one.name, one.about, found.get(one.name, empty).accounts, found.get(one.name, empty).kinds)
+        for one in definitions
+    ]
+
+
+def _fingerprint(definitions: Sequence[Segment]) -> int:
+    """A number below ``_SPAN`` that changes with what the definitions say, but not with their words about it."""
+    told = msgspec.json.encode([(one.name, one.every, one.some) for one in definitions])
+    return int.from_bytes(hashlib.sha256(told).digest()[:8], "big") % _SPAN
+
+
+_SHIPPED = pkgutil.get_data(__package__, "segments.toml")
+assert _SHIPPED is not None, "the segments are shipped with this file"
+SHIPPED: tuple[Segment, ...] = parsed(_SHIPPED.decode(), "projections/shared/segments.toml")
+"""The segments that hold where the house declares none."""
+
+segments, segment_sizes = declared(SHIPPED)

@@ -1,0 +1,28 @@
+"""Health: when an account's relationship passed from one band of health into another, by an event or in silence."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from msgspec import Meta
+
+from engage.events.catalogue.base import EventData, Ref
+
+KnownBand = Literal["thriving", "steady", "slipping", "at_risk"]
+Band = Literal[KnownBand, "unknown"]
+Points = Annotated[float, Meta(ge=0, le=100, description="0-100")]
+
+
+class HealthBandCrossed(EventData):
+    """The account's health left the band ``before`` for ``band``, its score is ``score`` now.
+
+    ``component`` is what moved the score most, such as ``purchasing`` or ``delivery``, and ``value`` where that stands.
+    """
+
+    type_name: ClassVar[str] = "health.band_crossed"
+
+    before: KnownBand
+    band: KnownBand
+    score: Points
+    component: Ref
+    value: Points

@@ -1,0 +1,163 @@
+"""Folds read models anew beside what readers see, proves the result, and lets it take its place in one transaction.
+
+Rows and positions of what is being built move together, as those of the live tables do, so a build that was killed goes
+on from where it stood when it is asked for again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import structlog
+from msgspec import Struct
+
+from engage.events.envelope import Event
+from engage.log.contract import Log
+from engage.log.partitioning import partition_of
+from engage.services.account_rebuild import refolded
+from engage.services.batches import Batches
+from engage.services.verifying import Difference, Verifier
+from engage.store.families import Family, slotted
+from engage.store.positions import Position
+from engage.store.views import Change, PositionMovedError, ViewStore
+
+BATCH = 4_000
+Progress = Callable[[int, int, float], None]
+"""Gets records folded, records to fold, and records folded a second since this call began."""
+
+_log = structlog.get_logger()
+
+
+class RebuildError(RuntimeError):
+    """What was built beside is not the fold of the log, or cannot take the live one's place: see the message."""
+
+
+class Rebuilt(Struct, frozen=True):
+    """What a rebuild did: ``records`` folded by this call, whether it ``swapped``, ``differing`` rows readers see."""
+
+    records: int
+    swapped: bool
+    differing: int = 0
+
+
+class Rebuilder:
+    """Builds families of read models of ``log`` beside the live ones in ``store``."""
+
+    def __init__(self, log: Log, store: ViewStore) -> None:
+        self._records = log
+        self._store = store
+        self._batches = Batches(log, store, "next")
+        self._live = Batches(log, store)
+        self._verifier = Verifier(log, store)
+
+    async def step(self, family: Family, limit: int, partitions: Iterable[int]) -> Rebuilt:
+        """Bring what is built beside up to the live one, a batch a partition, and swap as soon as it is there."""
+        standing = await asyncio.to_thread(self._store.standing)
+        ahead, targets = standing.at(family[0], "next"), _targets(standing, family)
+        done = 0
+        for partition in partitions:
+            done += await self._batches.advance(partition, family, ahead[partition], targets.get(partition, 0), limit)
+        if done:
+            return Rebuilt(done, False)
+        differing = await asyncio.to_thread(self._store.swap, family)
+        if differing is None:  # the live one went on meanwhile, or others still bring their partitions up
+            return Rebuilt(0, False)
+        _tell_swapped(family, differing)
+        return Rebuilt(0, True, differing)
+
+    async def rebuild(
+        self, family: Family, progress: Progress | None, *, sample: int | None, stop: asyncio.Event | None
+    ) -> Rebuilt:
+        """Build the family beside, verify it (about ``sample`` rows of each table, or all) and swap.
+
+        Ends without a swap when ``stop`` is set; called again, it goes on from there, also in another process and after
+        a crash. RebuildError if what was built is not the fold of the log.
+        """
+        generation, partitions = self._records.generation, self._records.partitions
+        await asyncio.to_thread(self._store.build_beside, family, generation, partitions)
+        began, folded, verified = time.monotonic(), 0, False
+        while stop is None or not stop.is_set():
+            standing = await asyncio.to_thread(self._store.standing)
+            ahead, targets = standing.at(family[0], "next"), _targets(standing, family)
+            done = 0
+            for partition, position in ahead.items():
+                until = targets.get(partition, 0)
+                try:
+                    done += await self._batches.advance(partition, family, position, until, BATCH)
+                except PositionMovedError:  # another process builds it too: go on from where it is
+                    done += 1
+            folded += done
+            if done:
+                if progress is not None:
+                    at = (await asyncio.to_thread(self._store.standing)).at(family[0], "next")
+                    reached = sum(min(at[each], targets.get(each, 0)) for each in at)
+                    progress(reached, sum(targets.values()), folded / max(1e-9, time.monotonic() - began))
+            elif not verified:
+                await self._prove(family, sample)
+                verified = True
+            elif (differing := await asyncio.to_thread(self._store.swap, family)) is not None:
+                _tell_swapped(family, differing)
+                return Rebuilt(folded, True, differing)
+        return Rebuilt(folded, False)
+
+    async def rebuild_account(self, family: Family, account: str) -> int:
+        """Fold what one account has done anew, and write its rows over those that are there; how many.
+
+        Also what stood still of it is folded again. The aggregates of the rows are corrected by what the rows say.
+        """
+        partition = partition_of(account, self._records.partitions)
+        while True:
+            standing = await asyncio.to_thread(self._store.standing)
+            until = standing.at(family[0])[partition]
+            events: list[Event[Any]] = []
+            position = 0
+            last: Event[Any] | None = None
+            while position < until:
+                found, position = await self._live.read(partition, position, until, BATCH)
+                events += [event for event in found if event.subject == account]
+                last = found[-1] if found else last
+            if last is None:
+                return 0
+            changes = await asyncio.to_thread(refolded, self._store, family, account, events, last)
+            generation = self._records.generation
+            moves = [
+                Change(
+                    Position(one.folded.model.name, one.folded.model.version, partition, generation, until),
+                    until,
+                    one.folded,
+                    released=one.released,
+                )
+                for one in changes
+            ]
+            try:
+                await asyncio.to_thread(self._store.commit, moves)
+            except PositionMovedError:
+                continue  # what came meanwhile belongs to it too
+            return len(changes[0].folded.rows)
+
+    async def _prove(self, family: Family, sample: int | None) -> None:
+        for model in family:
+            found: Difference | None = await self._verifier.verify(model, "next", sample=sample)
+            if found is not None:
+                raise RebuildError(
+                    f"{slotted(model.name, 'next')} is not the fold of the log: row {found.key!r}, column "
+                    f"{found.column!r} is {found.stored!r}, folded {found.folded!r}. Its fold gives another result "
+                    "each time, or the table was written to by others: the live view stays as it is"
+                )
+
+
+def _targets(standing: Any, family: Family) -> dict[int, int]:
+    """How far the live tables of the family have come: what takes their place must stand there exactly."""
+    targets: dict[int, int] = {}
+    for model in family:
+        for partition, position in standing.at(model).items():
+            targets[partition] = max(targets.get(partition, 0), position)
+    return targets
+
+
+def _tell_swapped(family: Family, differing: int) -> None:
+    names = [model.name for model in family]
+    _log.info("what was folded again takes its place", views=names, differing_rows=differing)

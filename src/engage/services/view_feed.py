@@ -1,0 +1,92 @@
+"""Feeds the changes of read models to their compacted topics, for services that would rather subscribe than ask.
+
+A record's key is the row's key, its value ``{account, key, view, version, change, position, row}``; a deleted row is a
+tombstone. ``change`` grows with every change of the view in its partition, ``position`` is how far into the log's
+partition the view had come. A key's records are in order; after a crash the last ones may come again, and after a view
+was folded anew all of its rows do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct, structs
+
+from engage.log.topics import Topics
+from engage.services.kafka_transaction import FencedProducer, Outgoing
+from engage.store.feeds import Fed, Feeds
+from engage.store.views import Changed, ViewMissingError, ViewStore
+from engage.views.projection import ReadModel
+
+_encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+class _Batch(Struct, frozen=True):
+    model: ReadModel[Any]
+    records: list[Outgoing]
+    fed: Fed
+
+
+class ViewFeed:
+    """The feed of one partition of ``models``; whoever claims it next shuts this one out (FencedError)."""
+
+    def __init__(
+        self, bootstrap: str, topics: Topics, store: ViewStore, models: Sequence[ReadModel[Any]], partition: int
+    ) -> None:
+        self._topics = topics
+        self._store = store
+        self._feeds = Feeds(store.database)
+        self._models = [model for model in models if not model.append_only]
+        self._partition = partition
+        self._producer = FencedProducer(bootstrap, f"{topics.prefix}-views-{partition}", partition)
+
+    async def claim(self) -> None:
+        """End the predecessor; BrokerUnavailableError if Kafka is away."""
+        await self._producer.claim()
+
+    async def close(self) -> None:
+        """Give the partition up."""
+        await self._producer.close()
+
+    async def step(self, limit: int) -> int:
+        """Feed about ``limit`` changes of each model; how many, 0 when everything is fed.
+
+        What is fed is noted only after Kafka has it: a crash between the two feeds it again. FencedError if another
+        process feeds the partition now.
+        """
+        batches = await asyncio.to_thread(self._waiting, limit)
+        if not batches:
+            return 0
+        await self._producer.commit([(self._topics.view(one.model.name), one.records) for one in batches])
+        await asyncio.to_thread(self._feeds.note, self._partition, {one.model.name: one.fed for one in batches})
+        return sum(len(one.records) for one in batches)
+
+    def _waiting(self, limit: int) -> list[_Batch]:
+        batches = []
+        noted = self._feeds.of(self._partition)
+        for model in self._models:
+            epoch = self._store.epoch(model)
+            if epoch is None:
+                continue
+            fed = noted.get(model.name)
+            after = fed.change if fed is not None and fed.epoch == epoch else 0
+            try:
+                changes = self._store.changes(model, self._partition, after, limit)
+            except ViewMissingError:  # it is being folded anew: what readers may not see is not fed either
+                continue
+            if changes:
+                records = [Outgoing(change[0].encode(), _value(model, change)) for change in changes]
+                batches.append(_Batch(model, records, Fed(epoch, changes[-1][2])))
+        return batches
+
+
+def _value(model: ReadModel[Any], changed: Changed) -> bytes | None:
+    key, row, change, position = changed
+    if row is None:
+        return None
+    columns = structs.asdict(row)
+    about = {"view": model.name, "version": model.version, "key": key, "account": columns.get("account")}
+    return _encode({**about, "change": change, "position": position, "row": columns})

@@ -1,0 +1,66 @@
+"""What was deleted from the read models: without it, who follows their changes would never hear that a row is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import BigInteger, Column, Connection, Index, Table, Text, delete, insert, select
+
+from engage.store.positions import TABLES
+
+_CHUNK = 900  # keys of one statement: SQLite before 3.32 takes 999 values
+
+DELETIONS = Table(
+    "view_deletions",
+    TABLES,
+    Column("projection", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("partition", BigInteger, nullable=False),
+    Column("change", BigInteger, nullable=False, comment="which change of the read model on that partition it was"),
+    Column("position", BigInteger, nullable=False, comment="the log position it was committed with"),
+    comment="The keys of rows that are gone, until they come back.",
+)
+Index("view_deletions_in_order", *(DELETIONS.c[name] for name in ("projection", "partition", "change")))
+
+Deletion = tuple[str, int, int, int]
+"""Key, partition, change, position."""
+
+
+def deleted(connection: Connection, projection: str, gone: Sequence[Deletion]) -> None:
+    """Note what is gone, one row a key."""
+    back(connection, projection, [key for key, *_ in gone])
+    rows = [
+        {"projection": projection, "key": key, "partition": partition, "change": change, "position": position}
+        for key, partition, change, position in gone
+    ]
+    if rows:
+        connection.execute(insert(DELETIONS), rows)
+
+
+def back(connection: Connection, projection: str, keys: Sequence[str]) -> None:
+    """Forget that these keys are gone; most read models never delete, and then it is one look."""
+    of = DELETIONS.c.projection == projection
+    if not keys or connection.scalar(select(DELETIONS.c.key).where(of).limit(1)) is None:
+        return
+    for start in range(0, len(keys), _CHUNK):
+        connection.execute(delete(DELETIONS).where(of, DELETIONS.c.key.in_(keys[start : start + _CHUNK])))
+
+
+def since(
+    connection: Connection,
+    projection: str,
+    partition: int,
+    after: int,
+    limit: int | None = None,
+    *,
+    until: int | None = None,
+) -> list[Deletion]:
+    """The first ``limit`` that are gone since change ``after``, and by ``until``, in that order."""
+    table = DELETIONS.c
+    found = select(table.key, table.partition, table.change, table.position).where(
+        table.projection == projection, table.partition == partition, table.change > after
+    )
+    if until is not None:
+        found = found.where(table.change <= until)
+    rows = connection.execute(found.order_by(table.change, table.key).limit(limit))
+    return [(key, of, change, position) for key, of, change, position in rows]

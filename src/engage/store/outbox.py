@@ -1,0 +1,81 @@
+"""What read models have to tell the log, kept with the rows that say so until it is published."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy import BigInteger, Column, Connection, Integer, Table, Text, delete, insert, select
+
+from engage.events.catalogue import type_of
+from engage.store.columns import Moment
+from engage.store.positions import TABLES
+from engage.views.passes import Announced
+
+ANNOUNCEMENTS = Table(
+    "announcements",
+    TABLES,
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, comment="the order"),
+    Column("id", Text, nullable=False, comment="of the event; the same however often the same step is folded"),
+    Column("projection", Text, nullable=False, comment="the read model that tells it"),
+    Column("partition", BigInteger, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("data", Text, nullable=False, comment="JSON"),
+    Column("time", Moment, nullable=False, comment="when it came about"),
+    Column("cause", Text, comment="the id of the event that led to it; null: time did"),
+    Column("offset", BigInteger, nullable=False, comment="of the record at which it came about"),
+    comment="Events of read models that wait to be published; gone once they are.",
+)
+
+
+class Announcement(Struct, frozen=True):
+    """One that waits: see the columns' comments."""
+
+    number: int
+    id: str
+    projection: str
+    partition: int
+    subject: str
+    type: str
+    data: str
+    time: datetime
+    cause: str | None
+    offset: int
+
+
+def put(connection: Connection, projection: str, announced: Iterable[Announced]) -> None:
+    """Keep these, in this order, to be published."""
+    rows = [
+        {
+            "id": one.id,
+            "projection": projection,
+            "partition": one.partition,
+            "subject": one.subject,
+            "type": type_of(type(one.data)),
+            "data": msgspec.json.encode(one.data).decode(),
+            "time": one.time,
+            "cause": one.cause,
+            "offset": one.offset,
+        }
+        for one in announced
+    ]
+    if rows:
+        connection.execute(insert(ANNOUNCEMENTS), rows)
+
+
+def waiting(connection: Connection, limit: int, partitions: Collection[int] | None) -> list[Announcement]:
+    """The first ``limit`` that wait, of these partitions or all, in order."""
+    found = select(*(ANNOUNCEMENTS.c[name] for name in Announcement.__struct_fields__))
+    if partitions is not None:
+        found = found.where(ANNOUNCEMENTS.c.partition.in_(partitions))
+    rows = connection.execute(found.order_by(ANNOUNCEMENTS.c.number).limit(limit))
+    return [Announcement(*row) for row in rows]
+
+
+def published(connection: Connection, numbers: Sequence[int]) -> None:
+    """Let go of these."""
+    for start in range(0, len(numbers), 900):  # SQLite before 3.32 takes 999 values
+        connection.execute(delete(ANNOUNCEMENTS).where(ANNOUNCEMENTS.c.number.in_(numbers[start : start + 900])))

@@ -1,0 +1,256 @@
+"""What may be asked of the read models in a database, by those who fold them and by those who only read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, TypeVar
+
+from msgspec import Struct, field
+from sqlalchemy import Connection, Float, cast, inspect, select, text
+from sqlalchemy.exc import OperationalError, ProgrammingError
+
+from engage.store import deletions
+from engage.store import positions as ledger
+from engage.store.beginning import position_of
+from engage.store.columns import is_decimal_text
+from engage.store.database import Database
+from engage.store.families import Slot, slotted
+from engage.store.positions import Position, StoredModel
+from engage.store.tables import ViewTable
+from engage.views.aggregate import Aggregate
+from engage.views.parking import Parked, Stops
+from engage.views.projection import ReadModel
+
+Changed = tuple[str, Any, int, int]
+"""A key, its row or None if it is gone, the number of the change, the log position it was committed with."""
+R = TypeVar("R", bound=Struct)
+O = TypeVar("O", bound=Struct)  # noqa: E741  # what is read
+
+
+class ViewMissingError(LookupError):
+    """Nobody has folded this view here yet: ``engage up`` or ``engage demo`` does."""
+
+
+class ViewRebuildingError(ViewMissingError):
+    """This view is folded from the log just now, and half of it would be wrong: ask again when it is there."""
+
+
+class Standing(Struct):
+    """Where the read models stand by (name, partition), what is parked by name, and in which shape they are here."""
+
+    positions: dict[tuple[str, int], Position]
+    stops: dict[str, Stops] = field(default_factory=dict)
+    models: dict[str, StoredModel] = field(default_factory=dict)
+
+    def at(self, model: ReadModel[Any], slot: Slot = "live") -> dict[int, int]:
+        """How far a read model has come, by partition; nothing if it is not there."""
+        return position_of(self.positions, slotted(model.name, slot))
+
+    def stopped(self, models: Sequence[ReadModel[Any]], slot: Slot = "live") -> dict[str, Stops]:
+        """What is parked, by model."""
+        names = {model.name: slotted(model.name, slot) for model in models}
+        return {name: self.stops[stored] for name, stored in names.items() if stored in self.stops}
+
+
+class ViewReader:
+    """Reads the read models in ``database``."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self._tables: dict[tuple[ReadModel[Any], Slot], ViewTable] = {}
+        self._whole: set[ReadModel[Any]] = set()
+
+    def table(self, projection: ReadModel[Any], slot: Slot = "live") -> ViewTable:
+        """The table of a read model in this database; TypeError if no table can hold its rows."""
+        table = self._tables.get((projection, slot))
+        if table is None:
+            table = ViewTable(projection, sqlite=self.database.sqlite, slot=slot)
+            self._tables[projection, slot] = table
+        return table
+
+    def standing(self) -> Standing:
+        """How everything stands, as of one moment."""
+        with self.database.read() as connection:
+            return Standing(ledger.positions(connection), ledger.stops(connection), ledger.models(connection))
+
+    def stops(self) -> dict[str, Stops]:
+        """What is parked, by name."""
+        with self.database.read() as connection:
+            return ledger.stops(connection)
+
+    def positions(self) -> list[Position]:
+        """How far every read model in this database has come, by name and partition."""
+        with self.database.read() as connection:
+            return [position for _, position in sorted(ledger.positions(connection).items())]
+
+    def parked(self, projection: ReadModel[Any], slot: Slot = "live") -> list[Parked]:
+        """What stands still in a read model, in the order of the log."""
+        table = ledger.PARKED.c
+        columns = [table[name] for name in Parked.__struct_fields__]
+        ours = table.projection == slotted(projection.name, slot)
+        with self.database.read() as connection:
+            found = connection.execute(select(*columns).where(ours).order_by(table.partition, table.offset))
+            return [Parked(*row) for row in found]
+
+    def load(self, projection: ReadModel[Any], keys: Sequence[str], slot: Slot = "live") -> dict[str, Any]:
+        """The rows that exist of these keys, by key, fresh ones each time."""
+        with self.database.read() as connection:
+            return self.table(projection, slot).load(connection, keys)
+
+    def due_keys(self, projection: ReadModel[Any], partition: int, until: datetime, slot: Slot = "live") -> list[str]:
+        """The keys of a partition's rows that want to be woken by then."""
+        with self.database.read() as connection:
+            return self.table(projection, slot).due_keys(connection, partition, until)
+
+    def next_due(self, models: Sequence[ReadModel[Any]], partition: int) -> datetime | None:
+        """When the first row of these read models on a partition wants to be woken, None if none does."""
+        if not models:
+            return None
+        tables = [self.table(model) for model in models]
+        with self.database.read() as connection:
+            return min((due for table in tables if (due := table.next_due(connection, partition))), default=None)
+
+    @contextmanager
+    def snapshot(
+        self, projection: ReadModel[Any], slot: Slot = "live"
+    ) -> Iterator[tuple[dict[int, int], Iterator[Any]]]:
+        """The positions by partition and every row of a read model, of one moment."""
+        with self._one_state(projection, slot) as (connection, standing):
+            yield standing, self.table(projection, slot).scan(connection)
+
+    @contextmanager
+    def snapshot_with_dues(
+        self, projection: ReadModel[Any], slot: Slot = "live"
+    ) -> Iterator[tuple[dict[int, int], Iterator[Any], dict[str, datetime]]]:
+        """As ``snapshot``, and when each row wants to be woken."""
+        with self._one_state(projection, slot) as (connection, standing):
+            table = self.table(projection, slot)
+            yield standing, table.scan(connection), table.dues(connection)
+
+    def get(self, projection: ReadModel[R], key: str) -> R | None:
+        """The row of ``key``; ViewMissingError if nobody has folded this view here."""
+        row: R | None
+        with self._reading(projection) as connection:
+            row = self.table(projection).load(connection, [key]).get(key)
+        return row
+
+    def select(
+        self,
+        projection: ReadModel[R],
+        where: Mapping[str, Any] | None = None,
+        *,
+        below: tuple[str, Any] | None = None,
+        order: str | None = None,
+        descending: bool = False,
+        limit: int | None = None,
+    ) -> list[R]:
+        """Rows whose columns equal ``where``, by the column ``order`` and then by key.
+
+        ``below`` is a column and a value: only rows with less than it there, to read on where a page ended. KeyError
+        for a column that the read model has not; ViewMissingError if nobody has folded this view here.
+        """
+        table = self.table(projection)
+        columns = {column.name: column for column in table.columns}
+        statement = select(*table.columns)
+        for name, value in (where or {}).items():
+            column = columns[name]
+            statement = statement.where(column.is_(None) if value is None else column == value)
+        if below is not None:
+            statement = statement.where(columns[below[0]] < below[1])
+        for name in dict.fromkeys((order or table.key, table.key)):
+            column = columns[name]
+            by = cast(column, Float) if is_decimal_text(column) else column
+            statement = statement.order_by(by.desc() if descending else by.asc())
+        with self._reading(projection) as connection:
+            found = connection.execute(statement.limit(limit))
+            return [projection.row(**dict(zip(columns, row, strict=True))) for row in found]
+
+    def merged(self, aggregate: Aggregate[Any, O]) -> list[O]:
+        """What readers get of an aggregate; ViewMissingError if nobody has folded it here."""
+        with self._reading(aggregate) as connection:
+            return aggregate.merged(self.table(aggregate).scan(connection))
+
+    def changes(self, model: ReadModel[Any], partition: int, after: int, limit: int) -> list[Changed]:
+        """The rows of a partition that changed after change ``after``, in order, each once, with its last change.
+
+        About ``limit`` of them: a change is never cut in two. Go on from the last one's change while there are any.
+        ValueError for a read model that is only appended to: follow the log, a record of it is a row.
+        """
+        if model.append_only:
+            raise ValueError(f"view {model.name!r} is only appended to, its rows follow the log: follow the log itself")
+        table = self.table(model)
+        with self._reading(model) as connection:
+            rows = table.changed(connection, partition, after, limit)
+            gone = deletions.since(connection, model.name, partition, after, limit)
+            last = [found[-1][2] for found in (rows, gone) if len(found) == limit]
+            if last:  # there may be more: all of the changes up to where the first of the two was cut
+                rows = table.changed(connection, partition, after, until=min(last))
+                gone = deletions.since(connection, model.name, partition, after, until=min(last))
+        found = rows + [(key, None, change, position) for key, _, change, position in gone]
+        return sorted(found, key=lambda one: (one[2], one[0]))
+
+    def epoch(self, model: ReadModel[Any]) -> str | None:
+        """While it stays the same, changes are counted on: another one makes void what was read by number."""
+        with self.database.read() as connection:
+            stored = ledger.models(connection).get(model.name)
+            return None if stored is None else stored.epoch
+
+    @contextmanager
+    def _one_state(self, projection: ReadModel[Any], slot: Slot) -> Iterator[tuple[Connection, dict[int, int]]]:
+        with self.database.read() as connection:
+            if not self.database.sqlite:
+                # Before anything is read: else a table that is put in its place meanwhile was read at another moment.
+                name = connection.dialect.identifier_preparer.quote(slotted(projection.name, slot))
+                connection.execute(text(f"LOCK TABLE {name} IN ACCESS SHARE MODE"))
+            yield connection, position_of(ledger.positions(connection), slotted(projection.name, slot))
+
+    @contextmanager
+    def _reading(self, projection: ReadModel[Any]) -> Iterator[Connection]:
+        try:
+            with self.database.read() as connection:
+                self._see_whole(connection, projection)
+                yield connection
+        except (OperationalError, ProgrammingError) as error:
+            if not inspect(self.database.engine).has_table(projection.name):
+                raise self._missing(projection) from error
+            if projection in self._whole:  # what was whole may have been exchanged for other columns
+                self._whole.discard(projection)
+                with self.database.read() as connection:
+                    self._see_whole(connection, projection)
+            raise
+
+    def _see_whole(self, connection: Connection, projection: ReadModel[Any]) -> None:
+        """ViewRebuildingError for a view of other columns than ours, and for one that is not all there yet."""
+        if projection in self._whole:
+            return
+        stored = ledger.models(connection).get(projection.name)
+        standing = ledger.positions(connection)
+        stands = position_of(standing, projection.name)
+        if stored is None:
+            ahead = position_of(standing, slotted(projection.name, "next"))
+            base = projection.of if isinstance(projection, Aggregate) else None
+            if not ahead or base is None:
+                raise self._missing(projection)
+            raise _rebuilding(projection.name, ahead, position_of(standing, base.name))
+        if stored.columns != self.table(projection).fingerprint:
+            raise _rebuilding(projection.name, position_of(standing, slotted(projection.name, "next")), stands)
+        until = ledger.readable_from(connection, projection.name)
+        if any(stands[partition] < end for partition, end in until.items()):
+            raise _rebuilding(projection.name, stands, until)
+        self._whole.add(projection)
+
+    def _missing(self, projection: ReadModel[Any]) -> ViewMissingError:
+        return ViewMissingError(
+            f"there is no view {projection.name!r} in {self.database.name} yet: start engage (`engage up`), it "
+            "folds it from the log"
+        )
+
+
+def _rebuilding(name: str, stands: Mapping[int, int], until: Mapping[int, int]) -> ViewRebuildingError:
+    done = sum(min(stands.get(partition, 0), end) for partition, end in until.items())
+    return ViewRebuildingError(
+        f"the view {name!r} is being rebuilt, {done:,} of {sum(until.values()):,} records are folded: ask again when "
+        "it is there (`engage status` says how far it is)"
+    )

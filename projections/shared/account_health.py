@@ -137,11 +137,17 @@ def looked_at(row: AccountHealth, moment: datetime) -> AccountHealth:
 
 @account_health.announces(lambda row: row.band)
 def crossed(before: Band | None, row: AccountHealth, moment: datetime) -> Iterable[EventData]:
-    """It left a band for another one; that a health becomes known, or unknown again, crosses nothing."""
-    if before is None or before == "unknown" or row.band == "unknown" or row.score is None or row.mover is None:
+    """It is in another band than before, or in its first one; that it becomes unknown again crosses nothing."""
+    if row.band == "unknown" or row.score is None or row.mover is None:
         return ()
-    value = getattr(row, row.mover)
-    return (HealthBandCrossed(before=before, band=row.band, score=row.score, component=row.mover, value=value),)
+    told = HealthBandCrossed(
+        before=before or "unknown",
+        band=row.band,
+        score=row.score,
+        component=row.mover,
+        value=getattr(row, row.mover),
+    )
+    return (told,)
 
 
 def score_at(row: AccountHealth, moment: datetime) -> Assessment:

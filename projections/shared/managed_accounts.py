@@ -41,7 +41,7 @@ class ManagedAccount(Struct):
     account: the account's id
     manager: the id of who looks after it; null while nobody does
     kind: customer, vendor, supplier, distributor, reseller or partner; null until somebody said so
-    band: its health's band as last announced (health.band_crossed); null until it first passed from one to another
+    band: its health's band as last announced (health.band_crossed); null until it is known
     open_follow_ups: follow-ups that are not closed
     overdue_follow_ups: of those, the ones whose service level is missed
     open_disputes: disputes that are not settled

@@ -62,7 +62,10 @@ def test_a_crossing_is_laid_to_what_moved_it() -> None:
     said = [happened(SurveyAnswered(survey_id=f"s-{n}", kind="csat", score=5), at="2026-01-01") for n in range(4)]
     bad = [happened(SurveyAnswered(survey_id=f"t-{n}", kind="csat", score=1), at="2026-01-02") for n in range(9)]
     told = given(account_health, *said).then("acc-1", band="thriving", band_since=moment("2026-01-01"))
-    told.then_announced()  # to become known crosses nothing
+    [first] = told.announced
+    assert isinstance(first, HealthBandCrossed)
+    assert (first.before, first.band) == ("unknown", "thriving")
+    told.announced.clear()
     told.when(*bad)
     assert {(one.band, one.component) for one in told.announced if isinstance(one, HealthBandCrossed)} == {
         ("steady", "satisfaction"),
@@ -73,6 +76,7 @@ def test_a_crossing_is_laid_to_what_moved_it() -> None:
 
 def test_a_health_that_fades_away_crosses_nothing() -> None:
     told = given(account_health, happened(SurveyAnswered(survey_id="s", kind="csat", score=5), at="2026-01-01"))
+    told.announced.clear()
     told.until("2026-06-01").then("acc-1", band="thriving")
     told.until("2028-06-01").then("acc-1", band="unknown", score=None, trend=None, next_look=None).then_announced()
 

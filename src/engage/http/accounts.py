@@ -6,10 +6,11 @@ from typing import Annotated
 from urllib.parse import unquote_to_bytes
 
 import msgspec
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from engage.http.documents import DOCUMENTS, JSON, problems
 from engage.http.problems import ProblemError
+from engage.http.waited import waited
 from engage.services.reading import Account, Reading, TimelinePage
 
 router = APIRouter(tags=["accounts"])
@@ -51,12 +52,16 @@ _ENTRY = {
     "event_id": "order-1001",
     "summary": "Order order-1001 completed: 59.90 EUR",
 }
-_UNKNOWN = problems(_404="The log has nothing of this account.")
+_UNKNOWN = problems(
+    _404="The log has nothing of this account.",
+    _504="What was waited for is not there yet: `behind` says how far each view is.",
+)
 
 
 @router.get(
     "/v1/accounts/{account:path}/timeline",
     summary="The account's story",
+    dependencies=[Depends(waited)],
     response_class=Response,
     responses={
         200: DOCUMENTS.answer(
@@ -87,6 +92,7 @@ def timeline(
 @router.get(
     "/v1/accounts/{account:path}",
     summary="One account",
+    dependencies=[Depends(waited)],
     response_class=Response,
     responses={200: DOCUMENTS.answer(Account, "The account.", _ACCOUNT), **_UNKNOWN},
 )

@@ -44,7 +44,8 @@ def create_app(
         if works:
             app.state.work = asyncio.create_task(platform.run(stop), name="engage")
             app.state.work.add_done_callback(_report)
-        yield
+        async with platform.waiting.listening():
+            yield
         stop.set()
         if app.state.work is not None:
             await asyncio.wait([app.state.work])

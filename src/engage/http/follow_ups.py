@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from msgspec import Struct
 
@@ -15,6 +15,7 @@ from engage.events.validation import Fault
 from engage.http.body import read_struct
 from engage.http.documents import DOCUMENTS, JSON, problems
 from engage.http.problems import ProblemError, faulty
+from engage.http.waited import waited
 from engage.relationships.errors import ClosedError, CommandError, ConflictError, InvalidError, NotFoundError
 from engage.services.commanding import REQUESTS, Verb, command
 from engage.services.desk import FollowUpState
@@ -69,6 +70,7 @@ Text = Annotated[str | None, Query(pattern=_NO_NUL, max_length=256)]
 @router.get(
     "/v1/follow-ups",
     summary="The queue",
+    dependencies=[Depends(waited)],
     response_class=Response,
     responses={
         200: DOCUMENTS.answer(Queue, "The queue.", {"follow_ups": [_FOLLOW_UP]}),
@@ -92,6 +94,7 @@ def queue(
 @router.get(
     "/v1/follow-ups/{follow_up}",
     summary="One follow-up",
+    dependencies=[Depends(waited)],
     response_class=Response,
     responses={
         200: DOCUMENTS.answer(FollowUp, "The follow-up; its version is the ETag.", _FOLLOW_UP),

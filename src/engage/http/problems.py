@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 
 from engage.events.validation import Fault
 from engage.log.topics import BrokerUnavailableError
+from engage.services.waiting import BadTokenError, NotYetError
 from engage.store.views import ViewMissingError
 
 MEDIA_TYPE = "application/problem+json"
@@ -64,6 +65,14 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(ViewMissingError)
     async def of_views(_: Request, error: ViewMissingError) -> Response:
         return problem(503, str(error), {"retry-after": _AGAIN_SECONDS})
+
+    @app.exception_handler(NotYetError)
+    async def of_waiting(_: Request, error: NotYetError) -> Response:
+        return problem(504, str(error), behind=error.behind)
+
+    @app.exception_handler(BadTokenError)
+    async def of_tokens(_: Request, error: BadTokenError) -> Response:
+        return problem(422, str(error))
 
     @app.exception_handler(BrokerUnavailableError)
     async def of_kafka(_: Request, error: BrokerUnavailableError) -> Response:

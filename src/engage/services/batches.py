@@ -73,7 +73,7 @@ class Batches:
         stops = Standing({}, self._store.stops()).stopped(models, self._slot)
         folded = self._folded(folding, events, stops)
         try:
-            self._store.commit(self._changes(folded, partition, start, position))
+            self._store.commit(self._changes(folded, events, partition, start, position))
         except UnstorableRowsError as error:
             if len(events) > 1:
                 # Halve until the one event is found whose row the database refuses; all before it goes in.
@@ -83,7 +83,7 @@ class Batches:
                 self._commit(partition, models, between, position, events[middle:])
                 return
             folded = self._without_unstorable(folding, events[0], stops, error)
-            self._store.commit(self._changes(folded, partition, start, position))
+            self._store.commit(self._changes(folded, events, partition, start, position))
         for one in folded:
             for stopped in one.parked.values():
                 _tell(one.model.name, stopped)
@@ -122,14 +122,18 @@ class Batches:
                     one.parked["row", key] = parked("row", key, event.partition, event.offset, failure)
         return folded
 
-    def _changes(self, folded: Sequence[Folded], partition: int, start: int, position: int) -> list[Change]:
+    def _changes(
+        self, folded: Sequence[Folded], events: Sequence[Event[Any]], partition: int, start: int, position: int
+    ) -> list[Change]:
         generation = self._records.generation
+        inbox = events[-1].inboxoffset if events else None
         return [
             Change(
                 Position(slotted(one.model.name, self._slot), one.model.version, partition, generation, start),
                 position,
                 one,
                 self._slot,
+                inbox,
             )
             for one in folded
         ]

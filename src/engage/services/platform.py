@@ -21,6 +21,7 @@ from engage.services.projector import Projector
 from engage.services.relay import Relay
 from engage.services.turns import Turns
 from engage.services.view_clock import ViewClock
+from engage.services.waiting import Waiting
 from engage.store.views import ViewStore
 
 BATCH = 1_000
@@ -67,13 +68,14 @@ class Platform:
         self.clock = clock
         self.announcer = Announcer(store, publisher)
         self.view_clock = ViewClock(projector, ticks or publisher)
+        self.waiting = Waiting(store, log.partitions)
         self.turns = Turns(
             log,
             {
                 "clock": self._tick,
                 "desk": self._desk,
                 "relay": self._relay,
-                "projections": lambda: self.projector.step(BATCH),
+                "projections": self.project,
                 "announcements": self.announce,
                 "openings": self.openings.step,
             },
@@ -103,6 +105,13 @@ class Platform:
             # What read models say, and what they were waiting for, is on the log then, and work for the others.
             if not await self.announcer.step(BATCH) and not await self._tick(now):
                 return
+
+    async def project(self) -> int:
+        """One turn of the read models; who waits for them looks again."""
+        done = await self.projector.step(BATCH)
+        if done:
+            self.waiting.tell()
+        return done
 
     async def announce(self) -> int:
         """Tell the log what read models have to say and, where it is Kafka's, what time it is when they wait for it."""

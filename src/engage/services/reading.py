@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from msgspec import Struct, structs
 
@@ -13,6 +13,7 @@ from engage.events.catalogue.health import Band
 from engage.events.catalogue.profile import AccountKind
 from engage.store.views import ViewStore
 from engage.views.health import Explanation
+from engage.views.projection import ReadModel
 from projections.shared.account_health import AccountHealth, account_health, explain, score_at, trend_at
 from projections.shared.follow_ups import FollowUpRow, follow_ups, is_overdue, queue_order
 from projections.shared.timeline import TimelineEntry, timeline
@@ -21,6 +22,10 @@ Which = Literal[Status, "closed"]
 """``open`` is whatever is not closed, ``closed`` the rest; the others are one status each."""
 
 _STATUSES: tuple[Status, ...] = get_args(Status)
+
+
+READ: tuple[ReadModel[Any], ...] = (account_health, follow_ups, timeline)
+"""What is read here: who waits for an own write waits for all of these."""
 
 
 class Health(Struct, frozen=True):

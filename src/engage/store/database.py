@@ -79,6 +79,11 @@ class Database:
         with engine.begin() as connection:
             yield connection
 
+    def tell(self, connection: Connection, channel: str) -> None:
+        """Let those who listen on ``channel`` in PostgreSQL know, once the transaction is committed."""
+        if not self.sqlite:
+            connection.exec_driver_sql(f"NOTIFY {channel}")
+
     def scrub(self) -> None:
         """Leave no copy of what was overwritten in SQLite's write-ahead log (its file overwrites with zeros itself)."""
         if self.sqlite:

@@ -30,6 +30,7 @@ POSITIONS = Table(
     Column("version", BigInteger, nullable=False),
     Column("generation", Text, nullable=False, comment="the log whose fold the rows are"),
     Column("position", BigInteger, nullable=False, comment="the offset that is read next"),
+    Column("inbox", BigInteger, comment="the inbox offset of the last record folded; null where there is no inbox"),
     Column("changes", BigInteger, nullable=False, comment="how many commits have written or deleted rows"),
     Column("announces_from", BigInteger, comment="offset of the first record it may speak of; null: not known yet"),
     Column("readable_from", BigInteger, comment="the position from which it may be read; null: not known yet"),
@@ -80,11 +81,15 @@ class StoredModel(Struct, frozen=True):
 
 
 class Move(Struct, frozen=True):
-    """A step from the position ``old`` to ``position``; ``wrote`` if rows were written or deleted on the way."""
+    """A step from the position ``old`` to ``position``; ``wrote`` if rows were written or deleted on the way.
+
+    ``inbox`` is the inbox offset of the last record on the way, None where there is none.
+    """
 
     old: Position
     position: int
     wrote: bool
+    inbox: int | None = None
 
 
 class Moved(Struct, frozen=True):
@@ -176,18 +181,30 @@ def advance(connection: Connection, moves: Sequence[Move], *, name: str) -> dict
     # In one order, so that two processes never wait for each other in a ring.
     locked = connection.execute(held.order_by(table.projection, table.partition).with_for_update())
     found = {(row.projection, row.partition): row for row in locked}
-    together: dict[tuple[int, int, bool], list[str]] = {}
+    together: dict[tuple[int, int, bool, int | None], list[str]] = {}
     moved: dict[tuple[str, int], Moved] = {}
     for place, move in wanted.items():
         stands = found.get(place)
         if stands is None or Position(*stands[:5]) != move.old:
             raise _refused(move.old, stands, name)
         moved[place] = Moved(stands.changes + move.wrote, stands.announces_from)
-        together.setdefault((move.old.partition, move.position, move.wrote), []).append(move.old.projection)
-    for (partition, position, wrote), projections in together.items():
-        step = update(POSITIONS).where(table.partition == partition, table.projection.in_(projections))
-        connection.execute(step.values(position=position, changes=table.changes + int(wrote)))
+        step = (move.old.partition, move.position, move.wrote, move.inbox)
+        together.setdefault(step, []).append(move.old.projection)
+    for (partition, position, wrote, inbox), projections in together.items():
+        ours = update(POSITIONS).where(table.partition == partition, table.projection.in_(projections))
+        values: dict[str, Any] = {"position": position, "changes": table.changes + int(wrote)}
+        connection.execute(ours.values(values if inbox is None else values | {"inbox": inbox}))
     return moved
+
+
+def behind(connection: Connection, projections: Iterable[str], partition: int, offset: int) -> dict[str, int]:
+    """Which of these do not include what was taken at ``offset``, and up to where they include everything."""
+    table, wanted = POSITIONS.c, dict.fromkeys(projections, 0)
+    columns = table.projection, table.position, table.inbox
+    ours = table.partition == partition, table.projection.in_(list(wanted))
+    for name, position, inbox in connection.execute(select(*columns).where(*ours)):
+        wanted[name] = position if inbox is None else inbox + 1
+    return {name: reached for name, reached in wanted.items() if reached <= offset}
 
 
 def _refused(old: Position, found: Any, name: str) -> Exception:

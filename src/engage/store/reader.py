@@ -85,6 +85,11 @@ class ViewReader:
         with self.database.read() as connection:
             return [position for _, position in sorted(ledger.positions(connection).items())]
 
+    def behind(self, models: Sequence[ReadModel[Any]], partition: int, offset: int) -> dict[str, int]:
+        """Which of these do not include the event whose token is ``partition:offset`` yet, and how far each is."""
+        with self.database.read() as connection:
+            return ledger.behind(connection, [model.name for model in models], partition, offset)
+
     def parked(self, projection: ReadModel[Any], slot: Slot = "live") -> list[Parked]:
         """What stands still in a read model, in the order of the log."""
         table = ledger.PARKED.c

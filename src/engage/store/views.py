@@ -34,6 +34,8 @@ __all__ = [
 ]
 
 SCHEMA = 2
+MOVED = "engage_views"
+"""The channel on which PostgreSQL tells other processes that read models have moved."""
 
 
 class UnstorableRowsError(ValueError):
@@ -48,13 +50,15 @@ class UnstorableRowsError(ValueError):
 class Change(Struct):
     """What one batch makes of one read model: from the position ``old`` to ``position``.
 
-    ``slot`` is where; ``released`` are rows and accounts, each with its scope, that do not stand still any more.
+    ``slot`` is where; ``inbox`` is the inbox offset of the last event, None where there is none; ``released`` are rows
+    and accounts, each with its scope, that do not stand still any more.
     """
 
     old: Position
     position: int
     folded: Folded
     slot: Slot = "live"
+    inbox: int | None = None
     released: Sequence[tuple[str, str]] = ()
 
 
@@ -134,13 +138,14 @@ class ViewStore(ViewReader):
         PositionMovedError if somebody else moved a position meanwhile: what was folded is stale, drop it.
         GenerationError for views of another log. UnstorableRowsError names the rows that the database refuses.
         """
-        moves = [Move(change.old, change.position, bool(change.folded.rows)) for change in changes]
+        moves = [Move(one.old, one.position, bool(one.folded.rows), one.inbox) for one in changes]
         try:
             encoded = [self._encoded(change) for change in changes]
             with self.database.write() as connection:
                 moved = ledger.advance(connection, moves, name=self.database.name)
                 for change, rows in zip(changes, encoded, strict=True):
                     self._write(connection, change, rows, moved[change.old.projection, change.old.partition])
+                self.database.tell(connection, MOVED)
         except (PositionMovedError, GenerationError, OperationalError, InterfaceError):
             raise
         except Exception as error:

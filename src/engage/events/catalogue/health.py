@@ -16,12 +16,14 @@ Points = Annotated[float, Meta(ge=0, le=100, description="0-100")]
 class HealthBandCrossed(EventData):
     """The account's health left the band ``before`` for ``band``, its score is ``score`` now.
 
+    ``before`` is ``unknown`` where nothing was known of it until then.
+
     ``component`` is what moved the score most, such as ``purchasing`` or ``delivery``, and ``value`` where that stands.
     """
 
     type_name: ClassVar[str] = "health.band_crossed"
 
-    before: KnownBand
+    before: Band
     band: KnownBand
     score: Points
     component: Ref

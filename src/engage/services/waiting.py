@@ -1,0 +1,120 @@
+"""Reading one's own write: a reader that holds the token of what it published waits until the views include it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import psycopg
+import structlog
+
+from engage.log.contract import Token
+from engage.store.views import MOVED, ViewStore
+from engage.views.projection import ReadModel
+
+_LOOK_AGAIN_SECONDS = 0.25
+"""How long to wait for word before looking anyway: word may be lost with a connection."""
+_RECONNECT_SECONDS = 1.0
+
+_logger = structlog.get_logger(__name__)
+
+
+class NotYetError(TimeoutError):
+    """The views do not include the event yet: ask again with the same token, or read what is there without it.
+
+    ``behind`` is up to where those include everything that do not include it, by name.
+    """
+
+    def __init__(self, message: str, behind: dict[str, int]) -> None:
+        super().__init__(message)
+        self.behind = behind
+
+
+class BadTokenError(ValueError):
+    """What was given is no token of this log: send the ``token`` that publishing answered, as it is."""
+
+
+class Waiting:
+    """Those who wait for views to move on; ``tell`` is called by whoever moved them in this process.
+
+    Other processes that share a PostgreSQL tell through NOTIFY, as long as ``listening`` is entered; ``heard`` is set
+    while it can be heard. ``waiters`` is how many wait.
+    """
+
+    def __init__(self, store: ViewStore, partitions: int) -> None:
+        self._store = store
+        self._partitions = partitions
+        self._moved = asyncio.Event()
+        self.heard = asyncio.Event()
+        self.waiters = 0
+
+    def tell(self) -> None:
+        """Views of this process have moved: let all who wait look."""
+        self._moved.set()
+        self._moved = asyncio.Event()
+
+    async def until(self, token: str, models: Sequence[ReadModel[Any]], seconds: float) -> None:
+        """Return when each of ``models`` includes what was taken at ``token``.
+
+        NotYetError after ``seconds``, with how far they are; BadTokenError for what is no token of this log.
+        """
+        wanted = self._parsed(token)
+        deadline = asyncio.get_running_loop().time() + seconds
+        while True:
+            moved = self._moved
+            behind = await asyncio.to_thread(self._store.behind, models, wanted.partition, wanted.offset)
+            if not behind:
+                return
+            left = deadline - asyncio.get_running_loop().time()
+            if left <= 0:
+                told = ", ".join(f"{name} at {reached}" for name, reached in sorted(behind.items()))
+                raise NotYetError(
+                    f"after {seconds:g} s the views do not include {token} yet (partition {wanted.partition}: {told}): "
+                    "ask again with the same token; `engage status` shows how far each view is",
+                    behind,
+                )
+            self.waiters += 1
+            try:
+                async with asyncio.timeout(min(left, _LOOK_AGAIN_SECONDS)):
+                    await moved.wait()
+            except TimeoutError:
+                continue
+            finally:
+                self.waiters -= 1
+
+    @contextlib.asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """Hear what other processes tell, where the views are in PostgreSQL."""
+        if self._store.database.sqlite:
+            yield
+            return
+        ears = asyncio.create_task(self._listen())
+        try:
+            yield
+        finally:
+            ears.cancel()
+            await asyncio.gather(ears, return_exceptions=True)
+
+    async def _listen(self) -> None:
+        url = self._store.database.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        while True:
+            try:
+                async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+                    await connection.execute(f"LISTEN {MOVED}")
+                    self.heard.set()
+                    async for _ in connection.notifies():
+                        self.tell()
+            except psycopg.Error as error:
+                self.heard.clear()
+                _logger.warning("cannot hear other processes' views move, those who wait look again", error=str(error))
+            await asyncio.sleep(_RECONNECT_SECONDS)
+
+    def _parsed(self, token: str) -> Token:
+        partition, _, offset = token.partition(":")
+        if not (partition.isdecimal() and offset.isdecimal() and len(partition) < 7 and len(offset) < 16):
+            raise BadTokenError(f"{token!r} is no token: send the `token` that publishing answered, as it is")
+        if int(partition) >= self._partitions:
+            raise BadTokenError(f"{token!r} is no token of this log, which has {self._partitions} partitions")
+        return Token(int(partition), int(offset))

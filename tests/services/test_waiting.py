@@ -1,0 +1,67 @@
+"""Readers that wait for a view are woken by whoever moves it, in this process and in others."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from engage.events.catalogue.commerce import OrderCompleted
+from engage.services import waiting as module
+from engage.services.projector import Projector
+from engage.services.waiting import NotYetError, Waiting
+from engage.store.views import ViewStore
+from engage.testing.events import happened
+from engage.testing.memory_log import MemoryLog
+from tests.services.shop_views import spend
+
+
+@pytest.fixture
+async def stores(postgres_url: str) -> AsyncIterator[tuple[ViewStore, ViewStore]]:
+    """One database as two processes have it open."""
+    ours, theirs = ViewStore(postgres_url), ViewStore(postgres_url)
+    yield ours, theirs
+    ours.close()
+    theirs.close()
+
+
+@pytest.mark.postgres
+async def test_another_process_is_told_by_postgresql(
+    stores: tuple[ViewStore, ViewStore], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "_LOOK_AGAIN_SECONDS", 60.0)  # so that only word from PostgreSQL can wake it in time
+    log = MemoryLog(partitions=1)
+    projector = Projector(log, stores[0], [spend])
+    elsewhere = Waiting(stores[1], log.partitions)
+    async with elsewhere.listening():
+        await elsewhere.heard.wait()
+        log.append(happened(OrderCompleted(order_id="o-1", total=10), at="2026-03-01"))
+        reader = asyncio.create_task(elsewhere.until("0:0", [spend], 50))
+        async with asyncio.timeout(20):
+            while not elsewhere.waiters:
+                await asyncio.sleep(0)
+            await projector.catch_up()
+            await reader
+
+
+@pytest.mark.postgres
+async def test_whoever_waits_past_the_end_is_told_where_the_view_stands(stores: tuple[ViewStore, ViewStore]):
+    log = MemoryLog(partitions=1)
+    log.append(happened(OrderCompleted(order_id="o-1", total=10), at="2026-03-01"))
+    await Projector(log, stores[0], [spend]).catch_up()
+    with pytest.raises(NotYetError) as told:
+        await Waiting(stores[1], 1).until("0:1", [spend], 0)
+    assert told.value.behind == {"spend": 1}
+
+
+@pytest.mark.postgres
+async def test_on_kafka_a_token_is_a_place_in_the_inbox(stores: tuple[ViewStore, ViewStore]):
+    log = MemoryLog(partitions=1)
+    event = happened(OrderCompleted(order_id="o-1", total=10), at="2026-03-01")
+    event.inboxoffset = 40
+    log.append(event)
+    await Projector(log, stores[0], [spend]).catch_up()
+    waiting = Waiting(stores[1], 1)
+    await waiting.until("0:40", [spend], 0)
+    with pytest.raises(NotYetError) as told:
+        await waiting.until("0:41", [spend], 0)
+    assert told.value.behind == {"spend": 41}

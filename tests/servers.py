@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import NullPool, create_engine, make_url, text
 
@@ -70,7 +71,30 @@ def kafka_broker(folder: Path) -> Iterator[KafkaBroker]:
 
 @contextmanager
 def postgres_server(folder: Path) -> Iterator[str]:
-    """SQLAlchemy URL of a running PostgreSQL whose data lie in `folder` (made new); also as root.
+    """SQLAlchemy URL of a running PostgreSQL; see `stoppable_postgres`."""
+    with stoppable_postgres(folder) as server:
+        yield server.url
+
+
+class StoppablePostgres:
+    """A PostgreSQL that a fault test may stop and bring back: its address and its data stay."""
+
+    def __init__(self, server: Any) -> None:
+        self._server = server
+        self.url: str = server.get_uri(driver="psycopg")
+
+    def stop(self) -> None:
+        """End it, and with it every connection; returns when it has ended."""
+        self._server.stop()
+
+    def start(self) -> None:
+        """Bring it back; returns when it answers."""
+        self._server.ensure_postgres_running()
+
+
+@contextmanager
+def stoppable_postgres(folder: Path) -> Iterator[StoppablePostgres]:
+    """A running PostgreSQL whose data lie in `folder` (made new); also as root.
 
     It listens on a socket in that folder and on no port; `folder` must be short enough for a socket's path.
     """
@@ -83,7 +107,7 @@ def postgres_server(folder: Path) -> Iterator[str]:
             raise ServerUnavailableError(f"no PostgreSQL: {error}; its wheel must be installed") from None
     server = get_server(folder, cleanup_mode="delete")
     try:
-        yield server.get_uri(driver="psycopg")
+        yield StoppablePostgres(server)
     finally:
         server.cleanup()
 

@@ -6,12 +6,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from msgspec import Raw
 
 from engage import bootstrap
 from engage.events import codec
 from engage.events.catalogue.cross_sell import CrossSellOpeningFound
 from engage.events.envelope import Event
-from engage.events.validation import Refusal
+from engage.events.validation import Fault, Refusal
 from engage.log.contract import Answer, Taken, Token
 from engage.services.announcer import AnnouncementRefusedError, Announcer
 from engage.services.platform import Platform
@@ -88,7 +89,7 @@ async def test_one_that_is_refused_stops_those_behind_it(store: ViewStore) -> No
     class Strict(Ledger):
         async def publish(self, events: object) -> list[Answer]:
             answers = await super().publish(events)  # type: ignore[arg-type]
-            return [answers[0], Refusal([Fault("custom", "/data", "no")])] if len(answers) == 2 else answers
+            return [answers[0], Refusal("data", (Fault("/data", "no"),))] if len(answers) == 2 else answers
 
     with pytest.raises(AnnouncementRefusedError, match="of 'acc-1', announced by the view 'regulars'"):
         await Announcer(store, Strict()).step(10)

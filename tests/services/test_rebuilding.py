@@ -15,7 +15,7 @@ from sqlalchemy import Connection, event
 from engage.services.projector import Projector, Rebuilt
 from engage.services.rebuilding import RebuildError
 from engage.store.tables import Stamp
-from engage.store.views import ViewRebuildingError, ViewStore
+from engage.store.views import PositionMovedError, ViewRebuildingError, ViewStore
 from tests.services.town_views import (
     WEEK,
     assert_right,
@@ -145,14 +145,16 @@ async def test_what_is_live_may_go_on_meanwhile(store: ViewStore) -> None:
     log = town_log()
     projector = Projector(log, store, [regulars, warmths])
     await projector.catch_up()
-    more = iter([told(60, 70), told(70, 75)])
+    live: list[asyncio.Task[int]] = []
 
     def go_on(*_: Any) -> None:
-        log.append(*next(more, []))
-        asyncio.run_coroutine_threadsafe(projector.catch_up(), loop)
+        if len(live) < 2:
+            log.append(*told(60 + 10 * len(live), 70 + 10 * len(live)))
+            live.append(asyncio.create_task(projector.catch_up()))
 
-    loop = asyncio.get_running_loop()
     assert (await projector.rebuild(regulars, go_on)).swapped
+    for outcome in await asyncio.gather(*live, return_exceptions=True):
+        assert isinstance(outcome, int | PositionMovedError)  # one of them may have folded what the other did
     await projector.catch_up()
     assert {one.position for one in projector.positions() if one.partition == 0} == {await log.end(0)}
     await assert_right(projector)
@@ -171,6 +173,7 @@ async def test_what_is_not_the_fold_of_the_log_takes_nobodys_place(store: ViewSt
     with pytest.raises(RebuildError, match="regulars__next is not the fold of the log: row 'acc-1'"):
         await projector.rebuild(regulars, spoil_the_new)
     assert stored(store) == right
+    assert await projector.rebuild(regulars) == Rebuilt(60, True, 0)
 
 
 async def test_a_sample_finds_what_is_wrong_in_it(store: ViewStore) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from typing import Any
 
 import structlog
@@ -70,8 +69,9 @@ class Batches:
         self, partition: int, models: Sequence[ReadModel[Any]], start: int, position: int, events: list[Event[Any]]
     ) -> None:
         folding = self._folding(models)
-        stops = Standing({}, self._store.stops()).stopped(models, self._slot)
-        folded = self._folded(folding, events, stops)
+        with self._store.rows(self._slot) as rows:
+            stops = Standing({}, rows.stops()).stopped(models, self._slot)
+            folded = folding.fold(events, rows.load, stops, rows.due_keys)
         try:
             self._store.commit(self._changes(folded, events, partition, start, position))
         except UnstorableRowsError as error:
@@ -94,15 +94,6 @@ class Batches:
             self._foldings[names] = Folding(models)
         return self._foldings[names]
 
-    def _folded(self, folding: Folding, events: list[Event[Any]], stops: Mapping[str, Stops]) -> list[Folded]:
-        def load(model: ReadModel[Any], keys: Sequence[str]) -> dict[str, Any]:
-            return self._store.load(model, keys, self._slot)
-
-        def due_keys(model: ReadModel[Any], partition: int, until: datetime) -> list[str]:
-            return self._store.due_keys(model, partition, until, self._slot)
-
-        return folding.fold(events, load, stops, due_keys)
-
     def _without_unstorable(
         self, folding: Folding, event: Event[Any], stops: dict[str, Stops], error: UnstorableRowsError
     ) -> list[Folded]:
@@ -114,7 +105,8 @@ class Batches:
         for name, key in error.failures:
             stops[name] = Stops(dict(stops[name].rows), dict(stops[name].accounts)) if name in stops else Stops()
             stops[name].add("row", key, event.offset)
-        folded = self._folded(folding, [event], stops)
+        with self._store.rows(self._slot) as rows:
+            folded = folding.fold([event], rows.load, stops, rows.due_keys)
         for one in folded:
             for (name, key), failure in error.failures.items():
                 if name == one.model.name:

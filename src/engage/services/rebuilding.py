@@ -142,10 +142,11 @@ class Rebuilder:
         for model in family:
             found: Difference | None = await self._verifier.verify(model, "next", sample=sample)
             if found is not None:
+                await asyncio.to_thread(self._store.give_up_beside, family)
                 raise RebuildError(
                     f"{slotted(model.name, 'next')} is not the fold of the log: row {found.key!r}, column "
                     f"{found.column!r} is {found.stored!r}, folded {found.folded!r}. Its fold gives another result "
-                    "each time, or the table was written to by others: the live view stays as it is"
+                    "each time, or the table was written to by others: the live view stays, what was built is dropped"
                 )
 
 

@@ -102,7 +102,7 @@ class Verifier:
         tables = {one.name: self._store.table(one, slot) for one in models}
         table, share = tables[model.name], 1
         if sample is not None and isinstance(model, Projection):
-            share = max(1, self._count(model, slot) // max(1, sample))
+            share = max(1, self._store.count(model, slot) // max(1, sample))
             models = [model := _sampled(model, share)]
         memory = Memory(models, tables)
         reached = dict.fromkeys(range(self._records.partitions), 0)
@@ -123,10 +123,6 @@ class Verifier:
                     return _first_difference(stored, memory.rows[model.name], table.decode) or _first_due(
                         dues, memory.dues[model.name]
                     )
-
-    def _count(self, model: ReadModel[Any], slot: Slot) -> int:
-        with self._store.snapshot(model, slot) as (_, rows):
-            return sum(1 for _ in rows)
 
 
 def needed(model: ReadModel[Any]) -> list[ReadModel[Any]]:

@@ -26,9 +26,14 @@ Deletion = tuple[str, int, int, int]
 """Key, partition, change, position."""
 
 
+def noted(connection: Connection, projections: Sequence[str]) -> set[str]:
+    """Which of these have deletions noted: most read models never delete, and then it is one look for all of them."""
+    of = DELETIONS.c.projection
+    return set(connection.scalars(select(of).where(of.in_(projections)).distinct()))
+
+
 def deleted(connection: Connection, projection: str, gone: Sequence[Deletion]) -> None:
-    """Note what is gone, one row a key."""
-    back(connection, projection, [key for key, *_ in gone])
+    """Note what is gone, one row a key; what was noted of these keys before is forgotten first (``back``)."""
     rows = [
         {"projection": projection, "key": key, "partition": partition, "change": change, "position": position}
         for key, partition, change, position in gone
@@ -38,10 +43,8 @@ def deleted(connection: Connection, projection: str, gone: Sequence[Deletion]) -
 
 
 def back(connection: Connection, projection: str, keys: Sequence[str]) -> None:
-    """Forget that these keys are gone; most read models never delete, and then it is one look."""
+    """Forget that these keys are gone."""
     of = DELETIONS.c.projection == projection
-    if not keys or connection.scalar(select(DELETIONS.c.key).where(of).limit(1)) is None:
-        return
     for start in range(0, len(keys), _CHUNK):
         connection.execute(delete(DELETIONS).where(of, DELETIONS.c.key.in_(keys[start : start + _CHUNK])))
 

@@ -130,6 +130,7 @@ class _Exchange:
         for place, (one, partition, _, position) in enumerate(gone):
             changes[partition] = changes.get(partition, 0) + 1
             gone[place] = (one, partition, changes[partition], position)
+        deletions.back(connection, self._name, [key for key, *_ in gone])
         deletions.deleted(connection, self._name, gone)
         return len(numbered) + len(gone)
 

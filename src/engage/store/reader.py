@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from msgspec import Struct, field
-from sqlalchemy import Connection, Float, cast, inspect, select, text
+from sqlalchemy import Connection, Float, cast, func, inspect, select, text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from engage.store import deletions
@@ -54,6 +54,27 @@ class Standing(Struct):
         return {name: self.stops[stored] for name, stored in names.items() if stored in self.stops}
 
 
+class Rows:
+    """The rows of one moment, for a fold that reads many read models: one transaction for all of them."""
+
+    def __init__(self, reader: ViewReader, connection: Connection, slot: Slot) -> None:
+        self._reader = reader
+        self._connection = connection
+        self._slot = slot
+
+    def load(self, model: ReadModel[Any], keys: Sequence[str]) -> dict[str, Any]:
+        """The rows that exist of these keys, by key, fresh ones each time."""
+        return self._reader.table(model, self._slot).load(self._connection, keys)
+
+    def due_keys(self, model: ReadModel[Any], partition: int, until: datetime) -> list[str]:
+        """The keys of a partition's rows that want to be woken by then."""
+        return self._reader.table(model, self._slot).due_keys(self._connection, partition, until)
+
+    def stops(self) -> dict[str, Stops]:
+        """What is parked, by name."""
+        return ledger.stops(self._connection)
+
+
 class ViewReader:
     """Reads the read models in ``database``."""
 
@@ -74,6 +95,12 @@ class ViewReader:
         """How everything stands, as of one moment."""
         with self.database.read() as connection:
             return Standing(ledger.positions(connection), ledger.stops(connection), ledger.models(connection))
+
+    @contextmanager
+    def rows(self, slot: Slot = "live") -> Iterator[Rows]:
+        """The rows of one moment."""
+        with self.database.read() as connection:
+            yield Rows(self, connection, slot)
 
     def stops(self) -> dict[str, Stops]:
         """What is parked, by name."""
@@ -117,11 +144,22 @@ class ViewReader:
         with self.database.read() as connection:
             return min((due for table in tables if (due := table.next_due(connection, partition))), default=None)
 
+    def count(self, projection: ReadModel[Any], slot: Slot = "live") -> int:
+        """How many rows there are."""
+        with self.database.read() as connection:
+            return int(connection.scalar(select(func.count()).select_from(self.table(projection, slot).table)) or 0)
+
     @contextmanager
     def snapshot(
         self, projection: ReadModel[Any], slot: Slot = "live"
     ) -> Iterator[tuple[dict[int, int], Iterator[Any]]]:
-        """The positions by partition and every row of a read model, of one moment."""
+        """The positions by partition and every row of a read model, of one moment.
+
+        ViewMissingError if nobody has folded this view here.
+        """
+        if slot == "live":
+            with self._reading(projection):  # only to refuse what is missing, or not all there
+                pass
         with self._one_state(projection, slot) as (connection, standing):
             yield standing, self.table(projection, slot).scan(connection)
 
@@ -129,7 +167,7 @@ class ViewReader:
     def snapshot_with_dues(
         self, projection: ReadModel[Any], slot: Slot = "live"
     ) -> Iterator[tuple[dict[int, int], Iterator[Any], dict[str, datetime]]]:
-        """As ``snapshot``, and when each row wants to be woken."""
+        """As ``snapshot``, and when each row wants to be woken; also of a view that is not all there yet."""
         with self._one_state(projection, slot) as (connection, standing):
             table = self.table(projection, slot)
             yield standing, table.scan(connection), table.dues(connection)

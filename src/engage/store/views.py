@@ -13,7 +13,7 @@ from engage.store import beginning, deletions, exchange, outbox, schema_version
 from engage.store import positions as ledger
 from engage.store.beginning import Beginner, Source
 from engage.store.database import Database
-from engage.store.families import Family, Slot
+from engage.store.families import Family, Slot, slotted
 from engage.store.outbox import Announcement
 from engage.store.positions import GenerationError, Move, Moved, Position, PositionMovedError
 from engage.store.reader import Changed, Standing, ViewMissingError, ViewReader, ViewRebuildingError
@@ -104,12 +104,20 @@ class ViewStore(ViewReader):
         bears.
         """
         with self.database.change_tables() as connection:
+            if ends is not None:  # whoever prepared them without may have gone before it knew
+                ledger.set_ends(connection, ends)
             return self._beginner(connection, Source(generation, partitions, ends)).prepare(projections)
 
     def build_beside(self, family: Family, generation: str, partitions: int) -> None:
         """Begin a family anew beside what is live, or find it as far as it was built before."""
         with self.database.change_tables() as connection:
             self._beginner(connection, Source(generation, partitions)).beside(family)
+
+    def give_up_beside(self, family: Family) -> None:
+        """Drop what was built beside."""
+        with self.database.change_tables() as connection:
+            for model in family:
+                beginning.drop(connection, slotted(model.name, "next"))
 
     def swap(self, family: Family) -> int | None:
         """Let what was built beside become live, and keep what was; how many rows readers see change.
@@ -143,8 +151,10 @@ class ViewStore(ViewReader):
             encoded = [self._encoded(change) for change in changes]
             with self.database.write() as connection:
                 moved = ledger.advance(connection, moves, name=self.database.name)
+                noted = deletions.noted(connection, [one.old.projection for one in changes if one.folded.rows])
                 for change, rows in zip(changes, encoded, strict=True):
-                    self._write(connection, change, rows, moved[change.old.projection, change.old.partition])
+                    came = moved[change.old.projection, change.old.partition]
+                    self._write(connection, change, rows, came, change.old.projection in noted)
                 self.database.tell(connection, MOVED)
         except (PositionMovedError, GenerationError, OperationalError, InterfaceError):
             raise
@@ -164,7 +174,9 @@ class ViewStore(ViewReader):
         with self.database.write() as connection:
             outbox.published(connection, numbers)
 
-    def _write(self, connection: Connection, change: Change, rows: list[Values], moved: Moved) -> None:
+    def _write(
+        self, connection: Connection, change: Change, rows: list[Values], moved: Moved, has_deletions: bool
+    ) -> None:
         folded, partition = change.folded, change.old.partition
         table, name = self.table(folded.model, change.slot), change.old.projection
         stamp = Stamp(partition, change.position, moved.change)
@@ -178,9 +190,10 @@ class ViewStore(ViewReader):
         if change.slot != "live":
             return
         if not folded.model.append_only:
-            deletions.back(connection, name, [values[0] for values in rows])
+            if has_deletions:
+                deletions.back(connection, name, list(folded.rows))
             deletions.deleted(connection, name, [(key, partition, stamp.change, stamp.position) for key in gone])
-        if moved.announces_from is not None:
+        if folded.announced and moved.announces_from is not None:
             first = moved.announces_from
             outbox.put(connection, name, [one for one in folded.announced if one.offset >= first])
 

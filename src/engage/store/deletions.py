@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import BigInteger, Column, Connection, Index, Table, Text, delete, insert, select
+from sqlalchemy import BigInteger, Column, Connection, Index, Table, Text, bindparam, delete, insert, select
 
 from engage.store.positions import TABLES
 
@@ -28,8 +28,14 @@ Deletion = tuple[str, int, int, int]
 
 def noted(connection: Connection, projections: Sequence[str]) -> set[str]:
     """Which of these have deletions noted: most read models never delete, and then it is one look for all of them."""
-    of = DELETIONS.c.projection
-    return set(connection.scalars(select(of).where(of.in_(projections)).distinct()))
+    return set(connection.scalars(_NOTED, {"projections": list(projections)}))
+
+
+_NOTED = (
+    select(DELETIONS.c.projection)
+    .where(DELETIONS.c.projection.in_(bindparam("projections", expanding=True)))
+    .distinct()
+)
 
 
 def deleted(connection: Connection, projection: str, gone: Sequence[Deletion]) -> None:

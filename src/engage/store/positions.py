@@ -6,7 +6,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import BigInteger, Column, Connection, MetaData, Table, Text, bindparam, delete, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    MetaData,
+    Table,
+    Text,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from engage.views.parking import Parked, Stops
 
@@ -167,19 +180,36 @@ def rename(connection: Connection, projection: str, to: str) -> None:
         connection.execute(update(owned).where(owned.c.projection == projection).values(projection=to))
 
 
+_HELD = (
+    select(*(POSITIONS.c[each] for each in (*Position.__struct_fields__, "changes", "announces_from")))
+    .where(
+        POSITIONS.c.projection.in_(bindparam("projections", expanding=True)),
+        POSITIONS.c.partition.in_(bindparam("partitions", expanding=True)),
+    )
+    # In one order, so that two processes never wait for each other in a ring.
+    .order_by(POSITIONS.c.projection, POSITIONS.c.partition)
+    .with_for_update()
+)
+_STEP = (
+    update(POSITIONS)
+    .where(POSITIONS.c.partition == bindparam("at"), POSITIONS.c.projection.in_(bindparam("names", expanding=True)))
+    .values(
+        position=bindparam("to"),
+        changes=POSITIONS.c.changes + bindparam("more"),
+        inbox=func.coalesce(bindparam("came", type_=BigInteger()), POSITIONS.c.inbox),
+    )
+)
+# Made once: each batch runs them, and to make a statement takes longer than to run it.
+
+
 def advance(connection: Connection, moves: Sequence[Move], *, name: str) -> dict[tuple[str, int], Moved]:
     """Make all moves if nobody else has made one of them; what came of each, by name and partition.
 
     PositionMovedError if somebody has; GenerationError if the views (in the database ``name``) are of another log.
     """
-    table, wanted = POSITIONS.c, {(move.old.projection, move.old.partition): move for move in moves}
-    columns = [table[each] for each in (*Position.__struct_fields__, "changes", "announces_from")]
-    held = select(*columns).where(
-        table.projection.in_({projection for projection, _ in wanted}),
-        table.partition.in_({partition for _, partition in wanted}),
-    )
-    # In one order, so that two processes never wait for each other in a ring.
-    locked = connection.execute(held.order_by(table.projection, table.partition).with_for_update())
+    wanted = {(move.old.projection, move.old.partition): move for move in moves}
+    projections, partitions = ({place[part] for place in wanted} for part in (0, 1))
+    locked = connection.execute(_HELD, {"projections": list(projections), "partitions": list(partitions)})
     found = {(row.projection, row.partition): row for row in locked}
     together: dict[tuple[int, int, bool, int | None], list[str]] = {}
     moved: dict[tuple[str, int], Moved] = {}
@@ -190,10 +220,9 @@ def advance(connection: Connection, moves: Sequence[Move], *, name: str) -> dict
         moved[place] = Moved(stands.changes + move.wrote, stands.announces_from)
         step = (move.old.partition, move.position, move.wrote, move.inbox)
         together.setdefault(step, []).append(move.old.projection)
-    for (partition, position, wrote, inbox), projections in together.items():
-        ours = update(POSITIONS).where(table.partition == partition, table.projection.in_(projections))
-        values: dict[str, Any] = {"position": position, "changes": table.changes + int(wrote)}
-        connection.execute(ours.values(values if inbox is None else values | {"inbox": inbox}))
+    for (partition, position, wrote, inbox), names in together.items():
+        values = {"at": partition, "names": names, "to": position, "more": int(wrote), "came": inbox}
+        connection.execute(_STEP, values)
     return moved
 
 
@@ -246,8 +275,8 @@ def park(connection: Connection, projection: str, parked: Iterable[Parked]) -> N
 
 def release(connection: Connection, projection: str, stops: Iterable[tuple[str, str]]) -> None:
     """Forget that these, each a scope and a key, stand still."""
-    of = delete(PARKED).where(PARKED.c.projection == projection)
     for scope, key in stops:
+        of = delete(PARKED).where(PARKED.c.projection == projection)
         connection.execute(of.where(PARKED.c.scope == scope, PARKED.c.key == key))
 
 

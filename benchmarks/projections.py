@@ -82,8 +82,10 @@ async def _latencies(settings: dict[str, str], workers: list[str]) -> list[float
     """Milliseconds from publishing to reading, at ``RATE`` events a second, one reader in every batch of ten."""
     commands = [[sys.executable, "-m", "engage", "worker", name] for name in workers]
     environment = os.environ | settings
+    Path(settings["ENGAGE_HOME"]).mkdir(parents=True, exist_ok=True)
+    errors = (Path(settings["ENGAGE_HOME"]) / "workers.log").open("ab")
     running = [
-        await asyncio.create_subprocess_exec(*command, env=environment, stderr=subprocess.DEVNULL)
+        await asyncio.create_subprocess_exec(*command, env=environment, stderr=errors)
         for command in commands
     ]
     try:
@@ -91,7 +93,8 @@ async def _latencies(settings: dict[str, str], workers: list[str]) -> list[float
             return await _measured(platform, projects=not workers)
     finally:
         for one in running:
-            one.send_signal(signal.SIGTERM)
+            if one.returncode is None:
+                one.send_signal(signal.SIGTERM)
             await one.wait()
 
 
@@ -151,15 +154,15 @@ def main() -> None:
         figures = medians(contenders, rounds=ROUNDS)
         short = _run("ours", kafka, few, ORDERS)[1]
         long = _run("ours", kafka, asyncio.run(_filled(kafka, orders(LONG))), LONG)[1]
-        topics = _topics()
-        asyncio.run(create_topics(kafka, PARTITIONS, topics=topics))
         with fresh_database(server) as url:
             settings = {
                 "ENGAGE_HOME": str(Path(folder) / "home"),
                 "ENGAGE_LOG": f"kafka://{kafka}",
-                "ENGAGE_TOPICS": topics.prefix,
+                "ENGAGE_TOPICS": _topics().prefix,
                 "ENGAGE_VIEWS": url,
             }
+            topics = bootstrap.topics(bootstrap.settings(settings))
+            asyncio.run(create_topics(kafka, PARTITIONS, topics=topics))
             on_kafka = _quantiles(asyncio.run(_latencies(settings, ["streams", "projections"])))
         embedded = _quantiles(asyncio.run(_latencies({"ENGAGE_HOME": str(Path(folder) / "embedded")}, [])))
     mine, hand, each, runner, sqlite, postgresql = figures.values()

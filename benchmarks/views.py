@@ -12,12 +12,14 @@ import time
 from datetime import UTC, date, datetime
 from typing import Any
 
+from msgspec import structs
 from sqlalchemy.dialects.sqlite import insert
 
 from benchmarks.harness import medians, report
 from engage.demo.history import history
 from engage.events import codec
 from engage.services.projector import BATCH, Projector
+from engage.store.tables import Stamp
 from engage.store.views import ViewStore
 from engage.testing.memory_log import MemoryLog
 from engage.views.folding import Folding
@@ -27,6 +29,7 @@ from projections.shared.timeline import timeline
 PARTITIONS = 4
 SCALE = 0.1
 TODAY = date(2026, 3, 1)
+STAMP = Stamp(0, 1, 1)
 
 
 def _log() -> tuple[MemoryLog, int]:
@@ -72,9 +75,10 @@ def _write(rows: list[Any], raw: bool) -> float:
             batch = rows[start : start + BATCH]
             with store.database.write() as connection:
                 if raw:
-                    table.upsert(connection, [table.encode(row) for row in batch])
+                    table.upsert(connection, [table.encode(row) for row in batch], STAMP)
                 else:
-                    values = [{name: getattr(row, name) for name in names} for row in batch]
+                    stamp = {f"_{name}": value for name, value in structs.asdict(STAMP).items()}
+                    values = [{name: getattr(row, name) for name in names} | stamp for row in batch]
                     statement = insert(table.table)
                     replaced = {name: statement.excluded[name] for name in names[1:]}
                     connection.execute(

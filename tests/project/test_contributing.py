@@ -45,7 +45,7 @@ def run(copy, *command, stdin=None):
 
 def test_the_tests_in_the_text_pass(copy):
     shown = run(copy, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests")
-    assert "2 passed" in shown
+    assert "3 passed" in shown
 
 
 def test_the_new_type_is_checked_sealed_and_folded_by_the_new_read_model(copy):

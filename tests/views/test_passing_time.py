@@ -1,6 +1,7 @@
 """What changes without an event: rows are woken on their moment, however the log is cut into batches."""
 
 import copy
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from engage.events.envelope import Event
 from engage.testing.events import happened
 from engage.testing.projections import given as given_events
 from engage.views.folding import Folding
+from engage.views.parking import Stops
 from engage.views.projection import Projection
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -54,8 +56,9 @@ def crossed(before: bool | None, row: Warmth, moment: datetime) -> list[CrossSel
     return [CrossSellOpeningFound(kind="category", opening=kind, support=1, similar=1, lift=1.0)]
 
 
-def order(at: datetime, subject: str = "acc-1", offset: int = -1) -> Event[Any]:
-    return happened(OrderCompleted(order_id=f"o-{offset}", total=10), at=at, subject=subject, offset=offset)
+def order(at: datetime, subject: str = "acc-1", offset: int = -1, coupon: str | None = None) -> Event[Any]:
+    data = OrderCompleted(order_id=f"o-{offset}", total=10, coupon=coupon)
+    return happened(data, at=at, subject=subject, offset=offset)
 
 
 def test_a_row_is_woken_on_its_moment_and_not_before():
@@ -111,11 +114,54 @@ def test_however_the_log_is_cut_rows_and_announcements_are_the_same(history, cut
     assert whole == cut
 
 
-def fold(events: list[Event[Any]], cuts: list[int]) -> Any:
+brittle = Projection("brittle", version=1, row=Warmth)
+
+
+@brittle.on(OrderCompleted)
+def tried(row: Warmth, event: Event[OrderCompleted]) -> Warmth:
+    if event.data.coupon:
+        row.degrees = 99  # half changed, when it fails
+        raise ValueError("a coupon that nobody gave")
+    return ordered(row, event)
+
+
+@brittle.on_wake(lambda row: row.since + WEEK)
+def strained(row: Warmth, moment: datetime) -> Warmth:
+    if row.account == "c" and row.degrees == 1:
+        raise ValueError("it breaks when it is cold")
+    row.degrees = max(0, row.degrees - 1)
+    row.since = moment
+    return row
+
+
+@given(HISTORIES, st.sets(st.integers(0, 24)), st.lists(st.integers(1, 8), min_size=25, max_size=25))
+def test_what_fails_stands_still_at_the_same_place_however_the_log_is_cut(history, bad, cuts):
+    moments = sorted(days for days, _ in history)
+    events = [
+        order(START + timedelta(days=days), subject, offset, coupon="x" if offset in bad and subject != "c" else None)
+        for offset, (days, (_, subject)) in enumerate(zip(moments, history, strict=True))
+    ]
+    parked: dict[tuple[str, str], int] = {}
+    whole, cut = fold(events, [len(events)], brittle, parked), fold(events, cuts, brittle, {})
+    assert whole == cut
+    known = Stops({key: offset for (_, key), offset in parked.items()})
+    assert fold(events, cuts, brittle, {}, known)[0] == whole[0]
+
+
+def fold(
+    events: list[Event[Any]],
+    cuts: list[int],
+    model: Projection[Any] = warmth,
+    parked: dict[Any, int] | None = None,
+    known: Stops | None = None,
+) -> Any:
     rows: dict[str, Warmth] = {}
     due: dict[str, datetime] = {}
     announced = {}
-    folding = Folding([warmth])
+    skipped: Counter[Any] = Counter()
+    stops = known or Stops()
+    stopped = {} if parked is None else parked
+    folding = Folding([model])
     rest = [structs.replace(event) for event in events]
     for size in cuts:
         batch, rest = rest[:size], rest[size:]
@@ -124,7 +170,7 @@ def fold(events: list[Event[Any]], cuts: list[int]) -> Any:
         [folded] = folding.fold(
             batch,
             lambda model, keys: {key: copy.deepcopy(rows[key]) for key in keys if key in rows},
-            None,
+            {model.name: stops},
             lambda model, partition, until: [key for key, moment in due.items() if moment <= until],
         )
         for key, row in folded.rows.items():
@@ -132,6 +178,11 @@ def fold(events: list[Event[Any]], cuts: list[int]) -> Any:
             due.pop(key, None)
             if row is not None:
                 rows[key] = row
+        for (scope, key), one in folded.parked.items():
+            stops.add(scope, key, one.offset)
+            stopped[scope, key] = one.offset
+            due.pop(key, None)
         due.update(folded.due)
+        skipped.update(folded.skipped)
         announced.update({one.id: (one.data, one.offset, one.time) for one in folded.announced})
-    return rows, due, announced
+    return rows, due, announced, stopped, +skipped

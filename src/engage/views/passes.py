@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from datetime import datetime
 from itertools import zip_longest
 from typing import Any
@@ -25,6 +25,9 @@ DueKeys = Callable[[Projection[Any], int, datetime], Sequence[str]]
 _UNREADABLE = (MsgspecError, ValueError, TypeError)
 _NAMESPACE = uuid.UUID("0d2f5f0e-6d0b-4a53-9d3c-3f6b1a7c8e21")
 _NOBODY = Stops()
+
+
+Step = tuple[Fold, Event[Any]]
 
 
 class Announced(Struct, frozen=True):
@@ -71,6 +74,11 @@ class Span(Struct, frozen=True):
     def now(self) -> datetime:
         """The log's time after the last of them."""
         return self.events[-1].now
+
+    def now_before(self, offset: int) -> datetime | None:
+        """The log's time after the last event before ``offset``, None if there is none here."""
+        place = bisect_left(self.events, offset, key=lambda event: event.offset)
+        return self.events[place - 1].now if place else None
 
     def first_at(self, moment: datetime) -> Event[Any]:
         """The first event that was recorded at ``moment`` or later."""
@@ -155,7 +163,7 @@ class ProjectionPass(ModelPass):
         self._key = projection.key
         self._append_only = projection.append_only
         self.aggregates = aggregates
-        self.steps: dict[str, list[tuple[Fold, Event[Any]]]] = {}
+        self.steps: dict[str, list[Step]] = {}
 
     def take(self, event: Event[Any], fold: Fold, broken: Exception | None) -> None:
         """Put an event to its row's others; ``broken`` is why its data cannot be read."""
@@ -185,9 +193,8 @@ class ProjectionPass(ModelPass):
         """Fold what was taken, and wake what is due until the last event."""
         projection = self.projection
         if projection.due is not None and due_keys is not None:
-            still = (self.stops or _NOBODY).rows
             for key in due_keys(projection, span.partition, span.now):
-                if key not in still:
+                if self._until(key, span) is not None:
                     self.steps.setdefault(key, [])
         if not self.steps:
             return self.folded
@@ -227,32 +234,48 @@ class ProjectionPass(ModelPass):
             if row is not None or was is not None:
                 kept[key] = row
 
-    def _fold_row(self, key: str, steps: list[tuple[Fold, Event[Any]]], row: Any, load: Load, span: Span) -> None:
-        kept, had = self.folded.rows, row is not None
-        before = self._shares(row) if had else []
+    def _fold_row(self, key: str, steps: list[Step], row: Any, load: Load, span: Span) -> None:
         walk = _Walk(self.projection, key, row)
         try:
-            for fold, event in steps:
-                walk.step(fold, event, span)
-            walk.wake(span.now, span)
+            before = self._shares(row)
+            walk.go(steps, self._until(key, span), span)
             after = self._shares(walk.row)
         except Exception as error:
-            failed = (
-                steps[walk.done][1] if walk.done < len(steps) else span.first_at(min(walk.due or span.now, span.now))
-            )
+            failed = walk.failed_at(steps, span)
             self.park("row", key, failed, error)
-            if walk.done + 1 < len(steps):
-                self.skip(("row", key), len(steps) - walk.done - 1)
-            if not walk.done:
-                return
-            walk = self._again(key, steps[: walk.done], load, span)
+            if missed := sum(event.offset > failed.offset for _, event in steps):
+                self.skip(("row", key), missed)
+            self._stand_still(key, [step for step in steps if step[1].offset < failed.offset], failed, load, span)
+            return
+        self._keep(walk, row is not None, before, after)
+        if walk.row is not None and walk.due is not None:
+            self.folded.due[key] = walk.due
+
+    def _stand_still(self, key: str, steps: list[Step], failed: Event[Any], load: Load, span: Span) -> None:
+        """The row as it was before the record at which it failed, wherever the log was cut; now it may be half changed.
+
+        If even that cannot be had, it stays as it is stored.
+        """
+        try:
+            row = load(self.projection, [key]).get(key)
+            before = self._shares(row)
+            walk = _Walk(self.projection, key, row)
+            walk.go(steps, span.now_before(failed.offset), span)
             after = self._shares(walk.row)
+        except Exception:
+            return
+        self._keep(walk, row is not None, before, after)
+
+    def _keep(self, walk: _Walk, had: bool, before: list[list[Any]], after: list[list[Any]]) -> None:
         self.folded.announced += walk.announced  # also of a row that has come and gone
         if walk.row is not None or had:
-            kept[key] = walk.row
-            if walk.due is not None and ("row", key) not in self.folded.parked:
-                self.folded.due[key] = walk.due
+            self.folded.rows[walk.key] = walk.row
             self._exchange(before, after)
+
+    def _until(self, key: str, span: Span) -> datetime | None:
+        """Up to when the row is to be woken: a row that stands still is, up to the record at which it stopped."""
+        stop = (self.stops or _NOBODY).rows.get(key)
+        return span.now if stop is None else span.now_before(stop)
 
     def _load(self, load: Load, span: Span) -> dict[str, Any]:
         """The rows of all touched keys; a row that cannot be read back parks, as a fold that fails does."""
@@ -272,13 +295,6 @@ class ProjectionPass(ModelPass):
             return load(self.projection, [key]).get(key)
         except _UNREADABLE:  # its first step says so
             return None
-
-    def _again(self, key: str, steps: list[tuple[Fold, Event[Any]]], load: Load, span: Span) -> _Walk:
-        """The row before the step that failed, which may have left it half changed."""
-        walk = _Walk(self.projection, key, load(self.projection, [key]).get(key))
-        for fold, event in steps:
-            walk.step(fold, event, span)
-        return walk
 
     def _shares(self, row: Any) -> list[list[Any]]:
         if row is None or not self.aggregates:
@@ -305,35 +321,56 @@ class _Walk:
         self.projection = projection
         self.key = key
         self.row = row
-        self.done = 0
+        self._done = 0
+        self._waking: datetime | None = None
         self.announced: list[Announced] = []
-        self.due = projection.due(row) if projection.due is not None and row is not None else None
-        self._seen = projection.watch(row) if projection.watch is not None and row is not None else None
+        self.due: datetime | None = None
+        self._seen: Hashable = None
 
-    def step(self, fold: Fold, event: Event[Any], span: Span) -> None:
+    def go(self, steps: Sequence[Step], until: datetime | None, span: Span) -> None:
+        """Take all steps, then wake the row for what it asked for until then."""
+        projection = self.projection
+        if self.row is not None:
+            self.due = projection.due(self.row) if projection.due is not None else None
+            self._seen = projection.watch(self.row) if projection.watch is not None else None
+        for fold, event in steps:
+            self._step(fold, event, span)
+        if until is not None:
+            self._wake(until, span)
+
+    def failed_at(self, steps: Sequence[Step], span: Span) -> Event[Any]:
+        """The record at which ``go`` failed: that of the step, or the first one after the moment it was woken for."""
+        if self._waking is not None:
+            return span.first_at(self._waking)
+        if self._done < len(steps):
+            return steps[self._done][1]
+        return steps[-1][1] if steps else span.events[-1]  # what the row gives to aggregates cannot be said
+
+    def _step(self, fold: Fold, event: Event[Any], span: Span) -> None:
         projection = self.projection
         if self.due is not None and self.due <= event.now:
-            self.wake(event.now, span)
+            self._wake(event.now, span)
         self.row = fold(projection.row(self.key) if self.row is None else self.row, event)
         if projection.due is not None:
             self.due = None if self.row is None else projection.due(self.row)
         if projection.watch is not None:
             self._announce(event.now, event, event.id)
-        self.done += 1
+        self._done += 1
 
-    def wake(self, until: datetime, span: Span) -> None:
+    def _wake(self, until: datetime, span: Span) -> None:
         """Wake the row for all that it asked for until then; what it announces stands at the first record after."""
         projection = self.projection
         if projection.due is None or projection.waking is None:
             return
         while self.row is not None and self.due is not None and self.due <= until:
-            moment = self.due
+            self._waking = moment = self.due
             self.row = projection.waking(self.row, moment)
             self.due = None if self.row is None else projection.due(self.row)
             if self.due is not None and self.due <= moment:
                 raise ValueError(f"a row woken at {moment} asks to be woken at {self.due}: ask for later")
             if projection.watch is not None:
                 self._announce(moment, span.first_at(moment), None)
+        self._waking = None
 
     def _announce(self, moment: datetime, event: Event[Any], cause: str | None) -> None:
         projection = self.projection

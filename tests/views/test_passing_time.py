@@ -122,7 +122,8 @@ def tried(row: Warmth, event: Event[OrderCompleted]) -> Warmth:
     if event.data.coupon:
         row.degrees = 99  # half changed, when it fails
         raise ValueError("a coupon that nobody gave")
-    return ordered(row, event)
+    ordered(row, event)
+    return row
 
 
 @brittle.on_wake(lambda row: row.since + WEEK)

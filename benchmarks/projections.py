@@ -32,7 +32,7 @@ from engage.events.catalogue.commerce import OrderCompleted
 from engage.events.envelope import Event
 from engage.log.contract import Taken
 from engage.log.topics import Topics, create_topics
-
+from engage.services.waiting import Waiting
 from projections.shared.account_health import account_health
 from tests.servers import fresh_database, kafka_broker, postgres_server
 
@@ -82,10 +82,8 @@ async def _latencies(settings: dict[str, str], workers: list[str]) -> list[float
     """Milliseconds from publishing to reading, at ``RATE`` events a second, one reader in every batch of ten."""
     commands = [[sys.executable, "-m", "engage", "worker", name] for name in workers]
     environment = os.environ | settings
-    Path(settings["ENGAGE_HOME"]).mkdir(parents=True, exist_ok=True)
-    errors = (Path(settings["ENGAGE_HOME"]) / "workers.log").open("ab")
     running = [
-        await asyncio.create_subprocess_exec(*command, env=environment, stderr=errors)
+        await asyncio.create_subprocess_exec(*command, env=environment, stderr=subprocess.DEVNULL)
         for command in commands
     ]
     try:

@@ -116,7 +116,7 @@ def _settled(row: CustomerMonths) -> CustomerMonths:
 
 def _pruned(row: CustomerMonths) -> CustomerMonths:
     """A customer is followed for so many months; what was spent in very many months before goes to the next one."""
-    if row.cohort is not None:
+    if row.cohort is not None and row.months and months_between(row.cohort, max(row.months)) >= MONTHS_KEPT:
         for name in [name for name in row.months if months_between(row.cohort, name) >= MONTHS_KEPT]:
             del row.months[name]
     while len(row.months) > 2 * MONTHS_KEPT:

@@ -186,7 +186,7 @@ def _assess(row: AccountHealth, moment: datetime) -> Assessment:
 
 
 def _scoring(row: AccountHealth) -> Callable[[datetime], float | None]:
-    return lambda moment: health.assess(COMPONENTS, row.evidence, moment).score
+    return lambda moment: health.score_of(COMPONENTS, row.evidence, moment)
 
 
 def _close_weeks(row: AccountHealth, now: datetime) -> None:

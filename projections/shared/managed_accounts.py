@@ -162,8 +162,9 @@ def agreement_ended(row: ManagedAccount, event: Event[AgreementEnded]) -> Manage
 def ordered(row: ManagedAccount, event: Event[Any]) -> ManagedAccount:
     """An order came, or something came of one."""
     change = booked(row.booked, event)
+    oldest = _oldest(event.now)
     for order, sign in ((change.before, -1), (change.after, 1)):
-        if order is not None and order.counts and (month := month_of(order.at)) >= _oldest(event.now):
+        if order is not None and order.counts and (month := month_of(order.at)) >= oldest:
             sums = row.months.setdefault(month, {})
             sums[order.currency] = sums.get(order.currency, 0) + sign * order.net
     return _counted(row, event.now)
@@ -190,7 +191,8 @@ def _counted(row: ManagedAccount, now: datetime) -> ManagedAccount:
     ends = [word.until for word in row.agreements.values() if word.open and word.until is not None]
     row.renewals = sum(end - RENEWAL <= now < end for end in ends)
     moments += [moment for end in ends for moment in (end - RENEWAL, end)]
-    row.months = {month: sums for month, sums in row.months.items() if month >= _oldest(now)}
+    if row.months and min(row.months) < (oldest := _oldest(now)):
+        row.months = {month: sums for month, sums in row.months.items() if month >= oldest}
     value: dict[str, int] = {}
     for sums in row.months.values():
         for currency, amount in sums.items():

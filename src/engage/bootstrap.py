@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -117,8 +117,10 @@ async def readers(settings: Settings) -> AsyncIterator[tuple[Log, ViewStore | No
 
 
 @asynccontextmanager
-async def platform(settings: Settings, *, clock: Callable[[], datetime] = utc_now) -> AsyncIterator[Platform]:
-    """The platform, its folder owned; FolderOwnedError if another process owns it."""
+async def platform(
+    settings: Settings, *, clock: Callable[[], datetime] = utc_now, models: Sequence[ReadModel[Any]] | None = None
+) -> AsyncIterator[Platform]:
+    """The platform, its folder owned; FolderOwnedError if another process owns it. ``models`` None: this house's."""
     async with AsyncExitStack() as stack:
         owner = stack.enter_context(Owner(settings.home_path)) if not settings.kafka else None
         keys = key_store(settings)
@@ -150,7 +152,7 @@ async def platform(settings: Settings, *, clock: Callable[[], datetime] = utc_no
             publisher=publisher,
             embedded=embedded,
             store=store,
-            projector=await Projector.opened(log, store, read_models(settings)),
+            projector=await Projector.opened(log, store, read_models(settings) if models is None else models),
             desk=Desk(relationships, log, keys, clock=clock),
             relay=Relay(relationships, publisher),
             relationships=relationships,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -15,6 +14,7 @@ from engage.events.catalogue import type_of
 from engage.events.catalogue.base import EventData
 from engage.events.catalogue.follow_up import Cause, Deferred, FollowUpRequested, FollowUpSkipped
 from engage.events.envelope import Event
+from engage.events.named_ids import named_id
 from engage.rules.policy import No, Yes
 from engage.rules.rule import FollowUpRequest, Wake
 
@@ -22,8 +22,6 @@ SOURCE = "engage/rules"
 REQUESTED, SKIPPED = type_of(FollowUpRequested), type_of(FollowUpSkipped)
 TYPES = frozenset({REQUESTED, SKIPPED})
 _NAMESPACE = UUID("6f1d3c52-52f5-5d0b-9b0e-0d3b4f3a6c11").bytes
-# The two highest bits of a hexadecimal digit become those of the variant.
-_VARIANT = {digit: "89ab"[int(digit, 16) & 0b11] for digit in "0123456789abcdef"}
 
 _read_request = msgspec.json.Decoder(FollowUpRequest).decode
 
@@ -169,9 +167,10 @@ def _id_of(proposal: Proposal, kind: str) -> str:
         # After the mark, so that it is no other decision's: a rule may be woken at the very moment the night ends.
         due += f"/{isoformat(proposal.deferred_until)}"
     cause = proposal.cause
-    return _uuid5(
+    return named_id(
+        _NAMESPACE,
         f"{proposal.rule}\x1f{proposal.account}\x1f{proposal.request.about}\x1f{cause.source}\x1f{cause.id}"
-        f"\x1f{due}\x1f{kind}\x1f{proposal.ordinal}"
+        f"\x1f{due}\x1f{kind}\x1f{proposal.ordinal}",
     )
 
 
@@ -180,9 +179,3 @@ def isoformat(moment: datetime) -> str:
     if moment.tzinfo is UTC:
         return codec.encode(moment)[1:-2].decode() + "+00:00"
     return moment.isoformat()
-
-
-def _uuid5(name: str) -> str:
-    """``str(uuid.uuid5(UUID(bytes=_NAMESPACE), name))`` in a fifth of its time: one for each decision (RFC 9562)."""
-    text = hashlib.sha1(_NAMESPACE + name.encode(), usedforsecurity=False).hexdigest()
-    return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{_VARIANT[text[16]]}{text[17:20]}-{text[20:32]}"

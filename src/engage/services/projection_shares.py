@@ -18,16 +18,19 @@ from aiokafka.errors import KafkaError
 
 from engage.log.topics import Topics, broker_errors
 
-_SESSION_MS = 10_000
+SESSION_SECONDS = 10.0
+"""After this long without a word from a process, its partitions are given to the others."""
+
 _logger = structlog.get_logger(__name__)
 
 
 class ProjectionShares:
     """Membership of the group ``<prefix>-projections``; an async context manager. ``partitions`` are ours by now."""
 
-    def __init__(self, bootstrap: str, topics: Topics) -> None:
+    def __init__(self, bootstrap: str, topics: Topics, session_seconds: float = SESSION_SECONDS) -> None:
         self.partitions: frozenset[int] = frozenset()
         self._bootstrap = bootstrap
+        self._session_ms = round(session_seconds * 1_000)
         self._topic = topics.interactions
         self._group = f"{topics.prefix}-projections"
         self._consumer: Any = None
@@ -39,7 +42,7 @@ class ProjectionShares:
             group_id=self._group,
             enable_auto_commit=False,
             auto_offset_reset="latest",
-            session_timeout_ms=_SESSION_MS,
+            session_timeout_ms=self._session_ms,
             max_poll_interval_ms=300_000,
         )
         with broker_errors(self._bootstrap, f"joining the group {self._group}"):

@@ -12,7 +12,7 @@ from engage.log.topics import Topics
 from engage.services.announcer import Announcer
 from engage.services.kafka_transaction import FencedError
 from engage.services.platform import BATCH, Platform
-from engage.services.projection_shares import ProjectionShares
+from engage.services.projection_shares import SESSION_SECONDS, ProjectionShares
 from engage.services.turns import Turns
 from engage.services.view_feed import ViewFeed
 
@@ -23,12 +23,20 @@ _logger = structlog.get_logger(__name__)
 class ProjectionWorker:
     """Turns of projecting, announcing, feeding and the views' clock, over the partitions that are ours by now."""
 
-    def __init__(self, platform: Platform, bootstrap: str, topics: Topics, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        platform: Platform,
+        bootstrap: str,
+        topics: Topics,
+        clock: Callable[[], datetime],
+        *,
+        session_seconds: float = SESSION_SECONDS,
+    ) -> None:
         self._platform = platform
         self._bootstrap = bootstrap
         self._topics = topics
         self._clock = clock
-        self._shares = ProjectionShares(bootstrap, topics)
+        self._shares = ProjectionShares(bootstrap, topics, session_seconds)
         self._announcer = Announcer(platform.store, platform.publisher)
         self._view_clock = platform.view_clock
         self._feeds: dict[int, ViewFeed] = {}
@@ -56,13 +64,18 @@ class ProjectionWorker:
 
     async def _feed(self) -> int:
         await self._claim()
-        done = 0
+        done, failures = 0, []
         for partition, feed in list(self._feeds.items()):
             try:
                 done += await feed.step(BATCH)
             except FencedError:  # it was given to another process, which we shall hear of; nothing of ours was written
                 _logger.warning("another process feeds the views of this partition now", partition=partition)
                 await self._feeds.pop(partition).close()
+            except Exception as error:  # a producer may be past mending: the partition is claimed anew, others go on
+                failures.append(error)
+                await self._feeds.pop(partition).close()
+        if failures:
+            raise failures[0]
         return done
 
     async def _claim(self) -> None:

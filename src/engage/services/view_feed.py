@@ -2,8 +2,8 @@
 
 A record's key is the row's key, its value ``{account, key, view, version, change, position, row}``; a deleted row is a
 tombstone. ``change`` grows with every change of the view in its partition, ``position`` is how far into the log's
-partition the view had come. A key's records are in order; after a crash the last ones may come again, and after a view
-was folded anew all of its rows do.
+partition the view had come. A key's records are in order; after a crash the last ones may come again. After a rebuild
+the rows that differ come, after the store was made anew all of them do.
 """
 
 from __future__ import annotations

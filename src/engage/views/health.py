@@ -8,13 +8,13 @@ which it counts half. Evidence is what is left of it after decay, but the plain 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 from msgspec import Struct
 
 from engage.events.catalogue.health import Band
-from engage.views.evidence import Component, Evidence, Judged, contributions, is_known
+from engage.views.evidence import LEAST_EVIDENCE, Component, Evidence, Judged, contributions, is_known
 
 THRIVING, STEADY, SLIPPING = 70.0, 40.0, 20.0
 """The lowest score of each band; below ``SLIPPING`` an account is at risk."""
@@ -71,28 +71,53 @@ def band_of(score: float | None) -> Band:
     return "slipping" if score >= SLIPPING else "at_risk"
 
 
+def in_order(components: Mapping[str, Component], evidence: Mapping[str, Evidence]) -> Iterable[str]:
+    """The names of what there is evidence of, in the order of ``components``; of most accounts it is one alone."""
+    return evidence if len(evidence) < 2 else [name for name in components if name in evidence]
+
+
+def score_of(components: Mapping[str, Component], evidence: Mapping[str, Evidence], moment: datetime) -> float | None:
+    """The ``score`` of ``assess`` and nothing else, in a third of its time: each event asks it for the trend."""
+    at = moment.timestamp()
+    weighted = whole = 0.0
+    for name in in_order(components, evidence):
+        component, known = components[name], evidence[name]
+        left = 2.0 ** ((known.as_of - at) / component.seconds)
+        weight = known.weight * left
+        if is_known(component, known, weight):
+            value = known.total * left / (component.prior + weight) if weight > 0 else 0.0
+            backing = known.count if component.prior > 0 else weight
+            share = component.weight * backing / (backing + component.credible_after)
+            weighted += share * min(max(value, 0.0), 100.0)
+            whole += share
+    return min(weighted / whole, 100.0) if whole > 0 else None
+
+
 def assess(components: Mapping[str, Component], evidence: Mapping[str, Evidence], moment: datetime) -> Assessment:
     """The health that this evidence amounts to at ``moment``, not earlier than the evidence itself.
 
     Sums go in the order of ``components``: a database may give ``evidence`` back in another one, and the last digit
-    must not depend on it.
+    must not depend on it. Speed lives here: a fold of ``account_health`` asks two or three times, so what a component
+    needs is looked up once and nothing is called for it.
     """
     at = moment.timestamp()
     values: dict[str, float | None] = {}
     weights: dict[str, float] = {}
     weighted = whole = amount = 0.0
-    for name, component in components.items():
-        known = evidence.get(name)
-        if known is None:
-            continue
+    for name in in_order(components, evidence):
+        component, known = components[name], evidence[name]
         left = 2.0 ** ((known.as_of - at) / component.seconds)
-        weight = known.weight * left
-        if not is_known(component, known, weight):
+        weight, prior = known.weight * left, component.prior
+        if known.count <= 0 or (prior <= 0 and weight < LEAST_EVIDENCE):
             values[name] = None
             continue
-        value = known.total * left / (component.prior + weight) if weight > 0 else 0.0
-        values[name] = value = min(max(value, 0.0), 100.0)
-        backing = known.count if component.prior > 0 else weight
+        value = known.total * left / (prior + weight) if weight > 0 else 0.0
+        if value < 0.0:
+            value = 0.0
+        elif value > 100.0:
+            value = 100.0
+        values[name] = value
+        backing = known.count if prior > 0 else weight
         share = component.weight * backing / (backing + component.credible_after)
         weights[name] = share
         weighted += share * value

@@ -7,12 +7,14 @@ from bisect import bisect_left
 from collections.abc import Callable, Hashable, Sequence
 from datetime import datetime
 from itertools import zip_longest
+from operator import attrgetter
 from typing import Any
 
 from msgspec import MsgspecError, Struct, field, structs
 
 from engage.events.catalogue.base import EventData
 from engage.events.envelope import Event
+from engage.events.named_ids import named_id
 from engage.views.aggregate import Aggregate, Share, shard_key
 from engage.views.parking import Parked, Scope, Stop, Stops, parked
 from engage.views.projection import Fold, Projection, ReadModel
@@ -23,7 +25,8 @@ DueKeys = Callable[[Projection[Any], int, datetime], Sequence[str]]
 """The keys of a partition's rows that asked to be woken at or before a moment."""
 
 _UNREADABLE = (MsgspecError, ValueError, TypeError)
-_NAMESPACE = uuid.UUID("0d2f5f0e-6d0b-4a53-9d3c-3f6b1a7c8e21")
+_NAMESPACE = uuid.UUID("0d2f5f0e-6d0b-4a53-9d3c-3f6b1a7c8e21").bytes
+_recorded = attrgetter("recorded")  # ``now`` of an event on the log, looked at without a call of ours
 _NOBODY = Stops()
 
 
@@ -82,7 +85,7 @@ class Span(Struct, frozen=True):
 
     def first_at(self, moment: datetime) -> Event[Any]:
         """The first event that was recorded at ``moment`` or later."""
-        return self.events[bisect_left(self.events, moment, key=lambda event: event.now)]
+        return self.events[bisect_left(self.events, moment, key=_recorded)]
 
 
 class ModelPass:
@@ -354,7 +357,7 @@ class _Walk:
         if projection.due is not None:
             self.due = None if self.row is None else projection.due(self.row)
         if projection.watch is not None:
-            self._announce(event.now, event, event.id)
+            self._announce(event.now, event, event.id, span)
         self._done += 1
 
     def _wake(self, until: datetime, span: Span) -> None:
@@ -369,10 +372,10 @@ class _Walk:
             if self.due is not None and self.due <= moment:
                 raise ValueError(f"a row woken at {moment} asks to be woken at {self.due}: ask for later")
             if projection.watch is not None:
-                self._announce(moment, span.first_at(moment), None)
+                self._announce(moment, None, None, span)
         self._waking = None
 
-    def _announce(self, moment: datetime, event: Event[Any], cause: str | None) -> None:
+    def _announce(self, moment: datetime, event: Event[Any] | None, cause: str | None, span: Span) -> None:
         projection = self.projection
         assert projection.watch is not None and projection.announce is not None
         seen = None if self.row is None else projection.watch(self.row)
@@ -381,9 +384,10 @@ class _Walk:
         before, self._seen = self._seen, seen
         if self.row is None:
             return
+        event = event or span.first_at(moment)
         for ordinal, data in enumerate(projection.announce(before, self.row, moment)):
             told = "\n".join((projection.name, self.key, cause or "", moment.isoformat(), str(ordinal)))
-            identity = str(uuid.uuid5(_NAMESPACE, told))
+            identity = named_id(_NAMESPACE, told)
             self.announced.append(Announced(identity, self.key, data, moment, event.partition, event.offset, cause))
 
 

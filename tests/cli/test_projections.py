@@ -1,0 +1,53 @@
+"""Read models from the command line: they are listed, proven, folded anew and put back."""
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.cli.given import engage, lines, order, running
+
+
+@pytest.fixture
+def kept(home: Path) -> Path:
+    """A home that has taken two orders."""
+    assert engage("publish", "-", stdin=lines(order(), order(2))).returncode == 0
+    return home
+
+
+def spoil(home: Path) -> None:
+    """Write a word that no fold has made."""
+    with closing(sqlite3.connect(home / "views.db")) as views, views:
+        assert views.execute("UPDATE timeline SET event_id = 'wrong' WHERE event_id = 'order-1'").rowcount == 1
+
+
+def test_a_spoilt_row_is_shown_and_a_rebuild_mends_it(kept: Path):
+    proven = engage("projections", "verify", "timeline")
+    assert (proven.returncode, "the fold of the log" in proven.stdout) == (0, True), proven.stderr
+    spoil(kept)
+    found = engage("projections", "verify", "timeline", "--json")
+    [one] = json.loads(found.stdout)["projections"]
+    assert (found.returncode, one["difference"]["column"], one["difference"]["stored"]) == (1, "event_id", "wrong")
+    rebuilt = engage("projections", "rebuild", "timeline", "--json")
+    assert json.loads(rebuilt.stdout)["swapped"], rebuilt.stderr
+    assert engage("projections", "verify", "timeline").returncode == 0
+    listed = json.loads(engage("projections", "list", "--json").stdout)["projections"]
+    assert [one["previous"] for one in listed if one["name"] == "timeline"] == [True]
+    assert engage("projections", "rollback", "timeline").returncode == 0
+    assert engage("projections", "verify", "timeline").returncode == 1
+
+
+def test_what_is_not_there_is_not_found(kept: Path):
+    assert engage("projections", "verify", "nothing").returncode == 4
+    assert engage("projections", "rollback", "timeline").returncode == 4
+
+
+def test_beside_the_owner_it_reads_and_does_not_rebuild(kept: Path):
+    with running(kept, "up", "--port", "0"):
+        assert engage("projections", "list").returncode == 0
+        assert engage("projections", "verify", "timeline").returncode == 0
+        refused = engage("projections", "rebuild", "timeline")
+    assert refused.returncode == 1
+    assert "stop process" in refused.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -120,13 +121,22 @@ async def _load(platform: Platform, clock: LoadClock, plan: Plan) -> None:
             f"a load that was interrupted goes on: up to {going_on.today}, {going_on.scale:.1%} of the customers"
             f"{ignored}; --fresh begins again"
         )
-    with Progress("loading the demo") as progress:
+    with ExitStack() as stack:
+        progress = stack.enter_context(Progress("loading the demo"))
+        folding: Progress | None = None
 
         def show(done: int, total: int) -> None:
             progress.to(done, f"{done:,} events", total=total)
 
+        def show_folding(done: int, total: int) -> None:
+            nonlocal folding
+            if folding is None:
+                stack.close()  # a terminal shows one bar at a time
+                folding = stack.enter_context(Progress("folding the read models"))
+            folding.to(done, f"{done:,} records", total=total)
+
         assert platform.owner is not None, "the embedded log has an owner"
-        await load(platform, clock, plan, show, beside=projecting(platform.owner.home))
+        await load(platform, clock, plan, show, show_folding, projecting(platform.owner.home))
 
 
 def _must_be_demo(settings: Settings) -> None:

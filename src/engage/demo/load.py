@@ -7,8 +7,8 @@ every step depends on what is stored alone, may be done twice, and is not begun 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import date, datetime, timedelta
 from heapq import heappop, heappush
 from itertools import chain, repeat
@@ -19,6 +19,7 @@ from msgspec import Raw, Struct
 
 from engage.demo.history import History, history
 from engage.demo.people import manager_of
+from engage.demo.projecting import Share
 from engage.demo.purchases import DAYS
 from engage.demo.staff import Action, act
 from engage.events import codec
@@ -41,6 +42,7 @@ _ROUNDS = DAYS + 2
 # Marker: twice the rounds published, plus one when the last of them is being relayed.
 _MARKER = "demo"
 _DONE = 2 * _ROUNDS + 2
+_NEVER = 1 << 62
 
 _REQUESTED = type_of(FollowUpRequested)
 _MARK = b'"' + _REQUESTED.encode() + b'"'
@@ -92,32 +94,53 @@ async def load(
     clock: LoadClock,
     wanted: Plan,
     progress: Progress | None = None,
-    beside: AbstractAsyncContextManager[None] | None = None,
+    folding: Progress | None = None,
+    beside: AbstractAsyncContextManager[Share] | None = None,
 ) -> Plan:
     """Load the demo, or what is left of it, and bring the read models up to date; what was loaded.
 
     ``platform`` has an embedded log and was made with ``clock``. A load that began earlier goes on with the plan it
-    began with, whatever is ``wanted``. ``beside`` runs while events are loaded (``projecting`` folds the read models
-    meanwhile, on another core). ValueError without an embedded log, DemoRefusedError at an event refused.
+    began with, whatever is ``wanted``. ``beside`` runs meanwhile (``projecting`` folds the read models on another
+    core); ``folding`` gets the progress of what is left of that. History is folded in silence: what read models would
+    have announced of it is not news. ValueError without an embedded log, DemoRefusedError at an event refused.
     """
     if platform.embedded is None:
         raise ValueError("the demo is loaded into the embedded log only: leave ENGAGE_LOG empty")
     plan = await _agree(platform.embedded, wanted)
     if not is_loaded(platform.embedded.log):
-        try:
-            async with beside or nullcontext():
+        partitions = range(platform.log.partitions)
+        platform.store.announce_from(dict.fromkeys(partitions, _NEVER))
+        async with beside or nullcontext() as share:
+            try:
                 await _Load(platform, platform.embedded, clock, plan.history()).run(progress or _silent)
-        finally:
-            clock.stands_at = None
-    await _catch_up(platform)
+            finally:
+                clock.stands_at = None
+            if share is not None:
+                await share(partitions[::2])
+            await _catch_up(platform, folding or _silent, partitions[1::2] if share else partitions)
+        platform.store.announce_from({one: await platform.log.end(one) for one in partitions})
+    await _catch_up(platform, folding or _silent, range(platform.log.partitions))
     return plan
 
 
-async def _catch_up(platform: Platform) -> None:
-    while True:
-        with suppress(PositionMovedError):  # What folded beside a load that was killed may be at its last batch.
-            await platform.projector.catch_up()
-            return
+async def _catch_up(platform: Platform, progress: Progress, partitions: Sequence[int]) -> None:
+    """Fold what is left of these partitions, and say how much is left of all."""
+    whole = max((await _left(platform)).values())
+    done = 1
+    while done:
+        try:
+            done = await platform.projector.step(partitions=partitions)
+        except PositionMovedError:  # What folds beside, or did beside a load that was killed, is at its last batch.
+            continue
+        progress(whole - max((await _left(platform)).values()), whole)
+
+
+async def _left(platform: Platform) -> dict[str, int]:
+    """How many records each read model has before it."""
+    left: dict[str, int] = {}
+    for one in await platform.projector.lag():
+        left[one.projection] = left.get(one.projection, 0) + one.behind
+    return left
 
 
 def _silent(done: int, total: int) -> None:

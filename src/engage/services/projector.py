@@ -70,7 +70,10 @@ class Projector:
     @classmethod
     async def opened(cls, log: Log, store: ViewStore, projections: Sequence[ReadModel[Any]]) -> Self:
         """A projector that knows how far the log reached when its read models came: what is there is not announced."""
-        return cls(log, store, projections, await _ends(log))
+        ends = await _ends(log)
+        opened = cls(log, store, projections, ends)
+        store.announce_from(ends, later=False)  # a load that was killed may have left them silent
+        return opened
 
     async def step(self, limit: int = BATCH, partitions: Collection[int] | None = None) -> int:
         """Fold up to ``limit`` records of each partition, or of these; how many, 0 when there was nothing new.

@@ -168,6 +168,15 @@ def set_ends(connection: Connection, ends: Mapping[int, int]) -> None:
         connection.execute(came.values(announces_from=end, readable_from=end))
 
 
+def announce_from(connection: Connection, offsets: Mapping[int, int], *, later: bool = True) -> None:
+    """Let no read model announce what came about before these offsets; ``later`` False only ever makes it sooner."""
+    for partition, offset in offsets.items():
+        from_here = update(POSITIONS).where(POSITIONS.c.partition == partition)
+        if not later:
+            from_here = from_here.where(POSITIONS.c.announces_from > offset)
+        connection.execute(from_here.values(announces_from=offset))
+
+
 def forget(connection: Connection, projection: str) -> None:
     """Drop what is kept of a read model beside its rows."""
     for owned in OWNED:

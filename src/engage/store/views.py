@@ -140,6 +140,14 @@ class ViewStore(ViewReader):
         with self.database.write() as connection:
             ledger.set_ends(connection, ends)
 
+    def announce_from(self, offsets: Mapping[int, int], *, later: bool = True) -> None:
+        """Let no read model announce what comes about before these offsets, by partition.
+
+        ``later`` False only ever makes it sooner: for whoever finds a store that was left silent.
+        """
+        with self.database.write() as connection:
+            ledger.announce_from(connection, offsets, later=later)
+
     def commit(self, changes: Sequence[Change]) -> None:
         """Write the rows and move the positions of all changes, or nothing.
 

@@ -5,7 +5,7 @@ READY := .venv/.ready
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test soak check fmt bench-codec bench-log bench-streams bench-faults clean
+.PHONY: help setup demo test soak check fmt bench-codec bench-log bench-streams bench-faults bench-projections clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' Makefile
@@ -43,6 +43,9 @@ bench-log: $(READY) ## appending to the SQLite log, against a bare executemany o
 
 bench-streams: $(READY) ## the Faust worker on a real broker, against Faust as it comes
 	@$(BIN)/python -m benchmarks.streams
+
+bench-projections: $(READY) ## the projector against a hand-written loop, SQL event by event and a library's runner
+	@$(BIN)/python -m benchmarks.projections
 
 bench-faults: $(READY) ## what kill -9 costs the Faust worker, and what it costs Faust as it comes
 	@$(BIN)/python -m benchmarks.faults

@@ -19,7 +19,7 @@ from msgspec import Raw, Struct
 
 from engage.demo.history import History, history
 from engage.demo.people import manager_of
-from engage.demo.projecting import Share
+from engage.demo.projecting import HISTORY_BATCH, Share
 from engage.demo.purchases import DAYS
 from engage.demo.staff import Action, act
 from engage.events import codec
@@ -129,7 +129,7 @@ async def _catch_up(platform: Platform, progress: Progress, partitions: Sequence
     done = 1
     while done:
         try:
-            done = await platform.projector.step(partitions=partitions)
+            done = await platform.projector.step(HISTORY_BATCH, partitions)
         except PositionMovedError:  # What folds beside, or did beside a load that was killed, is at its last batch.
             continue
         progress(whole - max((await _left(platform)).values()), whole)

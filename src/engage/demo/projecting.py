@@ -21,6 +21,9 @@ from engage.services.projector import Projector
 from engage.store.views import PositionMovedError
 
 _LOOK_AGAIN_SECONDS = 0.5
+HISTORY_BATCH = 24_000
+"""Records of one transaction: a batch of history meets most accounts, so long ones write each row less often (121 s for
+the demo with 24,000, 141 s with 4,000)."""
 
 
 Share = Callable[[Collection[int]], Awaitable[None]]
@@ -69,7 +72,7 @@ async def _fold(home: str) -> None:
     projector = Projector(log, store, bootstrap.read_models(settings))
     while not orders.ended.done():
         try:
-            done = await projector.step(partitions=orders.partitions)
+            done = await projector.step(HISTORY_BATCH, orders.partitions)
         except PositionMovedError:
             continue
         if not done:

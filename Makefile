@@ -5,7 +5,7 @@ READY := .venv/.ready
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test soak check fmt bench-codec bench-log bench-streams bench-faults bench-projections clean
+.PHONY: help setup demo test soak check fmt bench-codec bench-log bench-streams bench-projections bench-faults clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' Makefile

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
+from aiokafka.errors import IllegalOperation, InvalidProducerEpoch, KafkaError, ProducerFenced
 from msgspec import Struct
 
 from engage.log.topics import MAX_RECORD_BYTES, broker_errors
@@ -92,7 +92,8 @@ class FencedProducer:
             # aiokafka commits even when a batch of the transaction failed, so each is waited for first.
             await asyncio.gather(*sent)
             await producer.commit_transaction()
-        except (ProducerFenced, InvalidProducerEpoch) as error:
+        except (ProducerFenced, InvalidProducerEpoch, IllegalOperation) as error:
+            # What was fenced while records were queued has no transaction any more when the next one is.
             raise FencedError(
                 f"another worker has claimed {self.name}; what we held of it was not written, and it has taken over. "
                 "Start this worker again"

@@ -27,7 +27,7 @@ MAX_AHEAD = timedelta(minutes=5)
 """How far an upstream clock may run ahead of ours."""
 
 RefusalClass = Literal[
-    "not_json", "too_large", "envelope", "data", "subject", "in_future", "version", "reserved", "too_old"
+    "not_json", "too_large", "envelope", "data", "subject", "source", "in_future", "version", "reserved", "too_old"
 ]
 
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")

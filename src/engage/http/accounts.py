@@ -9,11 +9,12 @@ import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from engage.http.documents import DOCUMENTS, JSON, problems
+from engage.http.guard import guarded
 from engage.http.problems import ProblemError
 from engage.http.waited import waited
 from engage.services.reading import Account, Reading, TimelinePage
 
-router = APIRouter(tags=["accounts"])
+router = APIRouter(tags=["accounts"], **guarded("read"))
 
 _MOVED = {"event_id": "order-1001", "time": "2026-03-01T10:00:00Z", "type": "Order Completed", "contribution": 21.4}
 _COMPONENT = {

@@ -60,6 +60,7 @@ def create_app(
         redoc_url=None,
     )
     app.state.platform = platform
+    app.state.access = platform.access
     app.state.reading = Reading(platform.store, platform.clock)
     app.state.home = home or (platform.owner.home if platform.owner else Path())
     app.state.work = None

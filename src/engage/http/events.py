@@ -14,8 +14,10 @@ from msgspec import Raw, Struct
 from engage.events.validation import Fault, Refusal
 from engage.http.body import media_type, read_body
 from engage.http.documents import DOCUMENTS, JSON, problems
+from engage.http.guard import caller, guarded
 from engage.http.problems import ProblemError, problem
 from engage.log.contract import Answer, Taken
+from engage.services.callers import publish_as
 from engage.services.platform import Platform
 
 CHUNK = 1_000
@@ -25,7 +27,7 @@ SINGLE, BATCH = "application/cloudevents+json", "application/cloudevents-batch+j
 _split = msgspec.json.Decoder(list[Raw]).decode
 _whole = msgspec.json.Decoder(Raw).decode
 
-router = APIRouter(tags=["publish"])
+router = APIRouter(tags=["publish"], **guarded("publish"))
 
 
 class Result(Struct, omit_defaults=True):
@@ -107,7 +109,7 @@ async def publish(request: Request) -> Response:
     events, batched = await _events(request)
     answers: list[Answer] = []
     for start in range(0, len(events), CHUNK):
-        answers += await platform.publish(events[start : start + CHUNK])
+        answers += await publish_as(caller(request), events[start : start + CHUNK], platform.publish)
         await asyncio.sleep(0)
     return _told(answers, batched)
 

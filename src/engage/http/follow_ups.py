@@ -9,11 +9,12 @@ from uuid import UUID
 import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from engage.events.validation import Fault
 from engage.http.body import read_struct
 from engage.http.documents import DOCUMENTS, JSON, problems
+from engage.http.guard import actor, needs, refusals
 from engage.http.problems import ProblemError, faulty
 from engage.http.waited import waited
 from engage.relationships.errors import ClosedError, CommandError, ConflictError, InvalidError, NotFoundError
@@ -70,10 +71,11 @@ Text = Annotated[str | None, Query(pattern=_NO_NUL, max_length=256)]
 @router.get(
     "/v1/follow-ups",
     summary="The queue",
-    dependencies=[Depends(waited)],
+    dependencies=[Depends(needs("read")), Depends(waited)],
     response_class=Response,
     responses={
         200: DOCUMENTS.answer(Queue, "The queue.", {"follow_ups": [_FOLLOW_UP]}),
+        **refusals("read"),
         **problems(_422="A parameter is wrong."),
     },
 )
@@ -94,10 +96,11 @@ def queue(
 @router.get(
     "/v1/follow-ups/{follow_up}",
     summary="One follow-up",
-    dependencies=[Depends(waited)],
+    dependencies=[Depends(needs("read")), Depends(waited)],
     response_class=Response,
     responses={
         200: DOCUMENTS.answer(FollowUp, "The follow-up; its version is the ETag.", _FOLLOW_UP),
+        **refusals("read"),
         **problems(_404="No such follow-up."),
     },
 )
@@ -121,6 +124,7 @@ def _route(verb: Verb) -> Callable[[Request, str], Awaitable[Response]]:
         platform: Platform = request.app.state.platform
         identity = _identity(follow_up)
         asked = await read_struct(request, kind)
+        asked = structs.replace(asked, actor=actor(request, asked.actor))
         wanted = command(verb, identity, asked, platform.clock(), _if_version(request))
         answer = (await run_in_threadpool(platform.desk.do, [wanted]))[0]
         if isinstance(answer, CommandError):
@@ -135,6 +139,7 @@ for _verb, (_kind, _) in REQUESTS.items():
         f"/v1/follow-ups/{{follow_up}}/{_verb}",
         _route(_verb),
         methods=["POST"],
+        dependencies=[Depends(needs("work"))],
         name=_verb,
         summary=f"{_verb.capitalize()} a follow-up",
         description=f"{_kind.__doc__} With `If-Match`, only if its version is still that of the ETag.",
@@ -142,6 +147,7 @@ for _verb, (_kind, _) in REQUESTS.items():
         response_class=Response,
         responses={
             200: DOCUMENTS.answer(FollowUpState, "Its state after the command.", _STATE),
+            **refusals("work"),
             **problems(
                 _400="The body is not JSON.",
                 _404="No such follow-up.",

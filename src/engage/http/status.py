@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 
 import msgspec
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from msgspec import Struct
 
 from engage.http.documents import DOCUMENTS, JSON, problems
+from engage.http.guard import needs, refusals
 from engage.http.problems import problem
 from engage.services.owner import find_owner
 from engage.services.platform import Platform
@@ -76,8 +77,9 @@ async def ready(request: Request) -> Response:
 @router.get(
     "/v1/status",
     summary="How far has everything come?",
+    dependencies=[Depends(needs("operate"))],
     response_class=Response,
-    responses={200: DOCUMENTS.answer(Status, "As `engage status --json`.", _STATUS)},
+    responses={200: DOCUMENTS.answer(Status, "As `engage status --json`.", _STATUS), **refusals("operate")},
 )
 async def status(request: Request) -> Response:
     """Positions, lag, what waits and what failed."""

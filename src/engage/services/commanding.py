@@ -18,9 +18,9 @@ Verb = Literal["assign", "snooze", "start", "complete", "dismiss"]
 
 
 class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who asks (``actor``, an id)."""
+    """Who asks (``actor``, an id); whoever proved a name to the service may leave it out."""
 
-    actor: Id
+    actor: Id | None = None
 
 
 class AssignRequest(Request, frozen=True, kw_only=True):

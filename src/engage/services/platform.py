@@ -11,6 +11,7 @@ from msgspec import Raw
 from engage.events.envelope import Event
 from engage.log.contract import Answer, Log, Publisher
 from engage.relationships.application import Relationships
+from engage.services.access import Access
 from engage.services.announcer import Announcer
 from engage.services.desk import Desk
 from engage.services.edge import Keyring
@@ -50,6 +51,7 @@ class Platform:
         relay: Relay,
         relationships: Relationships,
         keyring: Keyring,
+        access: Access | None = None,
         owner: Owner | None = None,
         clock: Callable[[], datetime] = utc_now,
         ticks: Publisher | None = None,
@@ -64,6 +66,7 @@ class Platform:
         self.openings = Openings(log, store, publisher, clock)
         self.relationships = relationships
         self.keyring = keyring
+        self.access = access or Access()
         self.owner = owner
         self.clock = clock
         self.announcer = Announcer(store, publisher)

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import typer
 
+from engage.cli.moments import ahead
 from engage.cli.output import (
     NOT_FOUND,
     SHORT_ID,
@@ -32,9 +33,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="The queue of follow-ups: list it, and work on it.")
 
-_SPAN = re.compile(r"(\d{1,4})([hdw])")
 _BEGINNING = re.compile(r"[0-9a-f]{4}[0-9a-f-]*")
-_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
 Account = Annotated[str | None, typer.Option("--account", metavar="ID", help="Only those of this account.")]
 Rule = Annotated[str | None, typer.Option("--rule", metavar="NAME", help="Only those that this rule asked for.")]
@@ -114,7 +113,7 @@ def snooze(
     as_json: JsonFlag = False,
 ) -> None:
     """Let it rest until a moment before it expires."""
-    _act("snooze", follow_up, {"until": _moment(until).isoformat()}, actor, if_version, as_json)
+    _act("snooze", follow_up, {"until": ahead(until, "--until").isoformat()}, actor, if_version, as_json)
 
 
 @app.command()
@@ -265,15 +264,3 @@ def _identity(settings: Settings, named: str) -> UUID:
     if len(found) > 1:
         raise CommandFailedError(f"several follow-ups begin with {named!r}: say which, {', '.join(found)}", USAGE)
     return UUID(found[0])
-
-
-def _moment(text: str) -> datetime:
-    """The moment that ``text`` names; without a time zone, in that of this machine."""
-    if span := _SPAN.fullmatch(text):
-        return datetime.now(UTC) + int(span[1]) * _UNITS[span[2]]
-    try:
-        return datetime.fromisoformat(text).astimezone(UTC)
-    except ValueError:
-        raise CommandFailedError(
-            f"--until {text!r} is no moment: write 2026-03-01, 2026-03-01T09:00, or from now on 4h, 3d, 2w", USAGE
-        ) from None

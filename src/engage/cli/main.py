@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from engage.cli import benchmark, follow_ups, imports, projections, topics, worker
+from engage.cli import benchmark, follow_ups, imports, log, projections, topics, worker
 from engage.cli.account import account
 from engage.cli.demo import demo
 from engage.cli.errors import Commands
@@ -49,6 +49,7 @@ for command in (demo, up, publish, status, account):
     app.command()(command)
 app.add_typer(imports.app, name="import")
 app.add_typer(follow_ups.app, name="follow-ups")
+app.add_typer(log.app, name="log")
 app.add_typer(projections.app, name="projections")
 app.add_typer(worker.app, name="worker")
 app.add_typer(topics.app, name="topics")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -16,16 +17,28 @@ _LINES = 10
 
 
 class Progress:
-    """Tells how much of ``total`` is done; a context manager. The total may become known later."""
+    """Tells how much of ``total`` is done; a context manager. The total may become known later.
 
-    def __init__(self, what: str, total: int = 0) -> None:
+    ``patience`` is for how many seconds it keeps silent: what is done by then needs no progress.
+    """
+
+    def __init__(self, what: str, total: int = 0, *, patience: float = 0.0) -> None:
         self._what = what
         self._total = max(total, 1)
+        self._patience = patience
+        self._silent_until: float | None = None
         self._bar: RichProgress | None = None
         self._task: TaskID | None = None
         self._told = 0
 
     def __enter__(self) -> Self:
+        self._silent_until = time.monotonic() + self._patience
+        if not self._patience:
+            self._begin()
+        return self
+
+    def _begin(self) -> None:
+        self._silent_until = None
         if sys.stderr.isatty():
             from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
@@ -39,7 +52,6 @@ class Progress:
             )
             self._bar.start()
             self._task = self._bar.add_task(self._what, total=self._total, note="")
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
@@ -50,6 +62,10 @@ class Progress:
     def to(self, done: int, note: str = "", *, total: int | None = None) -> None:
         """So much is done now; ``note`` in words."""
         self._total = max(total or self._total, 1)
+        if self._silent_until is not None:
+            if time.monotonic() < self._silent_until:
+                return
+            self._begin()
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=done, total=self._total, note=note)
             return

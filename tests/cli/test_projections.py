@@ -2,12 +2,14 @@
 
 import json
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.cli.given import engage, lines, order, running
+from tests.cli.given import PATIENCE, engage, lines, order, running
 
 
 @pytest.fixture
@@ -15,6 +17,11 @@ def kept(home: Path) -> Path:
     """A home that has taken two orders."""
     assert engage("publish", "-", stdin=lines(order(), order(2))).returncode == 0
     return home
+
+
+def listed() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(engage("projections", "list", "--json").stdout)["projections"]
+    return found
 
 
 def spoil(home: Path) -> None:
@@ -33,8 +40,7 @@ def test_a_spoilt_row_is_shown_and_a_rebuild_mends_it(kept: Path):
     rebuilt = engage("projections", "rebuild", "timeline", "--json")
     assert json.loads(rebuilt.stdout)["swapped"], rebuilt.stderr
     assert engage("projections", "verify", "timeline").returncode == 0
-    listed = json.loads(engage("projections", "list", "--json").stdout)["projections"]
-    assert [one["previous"] for one in listed if one["name"] == "timeline"] == [True]
+    assert [one["previous"] for one in listed() if one["name"] == "timeline"] == [True]
     assert engage("projections", "rollback", "timeline").returncode == 0
     assert engage("projections", "verify", "timeline").returncode == 1
 
@@ -49,5 +55,15 @@ def test_beside_the_owner_it_reads_and_does_not_rebuild(kept: Path):
         assert engage("projections", "list").returncode == 0
         assert engage("projections", "verify", "timeline").returncode == 0
         refused = engage("projections", "rebuild", "timeline")
+        told = engage("projections", "pause", "timeline", "--actor", "ada")
+        assert "timeline: paused since" in told.stdout, told.stderr
+        assert engage("publish", "-", stdin=lines(order(3))).returncode == 0
+        [behind] = [one for one in listed() if one["behind"]]
+        assert (behind["name"], behind["paused"]["by"]) == ("timeline", "ada")
+        assert "by ada" in engage("status").stdout
+        assert "goes on, was paused since" in engage("projections", "resume", "timeline").stdout
+        deadline = time.monotonic() + PATIENCE
+        while any(one["behind"] for one in listed()):
+            assert time.monotonic() < deadline, listed()
     assert refused.returncode == 1
     assert "stop process" in refused.stderr

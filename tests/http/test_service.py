@@ -1,12 +1,14 @@
 """The service itself: alive, ready or not and why, what surrounds every answer, and its own description."""
 
 import asyncio
+from datetime import UTC, datetime
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
 from engage.http import status
+from engage.services.pausing import pause
 from engage.services.platform import Platform
 from tests.http.given import order
 
@@ -33,6 +35,23 @@ async def test_it_is_not_ready_while_a_read_model_is_far_behind(
     assert any("timeline" in reason and "behind" in reason for reason in answer.json()["reasons"])
     await platform.settle()
     assert (await http.get("/readyz")).status_code == 200
+
+
+async def test_a_paused_read_model_keeps_nobody_from_being_ready_and_is_named(
+    http: httpx.AsyncClient, platform: Platform, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(status, "READY_LAG", 0)
+    models = platform.projector.projections
+    [timeline] = [model for model in models if model.name == "timeline"]
+    pause(platform.store, models, timeline, by="ada", at=datetime(2026, 3, 1, 12, tzinfo=UTC))
+    await http.post("/v1/events", json=order())
+    await platform.settle()
+    told = {"since": "2026-03-01T12:00:00Z", "by": "ada"}
+    answer = await http.get("/readyz")
+    assert (answer.status_code, answer.json()) == (200, {"ready": True, "paused": {"timeline": told}})
+    views = {one["name"]: one for one in (await http.get("/v1/status")).json()["views"]}
+    assert (views["timeline"]["behind"] > 0, views["timeline"]["paused"]) == (True, told)
+    assert views["account_health"]["paused"] is None
 
 
 async def test_it_is_not_ready_while_a_part_of_the_work_behind_it_fails(

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from engage.store.schema_version import SchemaVersionError
-from engage.store.views import ViewStore
+from engage.store.views import SCHEMA, ViewStore
 from engage.testing.store_contract import ViewStoreContract
 from engage.testing.store_rows import (
     FULL,
@@ -44,13 +44,13 @@ class TestSqlite(ViewStoreContract):
     def test_a_store_of_a_newer_engage_is_refused(self, store: ViewStore, url: str) -> None:
         with store.database.write() as connection:
             connection.execute(text("UPDATE schema_versions SET version = 99"))
-        with pytest.raises(SchemaVersionError, match=r"schema 99, this one knows 2\): update engage"):
+        with pytest.raises(SchemaVersionError, match=rf"schema 99, this one knows {SCHEMA}\): update engage"):
             ViewStore(url)
 
     def test_a_store_of_an_older_shape_is_refused_with_the_remedy(self, store: ViewStore, url: str) -> None:
         with store.database.write() as connection:
             connection.execute(text("UPDATE schema_versions SET version = 0"))
-        with pytest.raises(SchemaVersionError, match=r"schema 0, this engage needs 2 .*remove .*views\.db"):
+        with pytest.raises(SchemaVersionError, match=rf"schema 0, this engage needs {SCHEMA} .*remove .*views\.db"):
             ViewStore(url)
 
 

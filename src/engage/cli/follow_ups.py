@@ -16,6 +16,7 @@ from engage.cli.output import (
     NOT_FOUND,
     SHORT_ID,
     USAGE,
+    Actor,
     CommandFailedError,
     JsonFlag,
     data,
@@ -46,15 +47,6 @@ Status = Annotated[
 ]
 Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="At most so many.")]
 Id = Annotated[str, typer.Argument(metavar="ID", help="The follow-up's id from the list, or how it begins.")]
-Actor = Annotated[
-    str | None,
-    typer.Option(
-        "--actor",
-        metavar="PERSON",
-        envvar="ENGAGE_ACTOR",
-        help="Who does it; who is logged in on this machine, if left out.",
-    ),
-]
 Version = Annotated[
     int | None, typer.Option("--if-version", metavar="N", min=1, help="Only if it still has this version.")
 ]

@@ -25,6 +25,16 @@ SHORT_ID = 8
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 
+Actor = Annotated[
+    str | None,
+    typer.Option(
+        "--actor",
+        metavar="PERSON",
+        envvar="ENGAGE_ACTOR",
+        help="Who does it; who is logged in on this machine, if left out.",
+    ),
+]
+
 Rejects = Annotated[
     Path | None,
     typer.Option("--rejects", metavar="FILE", help="Write the refused lines there, to mend and try again."),

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
+from getpass import getuser
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,6 +16,7 @@ from engage.cli.output import (
     FAILED,
     INTERRUPTED,
     NOT_FOUND,
+    Actor,
     CommandFailedError,
     JsonFlag,
     data,
@@ -24,6 +28,7 @@ from engage.cli.output import (
 
 if TYPE_CHECKING:
     from engage.log.contract import Log
+    from engage.services.pausing import Pausing
     from engage.services.projector import Rebuilt
     from engage.settings import Settings
     from engage.store.views import ViewStore
@@ -39,7 +44,7 @@ Sample = Annotated[
 
 @app.command("list")
 def list_(as_json: JsonFlag = False) -> None:
-    """Each read model: version, lag, rows, what stands still, what is built beside it, what is kept of before."""
+    """Each read model: version, lag, rows, what stands still, what is built beside, what is kept, who paused it."""
     from engage import bootstrap
     from engage.cli.door import must_exist
 
@@ -54,7 +59,7 @@ def list_(as_json: JsonFlag = False) -> None:
     if as_json:
         emit({"projections": found})
         return
-    header = ("read model", "version", "behind", "rows", "parked", "beside", "previous")
+    header = ("read model", "version", "behind", "rows", "parked", "beside", "previous", "")
     rows = [
         (
             one["name"],
@@ -64,6 +69,7 @@ def list_(as_json: JsonFlag = False) -> None:
             f"{one['parked']:,}",
             "" if one["beside"] is None else f"{one['beside']['position']:,} of {one['beside']['of']:,}",
             "kept" if one["previous"] else "",
+            str(one["paused"] or ""),
         )
         for one in found
     ]
@@ -173,6 +179,44 @@ def rollback(name: Name, as_json: JsonFlag = False) -> None:
         typer.echo(f"{name}: rolled back, {differing:,} rows differ from those before")
 
 
+@app.command()
+def pause(name: Name, actor: Actor = None, as_json: JsonFlag = False) -> None:
+    """Let one stand still, its family with it, in every process and across restarts; readers read it as it stands."""
+    from engage.services import pausing
+    from engage.services.platform import utc_now
+
+    by = actor or getuser()
+    done = _with_views(name, lambda store, models, model: pausing.pause(store, models, model, by=by, at=utc_now()))
+    if as_json:
+        emit({"names": done.names, "paused": done.paused, "changed": done.changed})
+    else:
+        typer.echo(f"{', '.join(done.names)}: {'' if done.changed else 'already '}{done.paused}")
+
+
+@app.command()
+def resume(name: Name, as_json: JsonFlag = False) -> None:
+    """Let one that is paused go on from where it stands, its family with it."""
+    from engage.services import pausing
+
+    done = _with_views(name, pausing.resume)
+    if as_json:
+        emit({"names": done.names, "changed": done.changed})
+    else:
+        typer.echo(f"{', '.join(done.names)}: {f'goes on, was {done.paused}' if done.changed else 'was not paused'}")
+
+
+def _with_views(name: str, do: Callable[[ViewStore, tuple[ReadModel[Any], ...], ReadModel[Any]], Pausing]) -> Pausing:
+    """What is done in the database of the read models itself, beside whoever projects: they look there at each turn."""
+    from engage import bootstrap
+    from engage.cli.door import must_exist
+
+    settings = bootstrap.settings()
+    must_exist(settings)
+    model = _named(settings, name)
+    with closing(bootstrap.view_store(settings)) as store:
+        return do(store, bootstrap.read_models(settings), model)
+
+
 def _rebuild_account(settings: Settings, model: ReadModel[Any], account: str, as_json: bool) -> None:
     from engage import bootstrap
     from engage.views.aggregate import Aggregate
@@ -229,6 +273,7 @@ async def _listed(log: Log, store: ViewStore | None, models: tuple[ReadModel[Any
                 "parked": len(store.parked(model)) if store is not None else 0,
                 "beside": {"position": sum(ahead.values()), "of": sum(positions)} if ahead else None,
                 "previous": slotted(model.name, "previous") in standing.models,
+                "paused": standing.paused.get(model.name),
             }
         )
     return found

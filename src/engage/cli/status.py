@@ -52,8 +52,10 @@ def _show(found: Status) -> None:
     for line in table(("partition", "records", "newest (UTC)"), partitions, right=(0, 1)):
         out.print(line, soft_wrap=True)
     out.print()
-    views = [(one.name, str(one.version), f"{one.behind:,}", f"{one.parked:,}") for one in found.views]
-    for line in table(("read model", "version", "behind", "parked"), views, right=(1, 2, 3)):
+    views = [
+        (one.name, str(one.version), f"{one.behind:,}", f"{one.parked:,}", str(one.paused or "")) for one in found.views
+    ]
+    for line in table(("read model", "version", "behind", "parked", ""), views, right=(1, 2, 3)):
         out.print(line, soft_wrap=True)
     out.print()
     out.print(f"desk              {found.desk_behind:,} records behind")

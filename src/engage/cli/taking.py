@@ -149,7 +149,7 @@ async def settle(door: Platform | Client, taken: Taken) -> None:
             pass
     behind: Counter[str] = Counter()
     for lag in await door.projector.lag():
-        behind[lag.projection] += lag.behind
+        behind[lag.projection] += 0 if lag.paused else lag.behind
     if most := max(behind.values(), default=0):
         say(f"the read models are up to {most:,} records behind: `engage up` or the next publish makes up for it")
 

@@ -14,6 +14,7 @@ from engage.http.problems import problem
 from engage.services.owner import find_owner
 from engage.services.platform import Platform
 from engage.services.status import Status, read_status
+from engage.store.pauses import Paused
 
 READY_LAG = 10_000
 """Log records that a read model may be behind before readers are sent elsewhere."""
@@ -27,16 +28,17 @@ class Alive(Struct):
     alive: bool
 
 
-class Ready(Struct):
-    """Requests are welcome."""
+class Ready(Struct, omit_defaults=True):
+    """Requests are welcome; ``paused`` names the read models that stand still because somebody wanted it, if any."""
 
     ready: bool
+    paused: dict[str, Paused] = {}
 
 
 _STATUS = {
     "generation": "8c1f5a2b9d0e4f77",
     "log": [{"partition": 0, "end": 4711, "newest": "2026-03-01T10:00:00Z"}],
-    "views": [{"name": "timeline", "version": 1, "positions": [4711], "behind": 0, "parked": 0}],
+    "views": [{"name": "timeline", "version": 1, "positions": [4711], "behind": 0, "parked": 0, "paused": None}],
     "desk_behind": 0,
     "relay_waiting": 0,
     "next_wake": "2026-03-02T10:00:00Z",
@@ -71,7 +73,8 @@ async def ready(request: Request) -> Response:
     reasons = await _reasons(request)
     if reasons:
         return problem(503, "; ".join(reasons), reasons=reasons)
-    return Response(msgspec.json.encode(Ready(ready=True)), media_type=JSON)
+    paused = await asyncio.to_thread(request.app.state.platform.store.paused)
+    return Response(msgspec.json.encode(Ready(ready=True, paused=paused)), media_type=JSON)
 
 
 @router.get(
@@ -106,7 +109,8 @@ async def _reasons(request: Request) -> list[str]:
     try:
         behind: dict[str, int] = {}
         for lag in await platform.projector.lag():
-            behind[lag.projection] = behind.get(lag.projection, 0) + lag.behind
+            if lag.paused is None:
+                behind[lag.projection] = behind.get(lag.projection, 0) + lag.behind
     except Exception as error:
         return [*reasons, f"the log or the read models cannot be read: {error}"]
     reasons += [

@@ -94,7 +94,10 @@ class ProjectionWorker:
         if now - self._shown > _SHOW_SECONDS:
             self._shown = now
             slowest: dict[int, int] = {}
+            paused = await asyncio.to_thread(self._platform.store.paused)
             for one in await asyncio.to_thread(self._platform.projector.positions):
+                if one.projection in paused:
+                    continue
                 slowest[one.partition] = min(one.position, slowest.get(one.partition, one.position))
             await self._shares.show(slowest)
         return 0

@@ -17,6 +17,7 @@ from engage.services.rebuilding import Progress, Rebuilder, Rebuilt
 from engage.services.verifying import Difference, Verifier
 from engage.store.beginning import is_of
 from engage.store.families import Family, families, family_of, slotted
+from engage.store.pauses import Paused
 from engage.store.positions import Position
 from engage.store.reader import Standing
 from engage.store.views import ViewStore
@@ -32,12 +33,16 @@ _log = structlog.get_logger()
 
 
 class Lag(Struct, frozen=True):
-    """How far a read model is behind the end of one partition, in records (on Kafka at most: markers count)."""
+    """How far a read model is behind the end of one partition, in records (on Kafka at most: markers count).
+
+    One that is ``paused`` is behind because somebody wanted it to be.
+    """
 
     projection: str
     partition: int
     position: int
     behind: int
+    paused: Paused | None = None
 
 
 class Projector:
@@ -62,7 +67,7 @@ class Projector:
         self._batches = Batches(log, store)
         self._rebuilder = Rebuilder(log, store)
         self._verifier = Verifier(log, store)
-        self._waking = [model for model in self.projections if store.table(model).waking]
+        self._waking: list[ReadModel[Any]] = []
         self._ends_known = ends is not None
         self._strange: set[str] = set()
         self.rebuilt = store.prepare(self.projections, log.generation, log.partitions, ends)
@@ -86,6 +91,7 @@ class Projector:
             self._ends_known = True
         standing = await asyncio.to_thread(self._store.standing)
         live, beside = self._roles(standing)
+        self._waking = [model for family in live for model in family if self._store.table(model).waking]
         ours = range(self._records.partitions) if partitions is None else sorted(partitions)
         done = 0
         for partition in ours:
@@ -118,16 +124,20 @@ class Projector:
         return [position for position in self._store.positions() if position.projection in ours]
 
     def next_dues(self) -> dict[int, datetime]:
-        """When the next row wants to be woken, by partition, those where one does."""
+        """When the next row wants to be woken, by partition, those where one does.
+
+        Only of what the last step moved on: nobody wakes a row of what is paused, or of another version.
+        """
         dues = {one: self._store.next_due(self._waking, one) for one in range(self._records.partitions)}
         return {partition: due for partition, due in dues.items() if due is not None}
 
     async def lag(self) -> list[Lag]:
         """How far each of the projections is behind on each partition."""
-        ends = await _ends(self._records)
+        ends, paused = await _ends(self._records), self._store.paused()
         return [
-            Lag(one.projection, one.partition, one.position, max(0, ends[one.partition] - one.position))
-            for one in self.positions()
+            Lag(name, at.partition, at.position, max(0, ends[at.partition] - at.position), paused.get(name))
+            for at in self.positions()
+            for name in [at.projection]
         ]
 
     async def rebuild(
@@ -155,9 +165,14 @@ class Projector:
         return await self._verifier.verify(projection, sample=sample)
 
     def _roles(self, standing: Standing) -> tuple[list[Family], list[Family]]:
-        """The families that are live as ours, and those that are to be; what others have made of the rest is theirs."""
+        """The families that are live as ours, and those that are to be; what others have made of the rest is theirs.
+
+        What is paused is neither.
+        """
         live, beside = [], []
         for family in self._families:
+            if any(model.name in standing.paused for model in family):
+                continue
             if self._fits(family, standing, "live"):
                 live.append(family)
             elif self._fits(family, standing, "next"):

@@ -22,6 +22,7 @@ from engage.services.batches import Batches
 from engage.services.verifying import Difference, Verifier
 from engage.store.families import Family, slotted
 from engage.store.positions import Position
+from engage.store.reader import Standing
 from engage.store.views import Change, PositionMovedError, ViewStore
 
 BATCH = 4_000
@@ -33,6 +34,10 @@ _log = structlog.get_logger()
 
 class RebuildError(RuntimeError):
     """What was built beside is not the fold of the log, or cannot take the live one's place: see the message."""
+
+
+class PausedError(RuntimeError):
+    """What was asked for would move a paused read model: resume it, then ask again."""
 
 
 class Rebuilt(Struct, frozen=True):
@@ -74,13 +79,15 @@ class Rebuilder:
         """Build the family beside, verify it (about ``sample`` rows of each table, or all) and swap.
 
         Ends without a swap when ``stop`` is set; called again, it goes on from there, also in another process and after
-        a crash. RebuildError if what was built is not the fold of the log.
+        a crash. RebuildError if what was built is not the fold of the log. PausedError if it is paused, or has been
+        meanwhile: what was built by then is kept.
         """
         generation, partitions = self._records.generation, self._records.partitions
         await asyncio.to_thread(self._store.build_beside, family, generation, partitions)
         began, folded, verified = time.monotonic(), 0, False
         while stop is None or not stop.is_set():
             standing = await asyncio.to_thread(self._store.standing)
+            _refuse_paused(family, standing)
             ahead, targets = standing.at(family[0], "next"), _targets(standing, family)
             done = 0
             for partition, position in ahead.items():
@@ -107,10 +114,12 @@ class Rebuilder:
         """Fold what one account has done anew, and write its rows over those that are there; how many.
 
         Also what stood still of it is folded again. The aggregates of the rows are corrected by what the rows say.
+        PausedError if the family is paused.
         """
         partition = partition_of(account, self._records.partitions)
         while True:
             standing = await asyncio.to_thread(self._store.standing)
+            _refuse_paused(family, standing)
             until = standing.at(family[0])[partition]
             events: list[Event[Any]] = []
             position = 0
@@ -150,13 +159,22 @@ class Rebuilder:
                 )
 
 
-def _targets(standing: Any, family: Family) -> dict[int, int]:
+def _targets(standing: Standing, family: Family) -> dict[int, int]:
     """How far the live tables of the family have come: what takes their place must stand there exactly."""
     targets: dict[int, int] = {}
     for model in family:
         for partition, position in standing.at(model).items():
             targets[partition] = max(targets.get(partition, 0), position)
     return targets
+
+
+def _refuse_paused(family: Family, standing: Standing) -> None:
+    for model in family:
+        if (paused := standing.paused.get(model.name)) is not None:
+            raise PausedError(
+                f"{model.name!r} is {paused}, so nothing of it moves: let it go on by `engage projections resume "
+                f"{model.name}`, then ask for the same again, it goes on from where it was"
+            )
 
 
 def _tell_swapped(family: Family, differing: int) -> None:

@@ -17,6 +17,7 @@ from engage.relationships.application import Relationships
 from engage.rules.cells import Cells
 from engage.rules.rule import Rule
 from engage.services.owner import Held
+from engage.store.pauses import Paused
 from engage.store.views import ViewStore
 from engage.views.projection import ReadModel
 
@@ -32,13 +33,17 @@ class PartitionStatus(Struct, frozen=True):
 
 
 class ViewStatus(Struct, frozen=True):
-    """A read model: its position by partition, how many records it is ``behind``, how many keys stand still."""
+    """A read model: its position by partition, how many records it is ``behind``, how many keys stand still.
+
+    ``paused`` says since when it stands still as a whole and who wanted that; null while it goes on.
+    """
 
     name: str
     version: int
     positions: list[int]
     behind: int
     parked: int
+    paused: Paused | None = None
 
 
 class Status(Struct, frozen=True):
@@ -113,12 +118,14 @@ def _position(relationships: Relationships | None, name: str) -> int:
 
 def _views(store: ViewStore | None, projections: Sequence[ReadModel[Any]], ends: Sequence[int]) -> list[ViewStatus]:
     stored = {(one.projection, one.partition): one.position for one in store.positions()} if store else {}
+    paused = store.paused() if store else {}
     found = []
     for projection in projections:
         positions = [stored.get((projection.name, partition), 0) for partition in range(len(ends))]
         behind = sum(max(0, end - position) for end, position in zip(ends, positions, strict=True))
         parked = len(store.parked(projection)) if store else 0
-        found.append(ViewStatus(projection.name, projection.version, positions, behind, parked))
+        still = paused.get(projection.name)
+        found.append(ViewStatus(projection.name, projection.version, positions, behind, parked, still))
     return found
 
 

@@ -56,8 +56,8 @@ class Turns:
         try:
             done = await part()
         except PositionMovedError as error:
-            # Another process was faster; its batch stands, and we go on from where it is.
-            _logger.warning("another process folds the same", part=name, detail=str(error))
+            # Another process was faster, or somebody paused it: what stands is right, and we go on from there.
+            _logger.warning("a batch was overtaken and dropped", part=name, detail=str(error))
             return 0
         except Exception as error:
             self._tell(name, error)

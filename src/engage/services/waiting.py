@@ -58,7 +58,8 @@ class Waiting:
     async def until(self, token: str, models: Sequence[ReadModel[Any]], seconds: float) -> None:
         """Return when each of ``models`` includes what was taken at ``token``.
 
-        NotYetError after ``seconds``, with how far they are; BadTokenError for what is no token of this log.
+        NotYetError after ``seconds``, with how far they are, and at once if one that does not is paused; BadTokenError
+        for what is no token of this log.
         """
         wanted = self._parsed(token)
         deadline = asyncio.get_running_loop().time() + seconds
@@ -67,6 +68,10 @@ class Waiting:
             behind = await asyncio.to_thread(self._store.behind, models, wanted.partition, wanted.offset)
             if not behind:
                 return
+            paused = await asyncio.to_thread(self._store.paused)
+            if still := [f"{name} is {paused[name]}" for name in sorted(behind) if name in paused]:
+                told = f"the views do not include {token} and are not going to by themselves: {', '.join(still)}"
+                raise NotYetError(f"{told}: read what is there without the token, or have them resumed", behind)
             left = deadline - asyncio.get_running_loop().time()
             if left <= 0:
                 told = ", ".join(f"{name} at {reached}" for name, reached in sorted(behind.items()))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Connection, MetaData, Table, Text, inspect, select, text, update
 
-from engage.store import deletions
+from engage.store import deletions, pauses
 from engage.store import positions as ledger
 from engage.store.beginning import TableOf, drop, position_of
 from engage.store.families import Family, Slot, slotted
@@ -26,8 +26,13 @@ _DIFFERING = Table(
 
 
 def swap(connection: Connection, family: Family, tables: TableOf) -> int | None:
-    """Let what was built beside become live; how many rows readers see change. None if it has not come as far."""
-    _hold_positions(connection)
+    """Let what was built beside become live; how many rows readers see change.
+
+    None if it has not come as far, or is paused.
+    """
+    ledger.hold(connection)
+    if pauses.any_of(connection, [model.name for model in family]):
+        return None
     standing, stored = ledger.positions(connection), ledger.models(connection)
     ahead = position_of(standing, slotted(family[0].name, "next"))
     for model in family:
@@ -42,17 +47,12 @@ def roll_back(connection: Connection, family: Family, tables: TableOf) -> int:
 
     LookupError if nothing was kept.
     """
-    _hold_positions(connection)
+    ledger.hold(connection)
     stored = ledger.models(connection)
     kept = [model for model in family if slotted(model.name, "previous") in stored]
     if not kept:
         raise LookupError(f"nothing was kept of {family[0].name!r} that could be put back: it was never rebuilt here")
     return sum(_Exchange(connection, tables(model, "previous", 1), tables, "previous", stored).make() for model in kept)
-
-
-def _hold_positions(connection: Connection) -> None:
-    """See that nobody moves a position until this transaction ends."""
-    connection.execute(select(POSITIONS.c.projection).order_by(*POSITIONS.primary_key).with_for_update())
 
 
 class _Exchange:

@@ -189,6 +189,14 @@ def rename(connection: Connection, projection: str, to: str) -> None:
         connection.execute(update(owned).where(owned.c.projection == projection).values(projection=to))
 
 
+def hold(connection: Connection, projections: Iterable[str] | None = None) -> None:
+    """See that nobody moves a position of these read models, or of any, until this transaction ends."""
+    found = select(POSITIONS.c.projection)
+    if projections is not None:
+        found = found.where(POSITIONS.c.projection.in_(list(projections)))
+    connection.execute(found.order_by(*POSITIONS.primary_key).with_for_update())
+
+
 _HELD = (
     select(*(POSITIONS.c[each] for each in (*Position.__struct_fields__, "changes", "announces_from")))
     .where(

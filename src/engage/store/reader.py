@@ -11,12 +11,13 @@ from msgspec import Struct, field
 from sqlalchemy import Connection, Float, cast, func, inspect, select, text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
-from engage.store import deletions
+from engage.store import deletions, pauses
 from engage.store import positions as ledger
 from engage.store.beginning import position_of
 from engage.store.columns import is_decimal_text
 from engage.store.database import Database
 from engage.store.families import Slot, slotted
+from engage.store.pauses import Paused
 from engage.store.positions import Position, StoredModel
 from engage.store.tables import ViewTable
 from engage.views.aggregate import Aggregate
@@ -38,11 +39,12 @@ class ViewRebuildingError(ViewMissingError):
 
 
 class Standing(Struct):
-    """Where the read models stand by (name, partition), what is parked by name, and in which shape they are here."""
+    """Where the read models stand by (name, partition); by name what is parked, in which shape, and what is paused."""
 
     positions: dict[tuple[str, int], Position]
     stops: dict[str, Stops] = field(default_factory=dict)
     models: dict[str, StoredModel] = field(default_factory=dict)
+    paused: dict[str, Paused] = field(default_factory=dict)
 
     def at(self, model: ReadModel[Any], slot: Slot = "live") -> dict[int, int]:
         """How far a read model has come, by partition; nothing if it is not there."""
@@ -94,7 +96,8 @@ class ViewReader:
     def standing(self) -> Standing:
         """How everything stands, as of one moment."""
         with self.database.read() as connection:
-            return Standing(ledger.positions(connection), ledger.stops(connection), ledger.models(connection))
+            found = ledger.positions(connection), ledger.stops(connection), ledger.models(connection)
+            return Standing(*found, pauses.pauses(connection))
 
     @contextmanager
     def rows(self, slot: Slot = "live") -> Iterator[Rows]:
@@ -106,6 +109,11 @@ class ViewReader:
         """What is parked, by name."""
         with self.database.read() as connection:
             return ledger.stops(connection)
+
+    def paused(self) -> dict[str, Paused]:
+        """Which read models are paused, since when and by whom, by name."""
+        with self.database.read() as connection:
+            return pauses.pauses(connection)
 
     def positions(self) -> list[Position]:
         """How far every read model in this database has come, by name and partition."""
@@ -271,17 +279,19 @@ class ViewReader:
         stored = ledger.models(connection).get(projection.name)
         standing = ledger.positions(connection)
         stands = position_of(standing, projection.name)
+        paused = pauses.pauses(connection).get(projection.name)
         if stored is None:
             ahead = position_of(standing, slotted(projection.name, "next"))
             base = projection.of if isinstance(projection, Aggregate) else None
             if not ahead or base is None:
                 raise self._missing(projection)
-            raise _rebuilding(projection.name, ahead, position_of(standing, base.name))
+            raise _rebuilding(projection.name, ahead, position_of(standing, base.name), paused)
         if stored.columns != self.table(projection).fingerprint:
-            raise _rebuilding(projection.name, position_of(standing, slotted(projection.name, "next")), stands)
+            ahead = position_of(standing, slotted(projection.name, "next"))
+            raise _rebuilding(projection.name, ahead, stands, paused)
         until = ledger.readable_from(connection, projection.name)
         if any(stands[partition] < end for partition, end in until.items()):
-            raise _rebuilding(projection.name, stands, until)
+            raise _rebuilding(projection.name, stands, until, paused)
         self._whole.add(projection)
 
     def _missing(self, projection: ReadModel[Any]) -> ViewMissingError:
@@ -291,9 +301,11 @@ class ViewReader:
         )
 
 
-def _rebuilding(name: str, stands: Mapping[int, int], until: Mapping[int, int]) -> ViewRebuildingError:
+def _rebuilding(
+    name: str, stands: Mapping[int, int], until: Mapping[int, int], paused: Paused | None
+) -> ViewRebuildingError:
     done = sum(min(stands.get(partition, 0), end) for partition, end in until.items())
-    return ViewRebuildingError(
-        f"the view {name!r} is being rebuilt, {done:,} of {sum(until.values()):,} records are folded: ask again when "
-        "it is there (`engage status` says how far it is)"
-    )
+    told = f"the view {name!r} is being rebuilt, {done:,} of {sum(until.values()):,} records are folded"
+    if paused is not None:
+        return ViewRebuildingError(f"{told}, and it is {paused}: `engage projections resume {name}` lets it go on")
+    return ViewRebuildingError(f"{told}: ask again when it is there (`engage status` says how far it is)")

@@ -9,12 +9,13 @@ from msgspec import Struct
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
-from engage.store import beginning, deletions, exchange, outbox, schema_version
+from engage.store import beginning, deletions, exchange, outbox, pauses, schema_version
 from engage.store import positions as ledger
 from engage.store.beginning import Beginner, Source
 from engage.store.database import Database
 from engage.store.families import Family, Slot, slotted
 from engage.store.outbox import Announcement
+from engage.store.pauses import Paused
 from engage.store.positions import GenerationError, Move, Moved, Position, PositionMovedError
 from engage.store.reader import Changed, Standing, ViewMissingError, ViewReader, ViewRebuildingError
 from engage.store.tables import Stamp, Values, ViewTable
@@ -33,7 +34,7 @@ __all__ = [
     "ViewStore",
 ]
 
-SCHEMA = 2
+SCHEMA = 3
 MOVED = "engage_views"
 """The channel on which PostgreSQL tells other processes that read models have moved."""
 
@@ -81,7 +82,7 @@ class ViewStore(ViewReader):
                 "views",
                 ledger.TABLES,
                 version=SCHEMA,
-                migrations={1: beginning.drop_all},
+                migrations={1: beginning.drop_all, 2: pauses.add},
                 remedy=remedy,
             )
 
@@ -122,7 +123,7 @@ class ViewStore(ViewReader):
     def swap(self, family: Family) -> int | None:
         """Let what was built beside become live, and keep what was; how many rows readers see change.
 
-        None, and nothing is done, unless both stand at the same positions.
+        None, and nothing is done, unless both stand at the same positions and neither is paused.
         """
         with self.database.change_tables() as connection:
             return exchange.swap(connection, family, self._table_of_build)
@@ -134,6 +135,24 @@ class ViewStore(ViewReader):
         """
         with self.database.change_tables() as connection:
             return exchange.roll_back(connection, family, self._table_of_build)
+
+    def pause(self, family: Family, paused: Paused) -> Paused:
+        """Let a family stand still, also what is built beside, until ``resume``; since when it does, and by whom.
+
+        A batch that is under way is waited for; after that nothing of it is written, by whatever process.
+        """
+        names = [model.name for model in family]
+        with self.database.change_tables() as connection:
+            pauses.pause(connection, names, paused)
+            return pauses.pauses(connection)[names[0]]
+
+    def resume(self, family: Family) -> Paused | None:
+        """Let a family go on; since when it had been paused, None if it was not."""
+        names = [model.name for model in family]
+        with self.database.change_tables() as connection:
+            found = pauses.pauses(connection)
+            pauses.resume(connection, names)
+        return next((found[name] for name in names if name in found), None)
 
     def set_ends(self, ends: Mapping[int, int]) -> None:
         """Say where the log ended when read models came, of those that were prepared without knowing it."""
@@ -151,7 +170,7 @@ class ViewStore(ViewReader):
     def commit(self, changes: Sequence[Change]) -> None:
         """Write the rows and move the positions of all changes, or nothing.
 
-        PositionMovedError if somebody else moved a position meanwhile: what was folded is stale, drop it.
+        PositionMovedError if somebody else moved a position meanwhile, or paused: what was folded is stale, drop it.
         GenerationError for views of another log. UnstorableRowsError names the rows that the database refuses.
         """
         moves = [Move(one.old, one.position, bool(one.folded.rows), one.inbox) for one in changes]
@@ -159,6 +178,7 @@ class ViewStore(ViewReader):
             encoded = [self._encoded(change) for change in changes]
             with self.database.write() as connection:
                 moved = ledger.advance(connection, moves, name=self.database.name)
+                pauses.refuse(connection, [one.folded.model.name for one in changes])
                 noted = deletions.noted(connection, [one.old.projection for one in changes if one.folded.rows])
                 for change, rows in zip(changes, encoded, strict=True):
                     came = moved[change.old.projection, change.old.partition]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, get_type_hints
+from typing import Annotated, Literal, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct
@@ -53,6 +53,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """A TOML file that declares the segments; empty for ``segments.toml`` in ``home``, if there, or those shipped."""
     window_days: Annotated[int, Meta(ge=1)] = 30
     """For how many days intake on Kafka remembers which events it has taken."""
+    log_level: Literal["debug", "access", "info", "warning", "error"] = "info"
+    """What the process says on standard error; ``access`` is ``info`` and a line for each HTTP request."""
     metrics_port: Annotated[int, Meta(ge=0, le=65535)] = 0
     """The port of the loopback on which a worker answers ``/metrics`` for Prometheus; 0: none."""
 

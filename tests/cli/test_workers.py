@@ -5,7 +5,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -52,16 +52,25 @@ def wait_for(what: Callable[[], bool]) -> None:
 
 
 @pytest.mark.usefixtures("distributed")
-def test_an_event_goes_from_the_inbox_to_the_read_models_through_the_workers():
+def test_an_event_goes_from_the_inbox_to_the_read_models_through_the_workers(
+    free_port: int, monkeypatch: pytest.MonkeyPatch
+):
     missing = engage("topics", "check")
     assert missing.returncode == 1
     assert "is missing" in missing.stderr
     assert engage("topics", "create", "--json").returncode == 0
     assert json.loads(engage("topics", "check", "--json").stdout)["partitions"] == 2
-    with process("worker", "intake"), process("worker", "projections"), process("worker", "desk"):
+    with ExitStack() as stack, process("worker", "intake"), process("worker", "desk"), monkeypatch.context() as watched:
+        watched.setenv("ENGAGE_METRICS_PORT", str(free_port))
+        stack.enter_context(process("worker", "projections"))
         published = engage("publish", "-", "--json", stdin=lines(fresh_order(), fresh_order(2), "bad"))
         assert (published.returncode, json.loads(published.stdout)["taken"]) == (3, 2), published.stderr
         wait_for(lambda: engage("account", "customer-17").returncode == 0)
+        told = httpx.get(f"http://127.0.0.1:{free_port}/metrics", trust_env=False).text
+        for figure in ('engage_view_lag_records{view="timeline"} 0.0', "engage_stores_readable 1.0"):
+            assert figure in told
+        assert "engage_database_bytes" in told
+        assert "engage_event_to_view_seconds_count" in told
     status = json.loads(engage("status", "--json").stdout)
     assert sum(one["end"] for one in status["log"]) >= 2
     assert status["owner"] is None

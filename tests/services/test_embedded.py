@@ -3,6 +3,7 @@
 import sqlite3
 from datetime import UTC, datetime, timedelta
 
+import prometheus_client
 import pytest
 from msgspec import Struct
 
@@ -287,6 +288,24 @@ async def test_a_rule_that_fails_hurts_no_other_rule_and_is_reported(house):
     house.embedded.tick(START + timedelta(days=3))
     assert len(house.events("follow_up.requested")) == 1
     assert house.log.dead_letters() == 1
+
+
+async def test_who_is_parked_is_told_to_prometheus_and_after_a_restart_too(house):
+    def parked():
+        house.embedded.count_parked()
+        found = [prometheus_client.REGISTRY.get_sample_value("engage_parked_accounts", one) for one in places]
+        return sum(one for one in found if one is not None)
+
+    places = [{"partition": str(number), "rule": "failing"} for number in range(house.log.partitions)]
+    await house.open(failing_rule())
+    await house.embedded.publish([delivered("o-1"), delivered("o-2"), delivered("o-3", subject="acc-2")])
+    assert parked() == 2
+    await house.open(failing_rule())
+    assert parked() == 2
+    mended = Rule("failing", version=2, settings=AskSettings(), state=NoState)
+    await house.open(mended)
+    house.embedded.tick(START)
+    assert parked() == 0
 
 
 @pytest.mark.parametrize("spoiled", ["policy", "ask"])

@@ -48,7 +48,7 @@ def demo(
 ) -> None:
     """Load the demo's history, tell what came of it, and serve it until Ctrl-C."""
     from engage import bootstrap
-    from engage.cli.running import log_to_stderr
+    from engage.cli.log_lines import log_to_stderr
     from engage.cli.serving import check_host, check_port, serve
     from engage.demo.load import LoadClock, Plan
     from engage.services.overview import read_overview
@@ -63,7 +63,7 @@ def demo(
     check_host(settings)
     if not once:
         check_port(settings, port)
-    log_to_stderr()
+    log_to_stderr(settings)
     began = time.monotonic()
     now = utc_now()
     day = now.date() if today is None else today.date()

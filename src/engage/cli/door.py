@@ -9,8 +9,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from msgspec import Raw
 
 from engage import bootstrap
+from engage.cli.log_lines import log_to_stderr
 from engage.cli.output import NOT_FOUND, USAGE, CommandFailedError, say
-from engage.cli.running import log_to_stderr
 from engage.client import Client
 from engage.events.envelope import Event
 from engage.log.contract import Answer
@@ -24,7 +24,7 @@ Publish = Callable[[Sequence[bytes | Event[Raw]]], Awaitable[list[Answer]]]
 @asynccontextmanager
 async def open_door(settings: Settings) -> AsyncIterator[Platform | Client]:
     """The platform, or a client of the process that owns its folder; FolderOwnedError if that one serves nobody."""
-    log_to_stderr()
+    log_to_stderr(settings)
     async with AsyncExitStack() as stack:
         try:
             platform = await stack.enter_async_context(bootstrap.platform(settings))

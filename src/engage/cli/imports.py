@@ -54,7 +54,7 @@ def _import(
 ) -> None:
     from engage import bootstrap
     from engage.cli.door import open_door, publisher
-    from engage.cli.running import log_to_stderr
+    from engage.cli.log_lines import log_to_stderr
     from engage.cli.taking import check_rejects, opened_input, report, settle, take, take_all, write_rejects
     from engage.services.importer import in_time_order, read_table
     from engage.services.lines import LineFault, file_label
@@ -87,7 +87,7 @@ def _import(
                     taken = await take(label, opened, items, publisher(door))
                     await settle(door, taken)
                     return taken
-            log_to_stderr()
+            log_to_stderr(settings)
             async with bootstrap.platform(settings) as platform:
                 ordered = list(in_time_order(items))
                 for item in ordered:

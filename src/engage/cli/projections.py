@@ -135,12 +135,12 @@ def rebuild(
     """Fold one anew beside what readers see, its family with it, prove it and swap. Ctrl-C pauses."""
     from engage import bootstrap
     from engage.cli.door import must_exist
-    from engage.cli.running import log_to_stderr
+    from engage.cli.log_lines import log_to_stderr
 
     settings = bootstrap.settings()
     must_exist(settings)
     model = _named(settings, name)
-    log_to_stderr()
+    log_to_stderr(settings)
     if account is not None:
         _rebuild_account(settings, model, account, as_json)
         return
@@ -158,12 +158,12 @@ def rollback(name: Name, as_json: JsonFlag = False) -> None:
     """Let what was live before the last rebuild be live again, its family with it."""
     from engage import bootstrap
     from engage.cli.door import must_exist
-    from engage.cli.running import log_to_stderr
+    from engage.cli.log_lines import log_to_stderr
 
     settings = bootstrap.settings()
     must_exist(settings)
     model = _named(settings, name)
-    log_to_stderr()
+    log_to_stderr(settings)
 
     async def run() -> int:
         async with bootstrap.platform(settings) as platform:

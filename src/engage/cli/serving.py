@@ -78,9 +78,10 @@ async def serve(platform: Platform, settings: Settings, port: int | None, starte
             home=Path(settings.home_path),
             works=platform.embedded is not None,
             local_only=not settings.behind_proxy,
+            access=settings.log_level in ("access", "debug"),
         )
         server = _Server(
-            uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=_GRACE_SECONDS),
+            uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE_SECONDS),
             lambda: _announce(platform, url, started),
         )
         with on_signals(server.end):

@@ -31,7 +31,7 @@ def up(host: Host = None, port: Port = None) -> None:
     from msgspec import structs
 
     from engage import bootstrap
-    from engage.cli.running import log_to_stderr
+    from engage.cli.log_lines import log_to_stderr
     from engage.cli.serving import check_host, check_port, serve
 
     settings = bootstrap.settings()
@@ -39,7 +39,7 @@ def up(host: Host = None, port: Port = None) -> None:
         settings = structs.replace(settings, host=host)
     check_host(settings)
     check_port(settings, port)
-    log_to_stderr()
+    log_to_stderr(settings)
 
     def started(url: str) -> None:
         say(f"engage serves at {url} (Ctrl-C ends it)")

@@ -56,12 +56,14 @@ def projections() -> None:
     async def work(stop: asyncio.Event) -> None:
         from engage import bootstrap
         from engage.log.topics import check_topics
+        from engage.services.gauges import told_to_prometheus
         from engage.services.projection_worker import ProjectionWorker
 
         topics = bootstrap.topics(settings)
         await check_topics(settings.kafka or "", topics)
         async with bootstrap.platform(settings) as platform:
-            await ProjectionWorker(platform, settings.kafka or "", topics, platform.clock).run(stop)
+            with told_to_prometheus(platform, settings.home_path):
+                await ProjectionWorker(platform, settings.kafka or "", topics, platform.clock).run(stop)
 
     _run("projections", settings, work)
 
@@ -95,11 +97,11 @@ def streams(
     if check:
         _check(settings, seconds, as_json)
         return
-    from engage.cli.running import log_to_stderr
+    from engage.cli.log_lines import log_to_stderr
     from engage.log.topics import Topics, check_topics
     from streams.worker import make_app, run
 
-    log_to_stderr()
+    log_to_stderr(settings)
     asyncio.run(check_topics(settings.kafka or "", Topics(settings.topics)))
     made = make_app(settings)
     say(f"streams works on the log {settings.topics!r} at {settings.kafka}")
@@ -133,10 +135,11 @@ def _kafka_settings() -> Settings:
 
 
 def _run(name: str, settings: Settings, work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
-    from engage.cli.running import log_to_stderr, on_signals
+    from engage.cli.log_lines import log_to_stderr
+    from engage.cli.running import on_signals
     from engage.services import metrics
 
-    log_to_stderr()
+    log_to_stderr(settings)
     metrics.serve(settings.metrics_port)
 
     async def run() -> None:
@@ -151,7 +154,9 @@ def _run(name: str, settings: Settings, work: Callable[[asyncio.Event], Awaitabl
 
 async def _turns(settings: Settings, stop: asyncio.Event, turn: Callable[[Platform], Awaitable[int]]) -> None:
     from engage import bootstrap
+    from engage.services.gauges import told_to_prometheus
     from engage.services.turns import Turns
 
     async with bootstrap.platform(settings) as platform:
-        await Turns(platform.log, {"worker": lambda: turn(platform)}).run(stop)
+        with told_to_prometheus(platform, settings.home_path):
+            await Turns(platform.log, {"worker": lambda: turn(platform)}).run(stop)

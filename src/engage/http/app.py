@@ -10,9 +10,10 @@ from pathlib import Path
 import structlog
 from fastapi import FastAPI
 
-from engage.http import accounts, events, follow_ups, pages, problems, status
+from engage.http import accounts, events, follow_ups, metrics, pages, problems, status
 from engage.http.documents import DOCUMENTS
 from engage.http.shell import Shell
+from engage.http.watched import Watched
 from engage.services.platform import Platform
 from engage.services.reading import Reading
 
@@ -29,13 +30,18 @@ _log = structlog.get_logger(__name__)
 
 
 def create_app(
-    platform: Platform, *, home: Path | None = None, works: bool = True, local_only: bool = False
+    platform: Platform,
+    *,
+    home: Path | None = None,
+    works: bool = True,
+    local_only: bool = False,
+    access: bool = False,
 ) -> FastAPI:
     """The application over ``platform``, which stays open as long as it serves.
 
     ``works``: it also keeps rules, desk, relay and read models going, as long as it lives; False where workers do.
     ``home`` is the folder whose files the status counts, the owned one if there is none. ``local_only`` refuses
-    whoever does not ask for this machine's loopback by name.
+    whoever does not ask for this machine's loopback by name. ``access`` logs a line for each request.
     """
 
     @asynccontextmanager
@@ -65,9 +71,10 @@ def create_app(
     app.state.home = home or (platform.owner.home if platform.owner else Path())
     app.state.work = None
     problems.install(app)
-    for resource in (events, accounts, follow_ups, status, pages):
+    for resource in (events, accounts, follow_ups, status, metrics, pages):
         app.include_router(resource.router)
     app.add_middleware(Shell, local_only=local_only)
+    app.add_middleware(Watched, access=access)
     app.openapi = lambda: DOCUMENTS.describe(app)  # type: ignore[method-assign]
     return app
 

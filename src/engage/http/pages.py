@@ -20,6 +20,7 @@ _INDEX = {
     "status": "/v1/status",
     "alive": "/livez",
     "ready": "/readyz",
+    "metrics": "/metrics",
 }
 _STYLE = """body{font:16px/1.5 sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}
 h2{margin-top:2.5rem;border-bottom:1px solid #ccc}h3{margin-bottom:.2rem;font-family:monospace}

@@ -77,7 +77,3 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(BrokerUnavailableError)
     async def of_kafka(_: Request, error: BrokerUnavailableError) -> Response:
         return problem(503, str(error), {"retry-after": _AGAIN_SECONDS})
-
-    @app.exception_handler(Exception)
-    async def of_chance(_: Request, error: Exception) -> Response:
-        return problem(500, "engage failed here, and its own log says how: report it, and try again")

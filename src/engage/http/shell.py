@@ -1,7 +1,8 @@
-"""What surrounds every request: who may come in, paths as they were sent, and the headers of every answer."""
+"""What surrounds every request: who may come in, paths as they were sent, the headers of every answer, our failures."""
 
 from __future__ import annotations
 
+import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -14,6 +15,8 @@ _HEADERS = {
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
 }
+
+_log = structlog.get_logger(__name__)
 
 
 class Shell:
@@ -34,10 +37,13 @@ class Shell:
             return
         # Paths stay percent-encoded while they are routed, so that an id with a slash in it is one id.
         if raw := scope.get("raw_path"):
-            scope = {**scope, "path": raw.decode("latin-1")}
+            scope["path"] = raw.decode("latin-1")
+        begun = False
 
         async def send_with_headers(message: Message) -> None:
+            nonlocal begun
             if message["type"] == "http.response.start":
+                begun = True
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
@@ -48,7 +54,14 @@ class Shell:
             refused = problem(421, f"engage answers on this machine only, and this was sent to {host!r}: ask 127.0.0.1")
             await refused(scope, receive, send_with_headers)
             return
-        await self._app(scope, receive, send_with_headers)
+        try:
+            await self._app(scope, receive, send_with_headers)
+        except Exception as error:
+            _log.error("engage failed to answer a request", exc_info=error)
+            if begun:  # half an answer: the server cuts the connection, so that nobody takes it for a whole one
+                raise
+            failed = problem(500, "engage failed here, and its own log says how: report it, and try again")
+            await failed(scope, receive, send_with_headers)
 
 
 def _host_name(host: str) -> str:

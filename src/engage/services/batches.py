@@ -12,6 +12,7 @@ from msgspec import DecodeError
 from engage.events import codec
 from engage.events.envelope import Event
 from engage.log.contract import Log, Record
+from engage.services import metrics
 from engage.store.families import Slot, slotted
 from engage.store.positions import Position
 from engage.store.reader import Standing
@@ -84,6 +85,8 @@ class Batches:
                 return
             folded = self._without_unstorable(folding, events[0], stops, error)
             self._store.commit(self._changes(folded, events, partition, start, position))
+        if events and self._slot == "live":
+            metrics.seen(events[0].now)
         for one in folded:
             for stopped in one.parked.values():
                 _tell(one.model.name, stopped)

@@ -15,12 +15,18 @@ from engage.events.validation import Refusal
 from engage.log.contract import Answer, Duplicate, Record, Taken, Token
 from engage.log.partitioning import partition_of
 from engage.log.sqlite import Identity, SqliteLog, Writes
+from engage.rules.cells import CellKey
 from engage.rules.engine import Engine
+from engage.rules.policy import NAME as POLICY
 from engage.rules.policy import PolicySettings
 from engage.rules.rule import Rule
+from engage.services import metrics
 from engage.services.edge import Edge
 from engage.services.intake import Stamp
 from engage.services.partition_runner import PartitionRunner
+
+FAILED = "failed"
+"""The class of the dead letters of rules."""
 
 
 class EmbeddedLog:
@@ -44,6 +50,7 @@ class EmbeddedLog:
         self._policy = policy
         self._clock = clock
         self._runners: list[PartitionRunner] = []
+        self._stopped: set[tuple[int, CellKey]] = set()
 
     async def start(self) -> None:
         """Take up what the last owner left."""
@@ -82,7 +89,7 @@ class EmbeddedLog:
                     assert token is not None, "only a tick is dropped, and the edge lets none in"
                     fresh[identity] = token
                     answers.append(Taken(token))
-            self._commit(fresh, marker)
+            self._commit(fresh, marker, lived=as_lived)
         return answers
 
     def tick(self, now: datetime | None = None, views_due: Mapping[int, datetime] | None = None) -> bool:
@@ -100,6 +107,14 @@ class EmbeddedLog:
     def next_due(self) -> datetime | None:
         """When the next wake is due, None if none waits."""
         return min((due for runner in self._runners if (due := runner.engine.cells.next_due())), default=None)
+
+    def count_parked(self) -> None:
+        """Tell the metrics who is parked; of those that ever were here, for there may be a million cells."""
+        for runner in self._runners:
+            cells, rules = runner.engine.cells, [*runner.engine.rules, POLICY]
+            ours = [key for partition, key in self._stopped if partition == runner.partition and key[0] in rules]
+            found = [(key, cells.of(key[0]).by_account.get(key[1])) for key in ours]
+            metrics.parked(runner.partition, rules, [key for key, cell in found if cell and cell.parked])
 
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:
@@ -122,10 +137,14 @@ class EmbeddedLog:
         runner = PartitionRunner(engine, stamp, self.log.end_now(partition), past)
         state = self.log.engine_state(partition)
         runner.resume(state.position, state.basis, state.cells)
+        self._stopped.update((partition, key) for key, _ in engine.cells.parked())
         return runner
 
-    def _commit(self, identities: dict[Identity, Token], marker: tuple[str, int] | None) -> None:
+    def _commit(
+        self, identities: dict[Identity, Token], marker: tuple[str, int] | None, *, lived: bool = False
+    ) -> None:
         writes = Writes(identities=identities, marker=marker)
+        told: list[tuple[list[Record], list[Event[Any]], int]] = []
         for runner in self._runners:
             records = runner.taken()
             if not records:
@@ -146,9 +165,14 @@ class EmbeddedLog:
                 )
                 for failure in runner.engine.failures
             ]
+            told.append((records, runner.decided(), len(runner.engine.failures)))
+            self._stopped.update((partition, (one.rule, one.account)) for one in runner.engine.failures)
             runner.engine.failures.clear()
         if writes.records or marker:
             self.log.commit(writes)
+        for records, decided, failed in told:
+            metrics.taken(len(records), ())
+            metrics.folded(len(records), decided, [FAILED] * failed, None if lived else records[0].recorded)
 
 
 @contextmanager

@@ -131,7 +131,7 @@ class PartitionRules:
         await self._commit(decided + asked, cells, dead)
         if asked:
             self._asked |= {activation.rule for activation in self._inactive}
-        metrics.folded(len(events), decided, [_FAILED] * len(dead))
+        metrics.folded(len(events), decided, [_FAILED] * len(dead), events[0].recorded if events else None)
         if failures or activated_here:
             self._count_parked(failures, anew=activated_here)
         return decided

@@ -1,24 +1,36 @@
-"""What a worker counts, for Prometheus to fetch: events, decisions, dead letters, and the accounts that are parked.
+"""What a process counts, for Prometheus to fetch: events, decisions, dead letters, waiting times, HTTP requests.
 
-Counted is what is committed. Counters begin at nothing with the process; who is parked is read from the rules' state.
+Counted is what is committed, once a batch. Counters begin at nothing with the process; how things stand at the moment
+of asking (lag, what is parked, what is open) is in ``gauges``.
 """
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 import prometheus_client
+from prometheus_client.registry import Collector
 
 from engage.events.catalogue.follow_up import FollowUpSkipped
 from engage.events.envelope import Event
+from engage.events.validation import Refusal
+from engage.log.contract import Answer, Duplicate
 from engage.rules.cells import CellKey
 from engage.settings import SettingsError
 
 HOST = "127.0.0.1"
 _REQUESTED = "requested"
+_WAITS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1_800)
+"""Upper bounds of waiting times in seconds, from what embedded takes to what nobody should wait for."""
 
+_published = prometheus_client.Counter(
+    "engage_published_events", "Events that were published here, by what became of them.", ["answer"]
+)
+_refused = prometheus_client.Counter("engage_refused_events", "Events refused here, by the class of why.", ["reason"])
 _taken = prometheus_client.Counter("engage_events_taken", "Records that intake put on the log.")
 _folded = prometheus_client.Counter("engage_events_folded", "Log records that the rules have folded.")
 _decisions = prometheus_client.Counter("engage_decisions", "Decisions: requested, or why not.", ["outcome"])
@@ -26,6 +38,27 @@ _dead_letters = prometheus_client.Counter("engage_dead_letters", "Dead letters, 
 _parked = prometheus_client.Gauge(
     "engage_parked_accounts", "Accounts that are parked for a rule until it is mended.", ["partition", "rule"]
 )
+_to_decision = prometheus_client.Histogram(
+    "engage_event_to_decision_seconds",
+    "How long the oldest event of a batch waited from when the log learned of it until what was decided is committed.",
+    buckets=_WAITS,
+)
+_to_view = prometheus_client.Histogram(
+    "engage_event_to_view_seconds",
+    "How long the oldest event of a batch waited from when the log learned of it until its rows are committed.",
+    buckets=_WAITS,
+)
+_requests = prometheus_client.Counter(
+    "engage_http_requests", "HTTP requests answered, by route template.", ["method", "route", "status"]
+)
+_answering = prometheus_client.Histogram(
+    "engage_http_request_seconds",
+    "How long an HTTP request waited until its answer began.",
+    ["method", "route"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60),
+)
+for _answer in ("taken", "duplicate", "refused"):  # a rate needs a nought to begin from
+    _published.labels(_answer)
 
 
 def serve(port: int) -> None:
@@ -41,19 +74,55 @@ def serve(port: int) -> None:
         ) from error
 
 
+def text(standing: Collector) -> bytes:
+    """All that was counted, and how things are ``standing`` now, in Prometheus' text format."""
+    registry = prometheus_client.CollectorRegistry()
+    registry.register(standing)
+    return prometheus_client.generate_latest() + prometheus_client.generate_latest(registry)
+
+
+def published(answers: Sequence[Answer]) -> None:
+    """These were the answers to a batch of events."""
+    refused = [answer.reason for answer in answers if isinstance(answer, Refusal)]
+    duplicate = sum(isinstance(answer, Duplicate) for answer in answers)
+    _published.labels("taken").inc(len(answers) - len(refused) - duplicate)
+    if duplicate:
+        _published.labels("duplicate").inc(duplicate)
+    if refused:
+        _published.labels("refused").inc(len(refused))
+        for reason, count in Counter(refused).items():
+            _refused.labels(reason).inc(count)
+
+
 def taken(events: int, dead: Iterable[str]) -> None:
     """Intake has committed so many log records, and dead letters of these classes."""
     _taken.inc(events)
     _died(dead)
 
 
-def folded(events: int, decided: Iterable[Event[Any]], dead: Iterable[str]) -> None:
-    """The rules have folded so many records, and committed what they decided and dead letters of these classes."""
+def folded(events: int, decided: Collection[Event[Any]], dead: Iterable[str], oldest: datetime | None = None) -> None:
+    """The rules have folded so many records, and committed what they decided and dead letters of these classes.
+
+    ``oldest`` is when the log learned of the first of the records.
+    """
     _folded.inc(events)
     outcomes = (each.data.reason if isinstance(each.data, FollowUpSkipped) else _REQUESTED for each in decided)
     for outcome, count in Counter(outcomes).items():
         _decisions.labels(outcome).inc(count)
+    if decided and oldest is not None:
+        _to_decision.observe(_since(oldest))
     _died(dead)
+
+
+def seen(oldest: datetime) -> None:
+    """Readers see a batch of the read models now, whose first record the log learned of then."""
+    _to_view.observe(_since(oldest))
+
+
+def answered(method: str, route: str, status: int, seconds: float) -> None:
+    """An HTTP request for a route, named by its template, was answered after so long."""
+    _requests.labels(method, route, str(status)).inc()
+    _answering.labels(method, route).observe(seconds)
 
 
 def parked(partition: int, rules: Iterable[str], keys: Iterable[CellKey]) -> None:
@@ -66,6 +135,10 @@ def parked(partition: int, rules: Iterable[str], keys: Iterable[CellKey]) -> Non
 def given_up(partition: int) -> None:
     """The partition is no longer ours: its next owner says who is parked there."""
     _parked.remove_by_labels({"partition": str(partition)})
+
+
+def _since(moment: datetime) -> float:
+    return max(0.0, time.time() - moment.timestamp())
 
 
 def _died(classes: Iterable[str]) -> None:

@@ -47,6 +47,7 @@ class PartitionRunner:
         self.end = end
         self._past = past
         self._uncommitted: list[Record] = []
+        self._decided: list[Event[Any]] = []
         self._inactive = engine.activations()
 
     @property
@@ -124,6 +125,11 @@ class PartitionRunner:
         records, self._uncommitted = self._uncommitted, []
         return records
 
+    def decided(self) -> list[Event[Any]]:
+        """What was decided on records that were admitted since the last call; ``taken`` has them among its records."""
+        decided, self._decided = self._decided, []
+        return decided
+
     def basis(self) -> bytes:
         """The engine's basis as the shell stores it beside cells and position."""
         return msgspec.msgpack.encode(self.engine.basis)
@@ -152,6 +158,7 @@ class PartitionRunner:
         for record in self._from(position):
             silent = record.offset <= until
             decided += self._fold(read_event(record), silent=silent, known=known.get(record.offset, ()))
+        self._decided += decided
         for decision in decided:
             self._append(decision, self.stamp.last)
 
@@ -168,8 +175,11 @@ class PartitionRunner:
         self.end += 1
         self._uncommitted.append(Record(self.partition, event.offset, event.now, value))
         token = Token(self.partition, event.offset)
-        for decision in self._fold(event):
-            self._append(decision, appended)
+        decided = self._fold(event)
+        if decided:
+            self._decided += decided
+            for decision in decided:
+                self._append(decision, appended)
         return token
 
     def _fold(self, event: Event[Any], *, silent: bool = False, known: Sequence[Event[Any]] = ()) -> list[Event[Any]]:

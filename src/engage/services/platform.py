@@ -11,6 +11,7 @@ from msgspec import Raw
 from engage.events.envelope import Event
 from engage.log.contract import Answer, Log, Publisher
 from engage.relationships.application import Relationships
+from engage.services import metrics
 from engage.services.access import Access
 from engage.services.announcer import Announcer
 from engage.services.desk import Desk
@@ -89,10 +90,13 @@ class Platform:
     ) -> list[Answer]:
         """See ``Publisher.publish``; ``as_lived`` and ``marker`` (``EmbeddedLog.publish``) need the embedded log."""
         if self.embedded is not None:
-            return await self.embedded.publish(events, as_lived=as_lived, marker=marker)
-        if as_lived or marker:
+            answers = await self.embedded.publish(events, as_lived=as_lived, marker=marker)
+        elif as_lived or marker:
             raise ValueError("history is loaded as it was lived into the embedded log only: leave ENGAGE_LOG empty")
-        return await self.publisher.publish(events)
+        else:
+            answers = await self.publisher.publish(events)
+        metrics.published(answers)
+        return answers
 
     async def work(self, now: datetime | None = None) -> int:
         """One turn of what rules and people set going: wakes, the desk, expiry, the relay; how much was done."""

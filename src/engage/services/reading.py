@@ -71,6 +71,13 @@ class TimelinePage(Struct, frozen=True):
     next: str | None
 
 
+class Open(Struct, frozen=True):
+    """How many follow-ups are not closed, and how many of those are past their service level."""
+
+    open: int
+    overdue: int
+
+
 class Reading:
     """Answers from a view store. Every method is blocking; ViewMissingError where nothing was folded yet."""
 
@@ -126,6 +133,15 @@ class Reading:
         else:
             rows.sort(key=lambda row: (not is_overdue(row, moment), *queue_order(row)))
         return [_seen(row, moment) for row in rows[:limit]]
+
+    def count_open(self) -> Open:
+        """How long the queue is now."""
+        statuses = _statuses("open")
+        late = ("due", self._clock())
+        return Open(
+            self._store.tally(follow_ups, "status", statuses),
+            self._store.tally(follow_ups, "status", statuses, below=late),
+        )
 
     def follow_up(self, follow_up: str) -> FollowUp | None:
         """One follow-up, None if there is none with this id."""

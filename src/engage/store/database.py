@@ -84,6 +84,13 @@ class Database:
         if not self.sqlite:
             connection.exec_driver_sql(f"NOTIFY {channel}")
 
+    def size(self) -> int | None:
+        """The bytes of a PostgreSQL database; None for SQLite, whose file shows them."""
+        if self.sqlite:
+            return None
+        with self.read() as connection:
+            return int(connection.scalar(text("SELECT pg_database_size(current_database())")) or 0)
+
     def scrub(self) -> None:
         """Leave no copy of what was overwritten in SQLite's write-ahead log (its file overwrites with zeros itself)."""
         if self.sqlite:

@@ -157,6 +157,21 @@ class ViewReader:
         with self.database.read() as connection:
             return int(connection.scalar(select(func.count()).select_from(self.table(projection, slot).table)) or 0)
 
+    def tally(
+        self, projection: ReadModel[Any], column: str, values: Sequence[Any], *, below: tuple[str, Any] | None = None
+    ) -> int:
+        """How many rows have one of these values there; ``below``: and less than a value in another column.
+
+        KeyError for a column that the read model has not; ViewMissingError if nobody has folded this view here.
+        """
+        table = self.table(projection)
+        columns = {one.name: one for one in table.columns}
+        statement = select(func.count()).select_from(table.table).where(columns[column].in_(values))
+        if below is not None:
+            statement = statement.where(columns[below[0]] < below[1])
+        with self._reading(projection) as connection:
+            return int(connection.scalar(statement) or 0)
+
     @contextmanager
     def snapshot(
         self, projection: ReadModel[Any], slot: Slot = "live"

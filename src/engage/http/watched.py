@@ -1,0 +1,72 @@
+"""What is known of every request afterwards: its id in each line of the log, one access line, its share of the figures.
+
+No path, query, header value or body is written down: they may hold names and addresses. A route is named by template.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from time import perf_counter
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from engage.services import metrics
+from engage.services.request_context import REQUEST, RequestContext
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+# Long enough for every id in use, and no e-mail address or sentence passes.
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
+_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+
+_log = structlog.get_logger("engage.access")
+
+
+class Watched:
+    """ASGI middleware, the outermost. ``access``: say one line for each request, at the level of that name."""
+
+    def __init__(self, app: ASGIApp, *, access: bool) -> None:
+        self._app = app
+        self._access = access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request; ``x-request-id`` is echoed, or given."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = perf_counter()
+        context = _context(scope)
+        status, waited = 500, 0.0
+
+        async def noting(message: Message) -> None:
+            nonlocal status, waited
+            if message["type"] == "http.response.start":
+                status, waited = message["status"], perf_counter() - began
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", context.request_id.encode())]
+            await send(message)
+
+        token = REQUEST.set(context)
+        try:
+            await self._app(scope, receive, noting)
+        finally:
+            self._note(scope, status, waited or perf_counter() - began, perf_counter() - began)
+            REQUEST.reset(token)
+
+    def _note(self, scope: Scope, status: int, waited: float, whole: float) -> None:
+        method = scope["method"] if scope["method"] in _METHODS else "OTHER"
+        route = getattr(scope.get("route"), "path", "none")
+        metrics.answered(method, route, status, waited)
+        if self._access:
+            milliseconds = round(whole * 1_000, 2)
+            _log.info("request", level="access", method=method, route=route, status=status, ms=milliseconds)
+
+
+def _context(scope: Scope) -> RequestContext:
+    request_id, trace_id = None, None
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            request_id = value.decode()
+        elif name == b"traceparent" and (found := _TRACEPARENT.fullmatch(value)):
+            trace_id = found[1].decode()
+    return RequestContext(request_id or secrets.token_hex(16), trace_id)

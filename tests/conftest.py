@@ -18,7 +18,10 @@ SERVERS = {"broker": "kafka", "postgres": "postgres"}  # the fixture that starts
 SOAK = "ENGAGE_SOAK" in os.environ
 
 pytest.register_assert_rewrite(
-    "engage.testing.log_contract", "engage.testing.store_contract", "engage.testing.store_changes"
+    "engage.testing.log_contract",
+    "engage.testing.store_contract",
+    "engage.testing.store_changes",
+    "engage.testing.store_asking",
 )
 settings.register_profile("quick", max_examples=50, deadline=None)
 settings.register_profile("soak", max_examples=2_000, deadline=None)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from typing import Annotated
-from urllib.parse import unquote_to_bytes
 
 import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from engage.http.documents import DOCUMENTS, JSON, problems
 from engage.http.guard import guarded
+from engage.http.paths import decoded
 from engage.http.problems import ProblemError
 from engage.http.waited import waited
 from engage.services.reading import Account, Reading, TimelinePage
@@ -111,10 +111,7 @@ def account(request: Request, account: str) -> Response:
 
 def account_id(raw: str) -> str:
     """The id in a path that was left percent-encoded; 404 for what can be no id."""
-    try:
-        name = unquote_to_bytes(raw.encode("latin-1")).decode()
-    except UnicodeDecodeError:
-        raise ProblemError(404, "no account has such an id: it is not UTF-8") from None
+    name = decoded(raw, "account")
     if any(letter < " " for letter in name):
         raise ProblemError(404, "no account has such an id: it holds a control character")
     return name

@@ -10,12 +10,13 @@ from pathlib import Path
 import structlog
 from fastapi import FastAPI
 
-from engage.http import accounts, events, follow_ups, metrics, pages, problems, status
+from engage.http import accounts, events, follow_ups, metrics, pages, problems, status, views
 from engage.http.documents import DOCUMENTS
 from engage.http.shell import Shell
 from engage.http.watched import Watched
 from engage.services.platform import Platform
 from engage.services.reading import Reading
+from engage.services.views import Views
 
 _ABOUT = """Publish what happens with customers and partners; read how each relationship is doing and why; work on the
 follow-ups. Every failure is told as problem details (RFC 9457)."""
@@ -23,6 +24,7 @@ _TAGS = [
     {"name": "publish", "description": "For upstream systems."},
     {"name": "accounts", "description": "For downstream services and relationship managers."},
     {"name": "follow-ups", "description": "For relationship managers."},
+    {"name": "views", "description": "Every read model, for downstream services and tables of people's own."},
     {"name": "operate", "description": "For operators."},
 ]
 
@@ -68,10 +70,11 @@ def create_app(
     app.state.platform = platform
     app.state.access = platform.access
     app.state.reading = Reading(platform.store, platform.clock)
+    app.state.views = Views(platform.store, platform.projector.projections)
     app.state.home = home or (platform.owner.home if platform.owner else Path())
     app.state.work = None
     problems.install(app)
-    for resource in (events, accounts, follow_ups, status, metrics, pages):
+    for resource in (events, accounts, follow_ups, views, status, metrics, pages):
         app.include_router(resource.router)
     app.add_middleware(Shell, local_only=local_only)
     app.add_middleware(Watched, access=access)

@@ -73,6 +73,12 @@ class Documents:
 DOCUMENTS = Documents()
 
 
+def parameter(name: str, description: str, schema: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    """What OpenAPI says of a query parameter that a route reads by itself."""
+    told = {"name": name, "in": "query", "required": False, "description": description}
+    return {**told, "schema": schema or {"type": "string"}, **more}
+
+
 def problems(**said: str) -> dict[int | str, dict[str, Any]]:
     """What OpenAPI says of a route's problems: ``_404="no such account"``."""
     reference = {"$ref": _TEMPLATE.format(name="Problem")}

@@ -13,6 +13,8 @@ from starlette.exceptions import HTTPException
 
 from engage.events.validation import Fault
 from engage.log.topics import BrokerUnavailableError
+from engage.services.view_query import QueryError
+from engage.services.views import UnknownViewError
 from engage.services.waiting import BadTokenError, NotYetError
 from engage.store.views import ViewMissingError
 
@@ -65,6 +67,14 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(ViewMissingError)
     async def of_views(_: Request, error: ViewMissingError) -> Response:
         return problem(503, str(error), {"retry-after": _AGAIN_SECONDS})
+
+    @app.exception_handler(UnknownViewError)
+    async def of_no_view(_: Request, error: UnknownViewError) -> Response:
+        return problem(404, str(error))
+
+    @app.exception_handler(QueryError)
+    async def of_queries(_: Request, error: QueryError) -> Response:
+        return problem(422, str(error), faults=error.faults)
 
     @app.exception_handler(NotYetError)
     async def of_waiting(_: Request, error: NotYetError) -> Response:

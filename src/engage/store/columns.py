@@ -13,6 +13,8 @@ from sqlalchemy import BigInteger, Boolean, Column, Date, DateTime, Double, Nume
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeEngine, UserDefinedType
 
+from engage.views.columns import plain_shape
+
 Convert = Callable[[Any], Any]
 
 _JSON_SHAPES = (
@@ -101,7 +103,7 @@ def moment_kind(*, sqlite: bool) -> Kind:
 
 def kind_of(shape: shapes.Type, hint: Any, *, sqlite: bool) -> Kind | None:
     """The kind of a field of this msgspec ``shape`` and type ``hint``; None if no column can hold it."""
-    match _plain(shape):
+    match plain_shape(shape):
         case shapes.StrType():
             return Kind(Text())
         case shapes.LiteralType(values=values) if all(isinstance(value, str) for value in values):
@@ -126,25 +128,9 @@ def kind_of(shape: shapes.Type, hint: Any, *, sqlite: bool) -> Kind | None:
             return None
 
 
-def is_nullable(shape: shapes.Type) -> bool:
-    """Whether a field of this shape may be None."""
-    if isinstance(shape, shapes.Metadata):
-        return is_nullable(shape.type)
-    return isinstance(shape, shapes.AnyType) or (isinstance(shape, shapes.UnionType) and shape.includes_none)
-
-
 def is_decimal_text(column: Column[Any]) -> bool:
     """Whether a column keeps exact decimals as text (SQLite has no such number), to be cast before it is sorted by."""
     return isinstance(column.type, Stored) and column.type.kind.decode is Decimal
-
-
-def _plain(shape: shapes.Type) -> shapes.Type:
-    if isinstance(shape, shapes.Metadata):
-        return _plain(shape.type)
-    if isinstance(shape, shapes.UnionType):
-        members = [member for member in shape.types if not isinstance(member, shapes.NoneType)]
-        return _plain(members[0]) if len(members) == 1 else shape
-    return shape
 
 
 def _utc(moment: datetime) -> datetime:

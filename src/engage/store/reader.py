@@ -169,7 +169,7 @@ class ViewReader:
         statement = select(func.count()).select_from(table.table).where(columns[column].in_(values))
         if below is not None:
             statement = statement.where(columns[below[0]] < below[1])
-        with self._reading(projection) as connection:
+        with self.reading(projection) as connection:
             return int(connection.scalar(statement) or 0)
 
     @contextmanager
@@ -180,10 +180,8 @@ class ViewReader:
 
         ViewMissingError if nobody has folded this view here.
         """
-        if slot == "live":
-            with self._reading(projection):  # only to refuse what is missing, or not all there
-                pass
-        with self._one_state(projection, slot) as (connection, standing):
+        with self.one_state(projection, slot) as connection:
+            standing = position_of(ledger.positions(connection), slotted(projection.name, slot))
             yield standing, self.table(projection, slot).scan(connection)
 
     @contextmanager
@@ -191,14 +189,15 @@ class ViewReader:
         self, projection: ReadModel[Any], slot: Slot = "live"
     ) -> Iterator[tuple[dict[int, int], Iterator[Any], dict[str, datetime]]]:
         """As ``snapshot``, and when each row wants to be woken; also of a view that is not all there yet."""
-        with self._one_state(projection, slot) as (connection, standing):
+        with self._one_state(projection, slot) as connection:
+            standing = position_of(ledger.positions(connection), slotted(projection.name, slot))
             table = self.table(projection, slot)
             yield standing, table.scan(connection), table.dues(connection)
 
     def get(self, projection: ReadModel[R], key: str) -> R | None:
         """The row of ``key``; ViewMissingError if nobody has folded this view here."""
         row: R | None
-        with self._reading(projection) as connection:
+        with self.reading(projection) as connection:
             row = self.table(projection).load(connection, [key]).get(key)
         return row
 
@@ -229,13 +228,13 @@ class ViewReader:
             column = columns[name]
             by = cast(column, Float) if is_decimal_text(column) else column
             statement = statement.order_by(by.desc() if descending else by.asc())
-        with self._reading(projection) as connection:
+        with self.reading(projection) as connection:
             found = connection.execute(statement.limit(limit))
             return [projection.row(**dict(zip(columns, row, strict=True))) for row in found]
 
     def merged(self, aggregate: Aggregate[Any, O]) -> list[O]:
         """What readers get of an aggregate; ViewMissingError if nobody has folded it here."""
-        with self._reading(aggregate) as connection:
+        with self.reading(aggregate) as connection:
             return aggregate.merged(self.table(aggregate).scan(connection))
 
     def changes(self, model: ReadModel[Any], partition: int, after: int, limit: int) -> list[Changed]:
@@ -247,7 +246,7 @@ class ViewReader:
         if model.append_only:
             raise ValueError(f"view {model.name!r} is only appended to, its rows follow the log: follow the log itself")
         table = self.table(model)
-        with self._reading(model) as connection:
+        with self.reading(model) as connection:
             rows = table.changed(connection, partition, after, limit)
             gone = deletions.since(connection, model.name, partition, after, limit)
             last = [found[-1][2] for found in (rows, gone) if len(found) == limit]
@@ -260,20 +259,37 @@ class ViewReader:
     def epoch(self, model: ReadModel[Any]) -> str | None:
         """While it stays the same, changes are counted on: another one makes void what was read by number."""
         with self.database.read() as connection:
-            stored = ledger.models(connection).get(model.name)
-            return None if stored is None else stored.epoch
+            return self.epoch_here(connection, model)
+
+    def epoch_here(self, connection: Connection, model: ReadModel[Any]) -> str | None:
+        """The epoch, as of a transaction."""
+        stored = ledger.models(connection).get(model.name)
+        return None if stored is None else stored.epoch
 
     @contextmanager
-    def _one_state(self, projection: ReadModel[Any], slot: Slot) -> Iterator[tuple[Connection, dict[int, int]]]:
+    def one_state(self, projection: ReadModel[Any], slot: Slot = "live") -> Iterator[Connection]:
+        """A transaction in which a whole table is read, all of one moment, however long it takes.
+
+        ViewMissingError if nobody has folded this view here.
+        """
+        if slot == "live":
+            with self.reading(projection):  # only to refuse what is missing, or not all there
+                pass
+        with self._one_state(projection, slot) as connection:
+            yield connection
+
+    @contextmanager
+    def _one_state(self, projection: ReadModel[Any], slot: Slot) -> Iterator[Connection]:
         with self.database.read() as connection:
             if not self.database.sqlite:
                 # Before anything is read: else a table that is put in its place meanwhile was read at another moment.
                 name = connection.dialect.identifier_preparer.quote(slotted(projection.name, slot))
                 connection.execute(text(f"LOCK TABLE {name} IN ACCESS SHARE MODE"))
-            yield connection, position_of(ledger.positions(connection), slotted(projection.name, slot))
+            yield connection
 
     @contextmanager
-    def _reading(self, projection: ReadModel[Any]) -> Iterator[Connection]:
+    def reading(self, projection: ReadModel[Any]) -> Iterator[Connection]:
+        """A transaction that reads; ViewMissingError if nobody has folded this view here."""
         try:
             with self.database.read() as connection:
                 self._see_whole(connection, projection)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
@@ -23,15 +22,15 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
-from engage.store.columns import Convert, Stored, is_nullable, kind_of, moment_kind
+from engage.store.columns import Convert, Stored, kind_of, moment_kind
 from engage.store.families import Slot, slotted
+from engage.views.columns import described, description_of, is_nullable
 from engage.views.projection import Projection, ReadModel
 
 Values = tuple[Any, ...]
 """A row as the driver takes and returns it, a value a column."""
 
 _CHUNK = 1_000  # keys of one SELECT: SQLite before 3.32 takes no more than 999 and the gain beyond is nothing
-_DESCRIBED = re.compile(r"^\s*`{0,2}(\w+)`{0,2}:\s+(.*)$")
 
 
 class Stamp(Struct, frozen=True):
@@ -78,7 +77,7 @@ class ViewTable:
             f"WHERE _partition = {mark} AND _due IS NOT NULL AND _due <= {mark} ORDER BY _due, {self._quoted_key}"
         )
         self._delete = _compiled(delete(self.table).where(self._key_column == ""), dialect)
-        self._sqlite = sqlite
+        self.sqlite = sqlite
 
     def encode(self, row: Struct) -> Values:
         """A row as the driver takes it."""
@@ -173,7 +172,7 @@ class ViewTable:
     def _fetch(self, connection: Connection, keys: Sequence[str]) -> Iterator[Sequence[Any]]:
         for start in range(0, len(keys), _CHUNK):
             chunk = keys[start : start + _CHUNK]
-            if self._sqlite:
+            if self.sqlite:
                 wanted, values = f"IN ({_marks(len(chunk))})", tuple[Any, ...](chunk)
             else:
                 wanted, values = "= ANY(%s)", (list(chunk),)
@@ -195,7 +194,7 @@ def table_of(projection: ReadModel[Any], *, sqlite: bool, slot: Slot = "live", b
     fields = shapes.type_info(row).fields  # type: ignore[attr-defined]  # of a Struct
     hints = get_type_hints(row, include_extras=True)
     about = inspect.cleandoc(row.__doc__ or "")
-    described = _described(about)
+    said = described(about)
     columns: list[Column[Any]] = []
     for place, field in enumerate(fields):
         kind = kind_of(field.type, hints[field.name], sqlite=sqlite)
@@ -205,7 +204,7 @@ def table_of(projection: ReadModel[Any], *, sqlite: bool, slot: Slot = "live", b
             raise TypeError(f"projection {name!r}: the first field is the row's key, {field.name!r} must be a str")
         if place > 0 and field.required:
             raise TypeError(f"projection {name!r}: {field.name!r} needs a default, a fresh row has only its key")
-        comment = _description(field.type) or described.get(field.name)
+        comment = description_of(field.type) or said.get(field.name)
         nullable = is_nullable(field.type)
         columns.append(Column(field.name, Stored(kind), primary_key=place == 0, nullable=nullable, comment=comment))
     columns += _framework_columns(sqlite)
@@ -259,24 +258,6 @@ def _without_words(schema: Any) -> Any:
         kept = {name: value for name, value in schema.items() if name != "description" or not isinstance(value, str)}
         return {name: _without_words(value) for name, value in kept.items()}
     return [_without_words(value) for value in schema] if isinstance(schema, list) else schema
-
-
-def _described(about: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    name = ""
-    for line in about.splitlines():
-        if match := _DESCRIBED.match(line):
-            name = match[1]
-            found[name] = match[2]
-        elif name and line.startswith(" "):
-            found[name] += f" {line.strip()}"
-        else:
-            name = ""
-    return found
-
-
-def _description(shape: shapes.Type) -> str | None:
-    return (shape.extra_json_schema or {}).get("description") if isinstance(shape, shapes.Metadata) else None
 
 
 def _compiled(statement: Executable, dialect: SQLiteDialect_pysqlite | PGDialect_psycopg) -> str:

@@ -30,13 +30,14 @@ from engage.store.views import (
     ViewRebuildingError,
     ViewStore,
 )
+from engage.testing.store_asking import AskingContract
 from engage.testing.store_changes import ChangesContract
 from engage.testing.store_rows import FULL, GENERATION, PARTITIONS, Everything, change, everything, other
 from engage.views.parking import parked
 from engage.views.projection import Projection
 
 
-class ViewStoreContract(ChangesContract):
+class ViewStoreContract(ChangesContract, AskingContract):
     """Inherit it and define the fixture ``url``, an empty database."""
 
     @pytest.fixture

@@ -114,3 +114,14 @@ def test_what_comes_is_followed_until_it_is_interrupted(kept: Path):
         finally:
             process.kill()
     assert json.loads(seen[0])["subject"] == "new"
+
+
+def test_an_account_is_shown_as_it_stood(kept: Path):
+    def shown(*arguments: str):
+        return RUNNER.invoke(app, ["account", "customer-17", *arguments])
+
+    now, then = (json.loads(shown("--json", *more).stdout) for more in ((), ("--as-of", "0h")))
+    assert then["account"] == now["account"]
+    assert [one["event_id"] for one in then["timeline"]] == [one["event_id"] for one in now["timeline"]]
+    assert "at that time" in shown("--as-of", "2026-02-01").stderr
+    assert "lies ahead" in shown("--as-of", "2126-02-01").stderr

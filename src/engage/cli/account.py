@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from engage.cli.moments import back
 from engage.cli.output import (
     NOT_FOUND,
     SHORT_ID,
@@ -20,9 +22,12 @@ from engage.cli.output import (
 )
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from rich.console import Console
 
-    from engage.services.reading import Account, Health
+    from engage.services.reading import Account, Health, TimelinePage
+    from engage.settings import Settings
     from projections.shared.timeline import TimelineEntry
 
 _STORY = 10
@@ -31,7 +36,11 @@ _STYLES = {"thriving": "bold green", "steady": "green", "slipping": "yellow", "a
 
 
 def account(
-    account_id: Annotated[str, typer.Argument(metavar="ID", help="The account's id.")], as_json: JsonFlag = False
+    account_id: Annotated[str, typer.Argument(metavar="ID", help="The account's id.")],
+    as_of: Annotated[
+        str | None, typer.Option("--as-of", metavar="TIME", help="As it stood then: 2026-03-01, or 4h, 3d, 2w ago.")
+    ] = None,
+    as_json: JsonFlag = False,
 ) -> None:
     """Show how an account is doing, why, what is to be done, and what happened last."""
     from msgspec import structs
@@ -43,19 +52,36 @@ def account(
 
     settings = bootstrap.settings()
     must_exist(settings)
-    with bootstrap.reading_views(settings) as store:
-        reading = Reading(store, utc_now)
-        found = reading.account(account_id)
-        page = reading.timeline(account_id, limit=_STORY)
+    if as_of is None:
+        with bootstrap.reading_views(settings) as store:
+            reading = Reading(store, utc_now)
+            found, page = reading.account(account_id), reading.timeline(account_id, limit=_STORY)
+    else:
+        found, page = asyncio.run(_as_of(settings, account_id, back(as_of, "--as-of")))
     if found is None:
+        then = "" if as_of is None else " at that time"
         raise CommandFailedError(
-            f"there is no account {account_id!r}: check the id; an account begins with its first event", NOT_FOUND
+            f"there is no account {account_id!r}{then}: check the id; an account begins with its first event", NOT_FOUND
         )
     entries = page.entries if page else []
     if as_json:
         emit({**structs.asdict(found), "timeline": entries})
     else:
         _show(data(), found, entries)
+
+
+async def _as_of(settings: Settings, name: str, moment: datetime) -> tuple[Account | None, TimelinePage | None]:
+    from engage import bootstrap
+    from engage.services.as_of import as_of
+    from engage.services.platform import utc_now
+    from engage.services.reading import READ, Reading
+
+    async with (
+        bootstrap.readers(settings) as (log, store, _),
+        as_of(log, READ, moment, utc_now(), account=name, store=store) as then,
+    ):
+        reading = Reading(then, lambda: moment)
+        return reading.account(name), reading.timeline(name, limit=_STORY)
 
 
 def _show(out: Console, found: Account, entries: list[TimelineEntry]) -> None:

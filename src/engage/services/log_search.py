@@ -143,17 +143,28 @@ async def _pages(log: Log, partition: int, position: int, end: int) -> AsyncIter
         yield position, [record for record in batch.records if record.offset < end]
 
 
-def _fitting(records: Iterable[Record], wanted: Wanted) -> Iterable[Event[Any]]:
-    whole = [text for text in (wanted.account, wanted.id, wanted.correlation, wanted.causation) if text is not None]
-    needles = [codec.encode(text) for text in whole]
-    kinds = [codec.encode(kind) for kind in wanted.types]
-    for record in records:
+class Sieve:
+    """Lets through what is ``wanted``, leaving aside when it was recorded and where."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        self._wanted = wanted
+        whole = (wanted.account, wanted.id, wanted.correlation, wanted.causation)
+        self._needles = [codec.encode(text) for text in whole if text is not None]
+        self._kinds = [codec.encode(kind) for kind in wanted.types]
+
+    def event(self, record: Record) -> Event[Any] | None:
+        """The record's event, data raw; None if it is not wanted."""
         value = record.value
-        if not all(needle in value for needle in needles) or (kinds and not any(kind in value for kind in kinds)):
-            continue
+        if not all(needle in value for needle in self._needles):
+            return None
+        if self._kinds and not any(kind in value for kind in self._kinds):
+            return None
         event = _event(record)
-        if wanted.fits(event):
-            yield event
+        return event if self._wanted.fits(event) else None
+
+
+def _fitting(records: Iterable[Record], wanted: Wanted) -> Iterable[Event[Any]]:
+    return filter(None, map(Sieve(wanted).event, records))
 
 
 def _event(record: Record) -> Event[Any]:

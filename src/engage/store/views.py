@@ -9,7 +9,7 @@ from msgspec import Struct
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
-from engage.store import beginning, deletions, exchange, outbox, pauses, schema_version
+from engage.store import beginning, deletions, exchange, outbox, pauses, reader_roles, schema_version
 from engage.store import positions as ledger
 from engage.store.beginning import Beginner, Source
 from engage.store.database import Database
@@ -34,7 +34,7 @@ __all__ = [
     "ViewStore",
 ]
 
-SCHEMA = 3
+SCHEMA = 4
 MOVED = "engage_views"
 """The channel on which PostgreSQL tells other processes that read models have moved."""
 
@@ -82,7 +82,7 @@ class ViewStore(ViewReader):
                 "views",
                 ledger.TABLES,
                 version=SCHEMA,
-                migrations={1: beginning.drop_all, 2: pauses.add},
+                migrations={1: beginning.drop_all, 2: pauses.add, 3: reader_roles.add},
                 remedy=remedy,
             )
 
@@ -107,7 +107,9 @@ class ViewStore(ViewReader):
         with self.database.change_tables() as connection:
             if ends is not None:  # whoever prepared them without may have gone before it knew
                 ledger.set_ends(connection, ends)
-            return self._beginner(connection, Source(generation, partitions, ends)).prepare(projections)
+            again = self._beginner(connection, Source(generation, partitions, ends)).prepare(projections)
+            reader_roles.bring_up(connection)
+            return again
 
     def build_beside(self, family: Family, generation: str, partitions: int) -> None:
         """Begin a family anew beside what is live, or find it as far as it was built before."""
@@ -126,7 +128,10 @@ class ViewStore(ViewReader):
         None, and nothing is done, unless both stand at the same positions and neither is paused.
         """
         with self.database.change_tables() as connection:
-            return exchange.swap(connection, family, self._table_of_build)
+            differing = exchange.swap(connection, family, self._table_of_build)
+            if differing is not None:
+                reader_roles.bring_up(connection)
+            return differing
 
     def roll_back(self, family: Family) -> int:
         """Let what was live before the last swap be live again; how many rows readers see change.
@@ -134,7 +139,9 @@ class ViewStore(ViewReader):
         It reads on from where it stood. LookupError if nothing was kept.
         """
         with self.database.change_tables() as connection:
-            return exchange.roll_back(connection, family, self._table_of_build)
+            differing = exchange.roll_back(connection, family, self._table_of_build)
+            reader_roles.bring_up(connection)
+            return differing
 
     def pause(self, family: Family, paused: Paused) -> Paused:
         """Let a family stand still, also what is built beside, until ``resume``; since when it does, and by whom.

@@ -1,0 +1,106 @@
+"""``engage projections rebuild`` and ``rollback``: read models folded anew, and put back."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from engage.cli.output import INTERRUPTED, NOT_FOUND, CommandFailedError, JsonFlag, emit, span
+from engage.cli.read_models import Name, Sample, named
+
+if TYPE_CHECKING:
+    from engage.services.projector import Rebuilt
+    from engage.settings import Settings
+    from engage.views.projection import ReadModel
+
+
+def rebuild(
+    name: Name,
+    account: Annotated[
+        str | None, typer.Option("--account", metavar="ID", help="Fold the rows of this account anew, in place.")
+    ] = None,
+    sample: Sample = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Fold one anew beside what readers see, its family with it, prove it and swap. Ctrl-C pauses."""
+    from engage import bootstrap
+    from engage.cli.door import must_exist
+    from engage.cli.log_lines import log_to_stderr
+
+    settings = bootstrap.settings()
+    must_exist(settings)
+    model = named(settings, name)
+    log_to_stderr(settings)
+    if account is not None:
+        _rebuild_account(settings, model, account, as_json)
+        return
+    done = asyncio.run(_rebuilt(settings, model, sample))
+    if as_json:
+        emit({"name": name, "records": done.records, "swapped": done.swapped, "differing": done.differing})
+    elif done.swapped:
+        typer.echo(f"{name}: {done.records:,} records folded, {done.differing:,} rows differ from those before")
+    if not done.swapped:
+        raise CommandFailedError("paused; the same command goes on from there", INTERRUPTED)
+
+
+def rollback(name: Name, as_json: JsonFlag = False) -> None:
+    """Let what was live before the last rebuild be live again, its family with it."""
+    from engage import bootstrap
+    from engage.cli.door import must_exist
+    from engage.cli.log_lines import log_to_stderr
+
+    settings = bootstrap.settings()
+    must_exist(settings)
+    model = named(settings, name)
+    log_to_stderr(settings)
+
+    async def run() -> int:
+        async with bootstrap.platform(settings) as platform:
+            return await platform.projector.roll_back(model)
+
+    try:
+        differing = asyncio.run(run())
+    except LookupError as error:
+        raise CommandFailedError(str(error), NOT_FOUND) from error
+    if as_json:
+        emit({"name": name, "differing": differing})
+    else:
+        typer.echo(f"{name}: rolled back, {differing:,} rows differ from those before")
+
+
+def _rebuild_account(settings: Settings, model: ReadModel[Any], account: str, as_json: bool) -> None:
+    from engage import bootstrap
+    from engage.views.aggregate import Aggregate
+
+    if isinstance(model, Aggregate) and model.of is None:
+        raise CommandFailedError(f"{model.name!r} adds up what all accounts did: leave --account out")
+
+    async def run() -> int:
+        async with bootstrap.platform(settings) as platform:
+            return await platform.projector.rebuild_account(model, account)
+
+    rows = asyncio.run(run())
+    if as_json:
+        emit({"name": model.name, "account": account, "rows": rows})
+    else:
+        typer.echo(f"{model.name}: {rows:,} rows of {account} folded anew")
+
+
+async def _rebuilt(settings: Settings, model: ReadModel[Any], sample: int | None) -> Rebuilt:
+    from engage import bootstrap
+    from engage.cli.progress import Progress
+    from engage.cli.running import on_signals
+
+    stop = asyncio.Event()
+    async with bootstrap.platform(settings) as platform:
+        with Progress(model.name) as bar, on_signals(stop.set):
+
+            def told(done: int, total: int, rate: float) -> None:
+                left = "" if sys.stderr.isatty() else f", {span(timedelta(seconds=(total - done) / max(rate, 1)))} left"
+                bar.to(done, f"{rate:,.0f} records/s{left}", total=total)
+
+            return await platform.projector.rebuild(model, told, sample=sample, stop=stop)

@@ -13,49 +13,11 @@ from msgspec import inspect
 from engage.events.catalogue import BY_CLASS, CATALOGUE, FAMILIES
 from engage.events.catalogue.base import EventData, EventType
 from engage.events.catalogue.surveys import SurveyAnswered
+from engage.events.examples import example_data
 
 ALL = [pytest.param(entry, id=name) for name, entry in CATALOGUE.items()]
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
-MATCHES = {"^[A-Z]{3}$": "EUR", "^[A-Z]{2}$": "PT"}
-"""A value for each pattern that is not met by ``en``."""
-BEYOND_FIELDS = {"Checkout Started": {"cart_id": "c-1"}}
-"""What a type needs although none of its fields is required by itself."""
-
-
-def example(kind: inspect.Type, *, full: bool) -> Any:
-    """The smallest JSON value that ``kind`` takes, or with ``full`` one with every field and one item a list."""
-    match kind:
-        case inspect.Metadata():
-            return example(kind.type, full=full)
-        case inspect.StrType():
-            return MATCHES.get(kind.pattern or "", "en")
-        case inspect.IntType():
-            return 2
-        case inspect.FloatType():
-            return 0.5 if kind.le == 1 else 2.5
-        case inspect.BoolType():
-            return True
-        case inspect.DateTimeType():
-            return "2026-03-01T00:00:00Z"
-        case inspect.LiteralType():
-            return kind.values[0]
-        case inspect.NoneType():
-            return None
-        case inspect.UnionType():
-            return example(next(one for one in kind.types if not isinstance(one, inspect.NoneType)), full=full)
-        case inspect.VarTupleType():
-            return [example(kind.item_type, full=full)] if full else []
-        case inspect.DictType():
-            return {"key": "value"} if full else {}
-        case inspect.StructType():
-            return {one.encode_name: example(one.type, full=full) for one in kind.fields if full or one.required}
-    raise AssertionError(f"an example of {kind} is not known: teach this test")
-
-
-def data_of(entry: EventType, *, full: bool) -> dict[str, Any]:
-    data: dict[str, Any] = example(inspect.type_info(entry.data), full=full)
-    return data | BEYOND_FIELDS.get(entry.name, {})
 
 
 def fields_of(struct: type[Any]) -> tuple[inspect.Field, ...]:
@@ -101,7 +63,7 @@ def test_every_type_that_is_declared_is_catalogued() -> None:
 @pytest.mark.parametrize("entry", ALL)
 @pytest.mark.parametrize("full", [False, True], ids=["smallest", "full"])
 def test_a_type_travels_unchanged(entry: EventType, full: bool) -> None:
-    data = data_of(entry, full=full)
+    data = example_data(entry, full=full)
     decoded = entry.decode(msgspec.json.encode(data))
     assert type(decoded) is entry.data
     assert entry.decode(msgspec.json.encode(decoded)) == decoded
@@ -111,7 +73,7 @@ def test_a_type_travels_unchanged(entry: EventType, full: bool) -> None:
 
 @pytest.mark.parametrize("entry", ALL)
 def test_what_a_type_requires_cannot_be_left_out(entry: EventType) -> None:
-    data = data_of(entry, full=True)
+    data = example_data(entry, full=True)
     for field in fields_of(entry.data):
         if field.required:
             with pytest.raises(msgspec.ValidationError, match=field.encode_name):
@@ -185,7 +147,7 @@ def test_a_type_says_what_happened_and_its_name_is_its_class(entry: EventType) -
 )
 def test_wrong_values_are_refused_with_the_reason(name: str, wrong: dict[str, Any], message: str) -> None:
     entry = CATALOGUE[name]
-    data = data_of(entry, full=True)
+    data = example_data(entry, full=True)
     entry.decode(msgspec.json.encode(data))
     with pytest.raises(msgspec.ValidationError, match=message):
         entry.decode(msgspec.json.encode(data | wrong))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import uvicorn
 
+from engage import bootstrap
 from engage.cli.output import USAGE, CommandFailedError
 from engage.cli.running import on_signals
 from engage.http.app import create_app
@@ -78,6 +79,7 @@ async def serve(platform: Platform, settings: Settings, port: int | None, starte
             home=Path(settings.home_path),
             works=platform.embedded is not None,
             local_only=not settings.behind_proxy,
+            topics=bootstrap.topics(settings),
             access=settings.log_level in ("access", "debug"),
         )
         server = _Server(

@@ -10,10 +10,11 @@ from pathlib import Path
 import structlog
 from fastapi import FastAPI
 
-from engage.http import accounts, events, follow_ups, metrics, pages, problems, status, views
+from engage.http import accounts, events, follow_ups, metrics, pages, problems, schemas, status, views
 from engage.http.documents import DOCUMENTS
 from engage.http.shell import Shell
 from engage.http.watched import Watched
+from engage.log.topics import Topics
 from engage.services.platform import Platform
 from engage.services.reading import Reading
 from engage.services.views import Views
@@ -25,6 +26,7 @@ _TAGS = [
     {"name": "accounts", "description": "For downstream services and relationship managers."},
     {"name": "follow-ups", "description": "For relationship managers."},
     {"name": "views", "description": "Every read model, for downstream services and tables of people's own."},
+    {"name": "documents", "description": "For programs that make publishers and readers from them."},
     {"name": "operate", "description": "For operators."},
 ]
 
@@ -38,12 +40,14 @@ def create_app(
     works: bool = True,
     local_only: bool = False,
     access: bool = False,
+    topics: Topics | None = None,
 ) -> FastAPI:
     """The application over ``platform``, which stays open as long as it serves.
 
     ``works``: it also keeps rules, desk, relay and read models going, as long as it lives; False where workers do.
     ``home`` is the folder whose files the status counts, the owned one if there is none. ``local_only`` refuses
-    whoever does not ask for this machine's loopback by name. ``access`` logs a line for each request.
+    whoever does not ask for this machine's loopback by name. ``access`` logs a line for each request;
+    ``topics`` are those that the AsyncAPI document names.
     """
 
     @asynccontextmanager
@@ -73,8 +77,9 @@ def create_app(
     app.state.views = Views(platform.store, platform.projector.projections)
     app.state.home = home or (platform.owner.home if platform.owner else Path())
     app.state.work = None
+    app.state.topics = topics or Topics()
     problems.install(app)
-    for resource in (events, accounts, follow_ups, views, status, metrics, pages):
+    for resource in (events, accounts, follow_ups, views, schemas, status, metrics, pages):
         app.include_router(resource.router)
     app.add_middleware(Shell, local_only=local_only)
     app.add_middleware(Watched, access=access)

@@ -16,6 +16,8 @@ router = APIRouter(include_in_schema=False)
 _INDEX = {
     "docs": "/docs",
     "openapi": "/openapi.json",
+    "asyncapi": "/v1/asyncapi.json",
+    "schemas": "/v1/schemas",
     "follow_ups": "/v1/follow-ups",
     "status": "/v1/status",
     "alive": "/livez",

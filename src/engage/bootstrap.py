@@ -17,6 +17,7 @@ from engage.log.kafka_publisher import KafkaPublisher
 from engage.log.sqlite import SqliteLog
 from engage.log.topics import Topics
 from engage.relationships.application import Relationships
+from engage.services.audit import Trail
 from engage.services.configuration import Configured, configured
 from engage.services.desk import Desk
 from engage.services.edge import Edge
@@ -27,6 +28,7 @@ from engage.services.platform import Platform, utc_now
 from engage.services.projector import Projector
 from engage.services.relay import Relay, restore_from
 from engage.settings import Settings, load
+from engage.store.access import AccessStore
 from engage.store.keys import KeyStore, MasterKeyError, load_master_key
 from engage.store.views import ViewMissingError, ViewStore
 from engage.views.projection import ReadModel
@@ -80,6 +82,38 @@ def view_store(settings: Settings) -> ViewStore:
     return ViewStore(_database(settings, "views"))
 
 
+def access_store(settings: Settings) -> AccessStore:
+    """API keys, and the trail of what operators did."""
+    settings.home_path.mkdir(parents=True, exist_ok=True)
+    return AccessStore(_database(settings, "access"))
+
+
+def has_access(settings: Settings) -> bool:
+    """Whether there may be API keys, or a trail of what operators did."""
+    return _is_there(settings, "access")
+
+
+def knows_callers(settings: Settings) -> bool:
+    """Whether there is a credential that opens the door."""
+    if not has_access(settings):
+        return False
+    store = access_store(settings)
+    try:
+        return any(key.holds(utc_now()) for key, _ in store.every_key())
+    finally:
+        store.close()
+
+
+@contextmanager
+def trail(settings: Settings) -> Iterator[Trail]:
+    """Where it is kept who did what, for a command that needs no platform."""
+    store = access_store(settings)
+    try:
+        yield Trail(store, utc_now)
+    finally:
+        store.close()
+
+
 @contextmanager
 def reading_views(settings: Settings) -> Iterator[ViewStore]:
     """The read models for who only reads them, also where this process may not write; ViewMissingError without any."""
@@ -129,6 +163,8 @@ async def platform(
         stack.callback(store.close)
         relationships = Relationships(_database(settings, "relationships"))
         stack.callback(relationships.close)
+        access = access_store(settings)
+        stack.callback(access.close)
         edge = Edge(keys, clock)
         embedded: EmbeddedLog | None = None
         log: Log
@@ -157,6 +193,7 @@ async def platform(
             relay=Relay(relationships, publisher),
             relationships=relationships,
             keyring=keys,
+            access=access,
             owner=owner,
             clock=clock,
             ticks=ticks,

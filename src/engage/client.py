@@ -31,13 +31,17 @@ class ClientError(RuntimeError):
 
 
 class Client:
-    """Talks to ``url``; retries only what never reached the service. Use it in a ``with`` block, or ``close`` it."""
+    """Talks to ``url``, with an API key or a token (``key``) where it asks for one; retries only what never reached it.
 
-    def __init__(self, url: str, *, seconds: float = _SECONDS) -> None:
+    Use it in a ``with`` block, or ``close`` it.
+    """
+
+    def __init__(self, url: str, *, key: str | None = None, seconds: float = _SECONDS) -> None:
         self._url = url
         self._http = httpx.Client(
             base_url=url,
             timeout=seconds,
+            headers={} if key is None else {"authorization": f"Bearer {key}"},
             transport=httpx.HTTPTransport(retries=_CONNECT_RETRIES),
             # A proxy of this machine's environment is not meant for what runs on this machine.
             trust_env=urlsplit(url).hostname not in _LOOPBACK,

@@ -36,7 +36,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     views: str = ""
     """Where read models, keys and relationships are: empty for files in ``home``, or ``postgresql+psycopg://…``."""
     host: str = "127.0.0.1"
-    """The address HTTP listens on; loopback only, until there are API keys, unless ``behind_proxy`` is set."""
+    """The address HTTP listens on; loopback alone, until there is an API key or ``behind_proxy`` is set."""
     port: Annotated[int, Meta(ge=0, le=65535)] = 8080
     """The port HTTP listens on; another one if it is taken and none was asked for."""
     behind_proxy: bool = False

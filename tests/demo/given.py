@@ -25,6 +25,7 @@ from engage.services.embedded import EmbeddedLog
 from engage.services.platform import Platform, utc_now
 from engage.services.projector import Projector
 from engage.services.relay import Relay
+from engage.store.access import AccessStore
 from engage.store.keys import KeyStore, load_master_key
 from engage.store.views import ViewStore
 from engage.views.projection import Projection
@@ -80,6 +81,7 @@ async def a_platform(home: Path) -> AsyncIterator[tuple[Platform, LoadClock]]:
     clock = LoadClock(utc_now)
     async with AsyncExitStack() as stack:
         keys = stack.enter_context(closing(KeyStore(f"sqlite:///{home}/keys.db", load_master_key(home / "master.key"))))
+        access = stack.enter_context(closing(AccessStore(f"sqlite:///{home}/access.db")))
         store = stack.enter_context(closing(ViewStore(f"sqlite:///{home}/views.db")))
         relationships = stack.enter_context(closing(Relationships(f"sqlite:///{home}/relationships.db")))
         log = stack.enter_context(closing(SqliteLog(home / "log.db")))
@@ -96,6 +98,7 @@ async def a_platform(home: Path) -> AsyncIterator[tuple[Platform, LoadClock]]:
                 desk=Desk(relationships, log, keys),
                 relay=Relay(relationships, embedded),
                 keyring=keys,
+                access=access,
                 clock=clock,
             ),
             clock,

@@ -14,7 +14,7 @@ from engage.cli.output import NOT_FOUND, USAGE, CommandFailedError, say
 from engage.client import Client
 from engage.events.envelope import Event
 from engage.log.contract import Answer
-from engage.services.owner import FolderOwnedError
+from engage.services.owner import FolderOwnedError, door_secret
 from engage.services.platform import Platform
 from engage.settings import Settings
 
@@ -32,7 +32,7 @@ async def open_door(settings: Settings) -> AsyncIterator[Platform | Client]:
             if error.owner is None or error.owner.url is None:
                 raise
             say(f"going through process {error.owner.pid}, which serves at {error.owner.url}")
-            yield stack.enter_context(Client(error.owner.url))
+            yield stack.enter_context(Client(error.owner.url, key=door_secret(settings.home_path)))
             return
         yield platform
 

@@ -102,8 +102,10 @@ def _is_ours(error: BaseException) -> bool:
 
 
 def _code(error: Exception) -> int:
-    if type(error).__name__ in ("SettingsError", "ConfigurationError", "MappingError"):
+    if type(error).__name__ in ("SettingsError", "ConfigurationError", "MappingError", "ApiKeyError"):
         return USAGE
+    if type(error).__name__ == "NoApiKeyError":
+        return NOT_FOUND
     return NOT_FOUND if getattr(error, "status", None) == _HTTP_NOT_FOUND else FAILED
 
 

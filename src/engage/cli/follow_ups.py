@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 from datetime import UTC, datetime, timedelta
-from getpass import getuser
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
@@ -25,6 +24,7 @@ from engage.cli.output import (
     show_below,
     span,
     table,
+    who,
 )
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ def _act(
     settings = bootstrap.settings()
     must_exist(settings)
     follow_up = _identity(settings, named)
-    given = {"actor": actor or getuser(), **values}
+    given = {"actor": who(actor), **values}
     try:
         request = request_from(verb, given)
     except msgspec.ValidationError as error:

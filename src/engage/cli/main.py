@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from engage.cli import benchmark, follow_ups, imports, log, projections, topics, worker
+from engage.cli import api_keys, benchmark, follow_ups, imports, log, projections, topics, worker
 from engage.cli.account import account
+from engage.cli.audit import audit
 from engage.cli.demo import demo
 from engage.cli.errors import Commands
 from engage.cli.publish import publish
@@ -45,11 +46,12 @@ def engage(
         typer.echo(ctx.get_help())
 
 
-for command in (demo, up, publish, status, account):
+for command in (demo, up, publish, status, account, audit):
     app.command()(command)
 app.add_typer(imports.app, name="import")
 app.add_typer(follow_ups.app, name="follow-ups")
 app.add_typer(log.app, name="log")
+app.add_typer(api_keys.app, name="api-keys")
 app.add_typer(projections.app, name="projections")
 app.add_typer(worker.app, name="worker")
 app.add_typer(topics.app, name="topics")

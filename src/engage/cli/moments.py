@@ -1,4 +1,4 @@
-"""Moments as people write them on the command line."""
+"""Moments and spans of time as people write them on the command line."""
 
 from __future__ import annotations
 
@@ -19,6 +19,14 @@ def ahead(text: str, flag: str) -> datetime:
 def back(text: str, flag: str) -> datetime:
     """The moment that ``text`` names, ``3d`` being three days ago."""
     return _moment(text, flag, -1, "back from now")
+
+
+def span_of(text: str, flag: str) -> timedelta:
+    """The span that ``text`` says."""
+    found = _SPAN.fullmatch(text)
+    if found is None:
+        raise CommandFailedError(f"{flag} {text!r} is no span: write hours, days or weeks, 12h, 90d, 2w", USAGE)
+    return int(found[1]) * _UNITS[found[2]]
 
 
 def _moment(text: str, flag: str, direction: int, said: str) -> datetime:

@@ -49,6 +49,13 @@ class CommandFailedError(Exception):
         self.code = code
 
 
+def who(actor: str | None) -> str:
+    """Who gives the command: whoever was named, or is logged in on this machine."""
+    from getpass import getuser
+
+    return actor or getuser()
+
+
 def data() -> Console:
     """Standard output, for tables; wide where it is no terminal."""
     return _console(stderr=False)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from engage.cli.output import INTERRUPTED, NOT_FOUND, CommandFailedError, JsonFlag, emit, span
+from engage.cli.output import INTERRUPTED, NOT_FOUND, Actor, CommandFailedError, JsonFlag, emit, span, who
 from engage.cli.read_models import Name, Sample, named
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def rebuild(
         str | None, typer.Option("--account", metavar="ID", help="Fold the rows of this account anew, in place.")
     ] = None,
     sample: Sample = None,
+    actor: Actor = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Fold one anew beside what readers see, its family with it, prove it and swap. Ctrl-C pauses."""
@@ -36,9 +37,9 @@ def rebuild(
     model = named(settings, name)
     log_to_stderr(settings)
     if account is not None:
-        _rebuild_account(settings, model, account, as_json)
+        _rebuild_account(settings, model, account, who(actor), as_json)
         return
-    done = asyncio.run(_rebuilt(settings, model, sample))
+    done = asyncio.run(_rebuilt(settings, model, sample, who(actor)))
     if as_json:
         emit({"name": name, "records": done.records, "swapped": done.swapped, "differing": done.differing})
     elif done.swapped:
@@ -47,7 +48,7 @@ def rebuild(
         raise CommandFailedError("paused; the same command goes on from there", INTERRUPTED)
 
 
-def rollback(name: Name, as_json: JsonFlag = False) -> None:
+def rollback(name: Name, actor: Actor = None, as_json: JsonFlag = False) -> None:
     """Let what was live before the last rebuild be live again, its family with it."""
     from engage import bootstrap
     from engage.cli.door import must_exist
@@ -60,7 +61,8 @@ def rollback(name: Name, as_json: JsonFlag = False) -> None:
 
     async def run() -> int:
         async with bootstrap.platform(settings) as platform:
-            return await platform.projector.roll_back(model)
+            with platform.trail.of(who(actor), "projections rollback", name):
+                return await platform.projector.roll_back(model)
 
     try:
         differing = asyncio.run(run())
@@ -72,7 +74,7 @@ def rollback(name: Name, as_json: JsonFlag = False) -> None:
         typer.echo(f"{name}: rolled back, {differing:,} rows differ from those before")
 
 
-def _rebuild_account(settings: Settings, model: ReadModel[Any], account: str, as_json: bool) -> None:
+def _rebuild_account(settings: Settings, model: ReadModel[Any], account: str, actor: str, as_json: bool) -> None:
     from engage import bootstrap
     from engage.views.aggregate import Aggregate
 
@@ -81,7 +83,8 @@ def _rebuild_account(settings: Settings, model: ReadModel[Any], account: str, as
 
     async def run() -> int:
         async with bootstrap.platform(settings) as platform:
-            return await platform.projector.rebuild_account(model, account)
+            with platform.trail.of(actor, f"projections rebuild {model.name} --account", account):
+                return await platform.projector.rebuild_account(model, account)
 
     rows = asyncio.run(run())
     if as_json:
@@ -90,7 +93,7 @@ def _rebuild_account(settings: Settings, model: ReadModel[Any], account: str, as
         typer.echo(f"{model.name}: {rows:,} rows of {account} folded anew")
 
 
-async def _rebuilt(settings: Settings, model: ReadModel[Any], sample: int | None) -> Rebuilt:
+async def _rebuilt(settings: Settings, model: ReadModel[Any], sample: int | None, actor: str) -> Rebuilt:
     from engage import bootstrap
     from engage.cli.progress import Progress
     from engage.cli.running import on_signals
@@ -103,4 +106,7 @@ async def _rebuilt(settings: Settings, model: ReadModel[Any], sample: int | None
                 left = "" if sys.stderr.isatty() else f", {span(timedelta(seconds=(total - done) / max(rate, 1)))} left"
                 bar.to(done, f"{rate:,.0f} records/s{left}", total=total)
 
-            return await platform.projector.rebuild(model, told, sample=sample, stop=stop)
+            with platform.trail.of(actor, "projections rebuild", model.name) as course:
+                rebuilt = await platform.projector.rebuild(model, told, sample=sample, stop=stop)
+                course.outcome = "done" if rebuilt.swapped else "interrupted"
+                return rebuilt

@@ -12,7 +12,7 @@ from pathlib import Path
 import uvicorn
 
 from engage import bootstrap
-from engage.cli.output import USAGE, CommandFailedError
+from engage.cli.output import USAGE, CommandFailedError, program
 from engage.cli.running import on_signals
 from engage.http.app import create_app
 from engage.services.platform import Platform
@@ -23,19 +23,22 @@ _GRACE_SECONDS = 10
 
 
 def check_host(settings: Settings) -> None:
-    """CommandFailedError for a host that others can reach, unless somebody else guards the door."""
-    if settings.behind_proxy or settings.host == "localhost":
+    """CommandFailedError for a host that others can reach, unless they are asked who they are, here or before us."""
+    if settings.behind_proxy or _is_loopback(settings.host) or bootstrap.knows_callers(settings):
         return
-    try:
-        if ipaddress.ip_address(settings.host).is_loopback:
-            return
-    except ValueError:
-        pass
     raise CommandFailedError(
-        f"{settings.host} is not this machine's loopback, and engage has no API keys yet: whoever reaches it may read "
-        "and change everything. Leave --host out, or set ENGAGE_BEHIND_PROXY=true where something else guards the door",
+        f"{settings.host} is not this machine's loopback, and there is no API key: whoever reaches it could read and "
+        f"change everything. Make a key first (`{program(settings)} api-keys create NAME --scope read`), or leave "
+        "--host out; ENGAGE_BEHIND_PROXY=true says that something else guards the door",
         USAGE,
     )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def listen(host: str, port: int, *, asked: bool) -> socket.socket:
@@ -78,7 +81,7 @@ async def serve(platform: Platform, settings: Settings, port: int | None, starte
             platform,
             home=Path(settings.home_path),
             works=platform.embedded is not None,
-            local_only=not settings.behind_proxy,
+            local_only=_is_loopback(settings.host) and not settings.behind_proxy,
             topics=bootstrap.topics(settings),
             access=settings.log_level in ("access", "debug"),
         )
@@ -116,5 +119,5 @@ class _Server(uvicorn.Server):
 
 def _announce(platform: Platform, url: str, started: Callable[[str], None]) -> None:
     if platform.owner is not None:
-        platform.owner.serving(url)
+        platform.owner.serving(url, platform.access.local_secret)
     started(url)

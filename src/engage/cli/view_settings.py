@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
-from getpass import getuser
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from engage.cli.output import Actor, JsonFlag, emit
+from engage.cli.output import Actor, JsonFlag, emit, who
 from engage.cli.read_models import Name, named
 
 if TYPE_CHECKING:
@@ -28,54 +27,58 @@ def pause(name: Name, actor: Actor = None, as_json: JsonFlag = False) -> None:
     from engage.services import pausing
     from engage.services.platform import utc_now
 
-    by = actor or getuser()
-    done = _in_views(lambda store: pausing.pause(store, *_among(name), by=by, at=utc_now()))
+    by = who(actor)
+    done = _in_views(by, "pause", name, lambda store: pausing.pause(store, *_among(name), by=by, at=utc_now()))
     if as_json:
         emit({"names": done.names, "paused": done.paused, "changed": done.changed})
     else:
         typer.echo(f"{', '.join(done.names)}: {'' if done.changed else 'already '}{done.paused}")
 
 
-def resume(name: Name, as_json: JsonFlag = False) -> None:
+def resume(name: Name, actor: Actor = None, as_json: JsonFlag = False) -> None:
     """Let one that is paused go on from where it stands, its family with it."""
     from engage.services import pausing
 
-    done = _in_views(lambda store: pausing.resume(store, *_among(name)))
+    done = _in_views(who(actor), "resume", name, lambda store: pausing.resume(store, *_among(name)))
     if as_json:
         emit({"names": done.names, "changed": done.changed})
     else:
         typer.echo(f"{', '.join(done.names)}: {f'goes on, was {done.paused}' if done.changed else 'was not paused'}")
 
 
-def grant(role: Role, as_json: JsonFlag = False) -> None:
+def grant(role: Role, actor: Actor = None, as_json: JsonFlag = False) -> None:
     """Let a role of PostgreSQL read the live views with SQL, also those that take their place, and nothing else."""
     from engage.store import reader_roles
 
-    views = _in_views(lambda store: reader_roles.grant(store.database, role))
+    views = _in_views(who(actor), "grant", role, lambda store: reader_roles.grant(store.database, role))
     if as_json:
         emit({"role": role, "views": views})
     else:
         typer.echo(f"{role} may read {len(views)} views, and what takes their place")
 
 
-def revoke(role: Role, as_json: JsonFlag = False) -> None:
+def revoke(role: Role, actor: Actor = None, as_json: JsonFlag = False) -> None:
     """Let a role of PostgreSQL read the views no more."""
     from engage.store import reader_roles
 
-    changed = _in_views(lambda store: reader_roles.revoke(store.database, role))
+    changed = _in_views(who(actor), "revoke", role, lambda store: reader_roles.revoke(store.database, role))
     if as_json:
         emit({"role": role, "changed": changed})
     else:
         typer.echo(f"{role} {'may read no view any more' if changed else 'was granted none'}")
 
 
-def _in_views(do: Callable[[ViewStore], T]) -> T:
+def _in_views(actor: str, verb: str, thing: str, do: Callable[[ViewStore], T]) -> T:
     from engage import bootstrap
     from engage.cli.door import must_exist
 
     settings = bootstrap.settings()
     must_exist(settings)
-    with closing(bootstrap.view_store(settings)) as store:
+    with (
+        bootstrap.trail(settings) as trail,
+        closing(bootstrap.view_store(settings)) as store,
+        trail.of(actor, f"projections {verb}", thing),
+    ):
         return do(store)
 
 

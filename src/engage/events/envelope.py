@@ -18,6 +18,9 @@ Instant = Annotated[datetime, Meta(tz=True)]
 
 PARTITION_SUBJECT = "partition:"
 MARKET_SUBJECT = "market:"
+OWN_SUBJECT = "engage:"
+OPERATIONS = f"{OWN_SUBJECT}operations"
+"""The subject of what operators do with engage itself."""
 
 
 class Event(Struct, Generic[D], kw_only=True, omit_defaults=True, gc=False):
@@ -63,8 +66,8 @@ class Event(Struct, Generic[D], kw_only=True, omit_defaults=True, gc=False):
 
 
 def is_account(subject: str) -> bool:
-    """Whether ``subject`` names a customer or partner, and not a partition or an outside market."""
-    return not subject.startswith((PARTITION_SUBJECT, MARKET_SUBJECT))
+    """Whether ``subject`` names a customer or partner, and not a partition, an outside market or engage itself."""
+    return not subject.startswith((PARTITION_SUBJECT, MARKET_SUBJECT, OWN_SUBJECT))
 
 
 def to_micros(moment: datetime) -> int:

@@ -1,11 +1,11 @@
-"""What engage itself says on the log: for each type the one source that says it, of an account or of a partition."""
+"""What engage itself says on the log: for each type the one source that says it, and of what it says it."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from engage.events.catalogue import CATALOGUE, RESERVED
-from engage.events.envelope import PARTITION_SUBJECT, Event, is_account
+from engage.events.envelope import OPERATIONS, PARTITION_SUBJECT, Event, is_account
 
 SOURCES = "engage/"
 """How every source of engage's own begins; nobody else's may."""
@@ -13,6 +13,7 @@ SOURCES = "engage/"
 _BY_FAMILY = {
     "account": "engage/erasure",
     "clock": "engage/clock",
+    "command": "engage/audit",
     "cross_sell": "engage/views",
     "follow_up": "engage/relationships",
     "health": "engage/views",
@@ -26,6 +27,7 @@ SPEAKERS: dict[str, str] = {name: _BY_TYPE.get(name) or _BY_FAMILY[CATALOGUE[nam
 """The source that says a reserved type."""
 OF_PARTITIONS: frozenset[str] = frozenset(name for name in RESERVED if CATALOGUE[name].family in _OF_PARTITIONS)
 """The reserved types that are said of a partition and not of an account."""
+_OF_OPERATIONS = frozenset(name for name in RESERVED if CATALOGUE[name].family == "command")
 
 
 def is_ours(event: Event[Any]) -> bool:
@@ -38,6 +40,8 @@ def is_ours(event: Event[Any]) -> bool:
         return False
     if event.type in OF_PARTITIONS:
         return event.subject.startswith(PARTITION_SUBJECT)
+    if event.type in _OF_OPERATIONS:
+        return event.subject == OPERATIONS
     return is_account(event.subject)
 
 

@@ -13,7 +13,7 @@ from msgspec import Raw, Struct
 from engage.events import codec
 from engage.events.catalogue import CATALOGUE, RESERVED
 from engage.events.catalogue.base import EventType
-from engage.events.envelope import EPOCH, MARKET_SUBJECT, PARTITION_SUBJECT, Event
+from engage.events.envelope import EPOCH, MARKET_SUBJECT, OPERATIONS, OWN_SUBJECT, PARTITION_SUBJECT, Event
 from engage.events.ours import SOURCES, claims_to_be_ours, is_ours
 from engage.events.plain_words import plain
 from engage.events.sealing import PREFIX, undeclared
@@ -32,6 +32,7 @@ RefusalClass = Literal[
 
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_ENGAGES = (PARTITION_SUBJECT, OWN_SUBJECT)
 _NUL = "\0"
 _NUL_IN_JSON = b"\\u0000"
 _SEALED_IN_JSON = f'"{PREFIX}'.encode()
@@ -99,10 +100,9 @@ def check_event(event: Event[Raw], now: datetime) -> Event[Raw] | Refusal:
     # One look at all of them: nearly every event passes, and a text by itself costs as much as all together.
     if _CONTROL.search(texts):
         return _control_characters(event)
-    if event.subject.startswith(PARTITION_SUBJECT):
-        return _refuse(
-            "subject", "/subject", f"the prefix {PARTITION_SUBJECT!r} is engage's own: choose another account id"
-        )
+    if event.subject.startswith(_ENGAGES) and not (event.subject == OPERATIONS and is_ours(event)):
+        prefix = f"{event.subject.partition(':')[0]}:"
+        return _refuse("subject", "/subject", f"the prefix {prefix!r} is engage's own: choose another account id")
     if not is_ours(event):
         if "@" in texts and (named := _named(event)):
             return named

@@ -11,8 +11,9 @@ from starlette.types import Scope as Asked
 from engage.events.validation import Fault
 from engage.http.documents import problems
 from engage.http.problems import ProblemError, faulty
-from engage.services.access import Access, UnknownCallerError
-from engage.services.callers import Caller, Scope
+from engage.scopes import Scope
+from engage.services.access import Access, AccessUnavailableError, UnknownCallerError
+from engage.services.callers import Caller
 
 _AUTHORIZATION = b"authorization"
 
@@ -27,7 +28,10 @@ async def admit(asked: Asked, need: Scope) -> Caller:
     try:
         caller = await access.caller(None if brought is None else brought.decode("latin-1"))
     except UnknownCallerError as error:
-        raise ProblemError(401, str(error), {"www-authenticate": 'Bearer realm="engage"'}) from None
+        invalid = ', error="invalid_token"' if error.brought else ""
+        raise ProblemError(401, str(error), {"www-authenticate": f'Bearer realm="engage"{invalid}'}) from None
+    except AccessUnavailableError as error:
+        raise ProblemError(503, str(error), {"retry-after": "5"}) from None
     if need not in caller.scopes:
         challenge = {"www-authenticate": f'Bearer realm="engage", error="insufficient_scope", scope="{need}"'}
         raise ProblemError(403, f"{caller.name!r} may not {need} here: bring a key with the scope {need!r}", challenge)

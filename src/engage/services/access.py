@@ -1,17 +1,129 @@
-"""The keeper of the door: who brings a credential, and whether one is needed at all."""
+"""The keeper of the door: who brings a credential, and whether one is needed at all.
+
+All keys are read at once, again when they are a little old: so a request costs no query, wrong keys cost no more than
+right ones, and one that was revoked, by whichever process, stops within seconds.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import secrets
+from base64 import b64decode
+from binascii import Error as NotBase64Error
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from hmac import compare_digest
+from time import monotonic
+
+from sqlalchemy.exc import SQLAlchemyError
+
 from engage.services.callers import ANYBODY, Caller
+from engage.store.access import AccessStore
+from engage.store.api_keys import ApiKey, digest_of, id_in
+
+FRESH_SECONDS = 2.0
+"""For so long keys are taken for what they were."""
+USE_NOTED = timedelta(minutes=10)
+"""When a key was last used is written down this seldom."""
+LOCAL = Caller("local", proven=False)
+"""Who may read the folder's lock file: the command line on this machine, on behalf of whoever calls it."""
+
+_BRING = "bring an API key (Authorization: Bearer, or the user name of Basic): `engage api-keys create` makes one"
 
 
 class UnknownCallerError(Exception):
-    """Nobody is known by what was brought; the message says so without repeating it."""
+    """Nobody is known by what was brought; the message says what to bring, and never repeats it."""
+
+    def __init__(self, message: str, *, brought: bool) -> None:
+        super().__init__(message)
+        self.brought = brought
+
+
+class AccessUnavailableError(RuntimeError):
+    """The keys cannot be read: nobody is let in until they can."""
 
 
 class Access:
-    """Tells callers by what they bring."""
+    """Tells callers by what they bring; ``local_secret`` is what the command line on this machine brings.
+
+    Once there was a key nobody comes in without one, also after the last was revoked.
+    """
+
+    def __init__(self, store: AccessStore, clock: Callable[[], datetime]) -> None:
+        self.local_secret = secrets.token_urlsafe()
+        self._store = store
+        self._clock = clock
+        self._keys: dict[str, tuple[ApiKey, bytes, Caller]] = {}
+        self._used: dict[str, datetime] = {}
+        self._stale = -1.0
+        self._reading = asyncio.Lock()
 
     async def caller(self, authorization: str | None) -> Caller:
-        """Who brings this ``Authorization`` header; UnknownCallerError if nobody is known by it."""
-        return ANYBODY
+        """Who brings this ``Authorization`` header.
+
+        UnknownCallerError if nobody is known by it; AccessUnavailableError if the keys cannot be read.
+        """
+        if monotonic() >= self._stale:
+            await self._read()
+        credential = _credential(authorization)
+        if credential is not None:
+            if compare_digest(credential.encode(), self.local_secret.encode()):
+                return LOCAL
+            if (found := self._by_key(credential)) is not None:
+                return found
+        if not self._keys:
+            return ANYBODY
+        if authorization is None:
+            raise UnknownCallerError(_BRING, brought=False)
+        raise UnknownCallerError(f"nobody is known by what was brought, or not any more: {_BRING}", brought=True)
+
+    def _by_key(self, credential: str) -> Caller | None:
+        known = self._keys.get(id_in(credential) or "")
+        if known is None:
+            return None
+        key, digest, caller = known
+        now = self._clock()
+        if not (compare_digest(digest, digest_of(credential)) and key.holds(now)):
+            return None
+        self._used[key.id] = now
+        return caller
+
+    async def _read(self) -> None:
+        async with self._reading:
+            if monotonic() < self._stale:
+                return
+            try:
+                self._keys = await asyncio.to_thread(self._from_store)
+            except SQLAlchemyError as error:
+                raise AccessUnavailableError("the API keys cannot be read just now: try again") from error
+            self._stale = monotonic() + FRESH_SECONDS
+
+    def _from_store(self) -> dict[str, tuple[ApiKey, bytes, Caller]]:
+        found = {key.id: (key, digest, _caller(key)) for key, digest in self._store.every_key()}
+        now, used = self._clock(), self._used
+        self._used = {}
+        due = [one for one in used if one in found and _long_ago(found[one][0].last_used, used[one])]
+        if due:
+            self._store.note_use(due, now)
+        return found
+
+
+def _caller(key: ApiKey) -> Caller:
+    return Caller(key.name, frozenset(key.scopes), key.sources)
+
+
+def _long_ago(noted: datetime | None, used: datetime) -> bool:
+    return noted is None or used - noted > USE_NOTED
+
+
+def _credential(authorization: str | None) -> str | None:
+    """The token of ``Bearer``, or the user name of ``Basic``: Segment's write keys come so."""
+    scheme, _, rest = (authorization or "").strip().partition(" ")
+    if scheme.lower() == "bearer":
+        return rest.strip() or None
+    if scheme.lower() != "basic":
+        return None
+    try:
+        return b64decode(rest.strip(), validate=True).decode().partition(":")[0] or None
+    except (NotBase64Error, ValueError):
+        return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Literal, get_args
 
 import msgspec
 from msgspec import Raw, Struct
@@ -11,10 +10,7 @@ from msgspec import Raw, Struct
 from engage.events.envelope import Event
 from engage.events.validation import Fault, Refusal
 from engage.log.contract import Answer
-
-Scope = Literal["publish", "read", "work", "operate"]
-"""Publish events; read accounts, follow-ups and read models; work on follow-ups; operate engage itself."""
-SCOPES: tuple[Scope, ...] = get_args(Scope)
+from engage.scopes import EVERYTHING, Scope
 
 
 class _Said(Struct, gc=False):
@@ -32,7 +28,7 @@ class Caller(Struct, frozen=True):
     """
 
     name: str
-    scopes: frozenset[Scope] = frozenset(SCOPES)
+    scopes: frozenset[Scope] = EVERYTHING
     sources: tuple[str, ...] = ()
     proven: bool = True
 

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 _ROOM = 256
 
@@ -45,9 +45,10 @@ class Owner:
             raise FolderOwnedError(home, find_owner(home))
         self._say(Held(os.getpid()))
 
-    def serving(self, url: str) -> None:
-        """Let others know where this process listens."""
-        self._say(Held(os.getpid(), url))
+    def serving(self, url: str, secret: str) -> None:
+        """Let others know where this process listens, and whoever may read the file what opens its door."""
+        os.fchmod(self._file.fileno(), 0o600)
+        self._say(Held(os.getpid(), url), secret=secret)
 
     def release(self) -> None:
         """Give the folder back."""
@@ -73,9 +74,9 @@ class Owner:
             return True
         return False
 
-    def _say(self, held: Held) -> None:
+    def _say(self, held: Held, **more: str) -> None:
         # In one write over what was there, so that a reader finds the old words or the new.
-        os.pwrite(self._file.fileno(), msgspec.json.encode(held).ljust(_ROOM), 0)
+        os.pwrite(self._file.fileno(), msgspec.json.encode(structs.asdict(held) | more).ljust(_ROOM), 0)
 
 
 def find_owner(home: Path) -> Held | None:
@@ -83,6 +84,7 @@ def find_owner(home: Path) -> Held | None:
     path = home / "owner.lock"
     if not path.exists():
         return None
+
     with path.open("rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -92,3 +94,12 @@ def find_owner(home: Path) -> Held | None:
             except msgspec.DecodeError:
                 return Held(pid=0)
     return None
+
+
+def door_secret(home: Path) -> str | None:
+    """What opens the door of the process that serves this folder, for whoever may read it; None if none serves."""
+    try:
+        secret: str = msgspec.json.decode((home / "owner.lock").read_bytes())["secret"]
+    except (OSError, msgspec.DecodeError, KeyError):
+        return None
+    return secret

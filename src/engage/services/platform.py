@@ -14,6 +14,7 @@ from engage.relationships.application import Relationships
 from engage.services import metrics
 from engage.services.access import Access
 from engage.services.announcer import Announcer
+from engage.services.audit import Trail, TrailRelay
 from engage.services.desk import Desk
 from engage.services.edge import Keyring
 from engage.services.embedded import EmbeddedLog
@@ -24,6 +25,7 @@ from engage.services.relay import Relay
 from engage.services.turns import Turns
 from engage.services.view_clock import ViewClock
 from engage.services.waiting import Waiting
+from engage.store.access import AccessStore
 from engage.store.views import ViewStore
 
 BATCH = 1_000
@@ -52,7 +54,7 @@ class Platform:
         relay: Relay,
         relationships: Relationships,
         keyring: Keyring,
-        access: Access | None = None,
+        access: AccessStore,
         owner: Owner | None = None,
         clock: Callable[[], datetime] = utc_now,
         ticks: Publisher | None = None,
@@ -67,7 +69,10 @@ class Platform:
         self.openings = Openings(log, store, publisher, clock)
         self.relationships = relationships
         self.keyring = keyring
-        self.access = access or Access()
+        self.access_store = access
+        self.access = Access(access, clock)
+        self.trail = Trail(access, clock)
+        self.trail_relay = TrailRelay(access, publisher)
         self.owner = owner
         self.clock = clock
         self.announcer = Announcer(store, publisher)
@@ -138,4 +143,4 @@ class Platform:
         return await self.desk.step(BATCH) + await self.desk.expire_due(now or self.clock())
 
     async def _relay(self) -> int:
-        return await self.relay.step(BATCH)
+        return await self.relay.step(BATCH) + await self.trail_relay.step(BATCH)

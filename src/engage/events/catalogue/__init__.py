@@ -9,6 +9,7 @@ from engage.events.catalogue import (
     advertising,
     agreements,
     clock,
+    command,
     commerce,
     consent,
     conversations,
@@ -62,7 +63,7 @@ FAMILIES: dict[str, tuple[ModuleType, ...]] = {
         training,
     ),
     "market": (market,),
-    "ours": (account, clock, cross_sell, follow_up, health, rule, segment),
+    "ours": (account, clock, command, cross_sell, follow_up, health, rule, segment),
 }
 
 
@@ -91,7 +92,7 @@ def type_of(data: type[EventData]) -> str:
 RESERVED: frozenset[str] = frozenset(
     entry.name
     for entry in CATALOGUE.values()
-    if entry.family in ("clock", "cross_sell", "follow_up", "health", "rule", "segment")
+    if entry.family in ("clock", "command", "cross_sell", "follow_up", "health", "rule", "segment")
     or entry.name == "account.erased"
 )
 """What only engage itself may say: nobody else may publish events of these types."""

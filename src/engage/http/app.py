@@ -11,7 +11,9 @@ import structlog
 from fastapi import FastAPI
 
 from engage.http import accounts, events, follow_ups, metrics, pages, problems, schemas, status, views
+from engage.http.direct import Direct
 from engage.http.documents import DOCUMENTS
+from engage.http.pressure import Pressure
 from engage.http.shell import Shell
 from engage.http.watched import Watched
 from engage.log.topics import Topics
@@ -78,9 +80,11 @@ def create_app(
     app.state.home = home or (platform.owner.home if platform.owner else Path())
     app.state.work = None
     app.state.topics = topics or Topics()
+    app.state.pressure = Pressure()
     problems.install(app)
     for resource in (events, accounts, follow_ups, views, schemas, status, metrics, pages):
         app.include_router(resource.router)
+    app.add_middleware(Direct, routes={"/v1/events": events.publish})
     app.add_middleware(Shell, local_only=local_only)
     app.add_middleware(Watched, access=access)
     app.openapi = lambda: DOCUMENTS.describe(app)  # type: ignore[method-assign]

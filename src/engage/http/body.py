@@ -1,35 +1,64 @@
-"""Request bodies: read up to a limit, and taken for what their media type says."""
+"""Request bodies: read up to a limit and within a time, unpacked, and taken for what their media type says."""
 
 from __future__ import annotations
 
+import asyncio
 from email.message import Message
 from typing import TypeVar
 
 import msgspec
 from fastapi import Request
 from msgspec import Struct
+from starlette.requests import ClientDisconnect
 
 from engage.events.plain_words import plain
 from engage.events.validation import Fault
+from engage.http.encodings import decoded, too_large
+from engage.http.pressure import Held
 from engage.http.problems import ProblemError, faulty
 
 MAX_BYTES = 16_000_000
-"""A body may be this long; larger batches are sent as several."""
+"""A body may be this long, unpacked; larger batches are sent as several."""
+SECONDS = 30.0
+"""How long a body may take to arrive."""
 
 S = TypeVar("S", bound=Struct)
 
 
-async def read_body(request: Request, most: int = MAX_BYTES) -> bytes:
-    """The whole body; 413 as soon as it is known to be longer than ``most`` bytes."""
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > most:
-        raise _too_large(most)
+async def read_body(request: Request, most: int = MAX_BYTES, *, held: Held | None = None) -> bytes:
+    """The whole body, unpacked: 413 as soon as it is known to be longer than ``most`` bytes, 408 if it takes too long.
+
+    ``held`` is where its bytes are counted as they come.
+    """
+    if announced(request) > most:
+        raise too_large(most)
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > most:
-            raise _too_large(most)
-    return bytes(body)
+    try:
+        async with asyncio.timeout(SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > most:
+                    raise too_large(most)
+                if held is not None:
+                    held.grow(len(chunk))
+    except TimeoutError:
+        said = f"the body did not come within {SECONDS:.0f} s, {len(body):,} bytes of it did: send it again"
+        raise ProblemError(408, said, {"connection": "close"}) from None
+    except ClientDisconnect:
+        raise ProblemError(400, f"the connection ended after {len(body):,} bytes of the body") from None
+    coding = request.headers.get("content-encoding", "")
+    if not coding:
+        return bytes(body)
+    unpacked = decoded(bytes(body), coding, most)
+    if held is not None:
+        held.grow(len(unpacked))
+    return unpacked
+
+
+def announced(request: Request) -> int:
+    """How long the body is by its Content-Length; 0 where that is not said."""
+    length = request.headers.get("content-length", "")
+    return int(length) if length.isdecimal() else 0
 
 
 def media_type(request: Request) -> str:
@@ -40,10 +69,6 @@ def media_type(request: Request) -> str:
     if charset not in ("utf-8", "us-ascii"):
         raise ProblemError(415, f"the charset {charset!r} is not taken: send UTF-8")
     return header.get_content_type() if request.headers.get("content-type") else ""
-
-
-def _too_large(most: int) -> ProblemError:
-    return ProblemError(413, f"the body may have {most:,} bytes: send large batches as several requests")
 
 
 async def read_struct(request: Request, kind: type[S]) -> S:

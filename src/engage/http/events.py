@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any, Literal
 from urllib.parse import unquote
@@ -12,16 +11,15 @@ from fastapi import APIRouter, Request, Response
 from msgspec import Raw, Struct
 
 from engage.events.validation import Fault, Refusal
-from engage.http.body import media_type, read_body
+from engage.http.body import announced, media_type, read_body
 from engage.http.documents import DOCUMENTS, JSON, problems
 from engage.http.guard import caller, guarded
+from engage.http.pressure import Held, Pressure
 from engage.http.problems import ProblemError, problem
 from engage.log.contract import Answer, Taken
 from engage.services.callers import publish_as
 from engage.services.platform import Platform
 
-CHUNK = 1_000
-"""Events of one transaction: larger batches are taken piece by piece, so that other requests have their turn."""
 SINGLE, BATCH = "application/cloudevents+json", "application/cloudevents-batch+json"
 
 _split = msgspec.json.Decoder(list[Raw]).decode
@@ -92,10 +90,12 @@ _BODIES: dict[str, Any] = {
         200: DOCUMENTS.answer(Results, "Every event is taken, or known already.", _TAKEN),
         207: DOCUMENTS.answer(Results, "Some are refused, all others are taken.", _PART),
         **problems(
-            _400="The body is not JSON.",
-            _413="The body is too long.",
-            _415="Another media type.",
+            _400="The body is not JSON, or not what its content coding makes.",
+            _408="The body did not come in time.",
+            _413="The body is too long, or is when it is unpacked.",
+            _415="Another media type, or a content coding that is not gzip or zstd.",
             _422="Every event is refused: `faults` says why, and in a batch `results`.",
+            _429="More is being published than can be kept: come again after `Retry-After` seconds.",
             _503="The log cannot be reached; do the same again later.",
         ),
     },
@@ -104,13 +104,13 @@ async def publish(request: Request) -> Response:
     """Take events in: what is answered `taken` survives a crash and will be counted once.
 
     The same `subject`, `source` and `id` again is a `duplicate` and changes nothing, so a request may be repeated.
+    A body may be packed with gzip or zstd; `Content-Encoding` says so.
     """
     platform: Platform = request.app.state.platform
-    events, batched = await _events(request)
-    answers: list[Answer] = []
-    for start in range(0, len(events), CHUNK):
-        answers += await publish_as(caller(request), events[start : start + CHUNK], platform.publish)
-        await asyncio.sleep(0)
+    pressure: Pressure = request.app.state.pressure
+    with pressure.hold(announced(request)) as held:
+        events, batched = await _events(request, held)
+        answers = await publish_as(caller(request), events, platform.gathering.publish)
     return _told(answers, batched)
 
 
@@ -133,14 +133,14 @@ def _result(answer: Answer) -> Result:
     return Result("taken" if isinstance(answer, Taken) else "duplicate", token=str(answer.token))
 
 
-async def _events(request: Request) -> tuple[list[bytes], bool]:
+async def _events(request: Request, held: Held) -> tuple[list[bytes], bool]:
     """The events of a request, each as structured JSON, and whether they came as a batch."""
     media = media_type(request)
     if "ce-specversion" in request.headers:
-        return [_from_headers(request, media, await read_body(request))], False
+        return [_from_headers(request, media, await read_body(request, held=held))], False
     if media not in (SINGLE, BATCH, JSON):
         raise ProblemError(415, f"Content-Type {media!r} is not taken: send {SINGLE}, {BATCH} or {JSON}")
-    body = await read_body(request)
+    body = await read_body(request, held=held)
     listed = body.lstrip(b" \t\r\n").startswith(b"[")
     if media != JSON and listed != (media == BATCH):
         raise ProblemError(

@@ -44,6 +44,11 @@ def faulty(detail: str, faults: Sequence[Fault]) -> ProblemError:
     return ProblemError(422, detail, faults=list(faults))
 
 
+def unavailable(error: BrokerUnavailableError) -> Response:
+    """503: Kafka does not answer, come again."""
+    return problem(503, str(error), {"retry-after": _AGAIN_SECONDS})
+
+
 def install(app: FastAPI) -> None:
     """Let every failure of ``app`` be told this way."""
 
@@ -86,4 +91,4 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(BrokerUnavailableError)
     async def of_kafka(_: Request, error: BrokerUnavailableError) -> Response:
-        return problem(503, str(error), {"retry-after": _AGAIN_SECONDS})
+        return unavailable(error)

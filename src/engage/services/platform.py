@@ -18,6 +18,7 @@ from engage.services.audit import Trail, TrailRelay
 from engage.services.desk import Desk
 from engage.services.edge import Keyring
 from engage.services.embedded import EmbeddedLog
+from engage.services.gathering import Gathering
 from engage.services.openings import Openings
 from engage.services.owner import Owner
 from engage.services.projector import Projector
@@ -29,6 +30,8 @@ from engage.store.access import AccessStore
 from engage.store.views import ViewStore
 
 BATCH = 1_000
+_AT_ONCE = 4
+"""Calls that publish to Kafka at the same time: while the brokers write one, the next is checked and sealed."""
 
 
 def utc_now() -> datetime:
@@ -75,6 +78,7 @@ class Platform:
         self.trail_relay = TrailRelay(access, publisher)
         self.owner = owner
         self.clock = clock
+        self.gathering = Gathering(self.publish, at_once=1 if embedded else _AT_ONCE)
         self.announcer = Announcer(store, publisher)
         self.view_clock = ViewClock(projector, ticks or publisher)
         self.waiting = Waiting(store, log.partitions)

@@ -1,0 +1,49 @@
+"""The routes that every event comes by: answered below FastAPI, whose conveniences cost more than taking an event in.
+
+They are FastAPI's routes as well: so the OpenAPI document tells of them, and other methods get the usual answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from msgspec import Struct
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from engage.http.guard import admit
+from engage.http.problems import ProblemError, problem, unavailable
+from engage.log.topics import BrokerUnavailableError
+
+Answering = Callable[[Request], Awaitable[Response]]
+
+
+class _Route(Struct, frozen=True):
+    """What the figures of requests are named by, as FastAPI's own routes say it."""
+
+    path: str
+
+
+class Direct:
+    """ASGI middleware: a ``POST`` to one of ``routes`` (by path) is answered at once, all else by ``app``."""
+
+    def __init__(self, app: ASGIApp, *, routes: Mapping[str, Answering]) -> None:
+        self._app = app
+        self._routes = {path: (_Route(path), answering) for path, answering in routes.items()}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        found = self._routes.get(scope.get("path", ""))
+        if found is None or scope["type"] != "http" or scope["method"] != "POST":
+            await self._app(scope, receive, send)
+            return
+        scope["route"], answering = found
+        try:
+            await admit(scope, "publish")
+            response = await answering(Request(scope, receive))
+        except ProblemError as error:
+            response = problem(error.status, error.detail, error.headers, **error.members)
+        except BrokerUnavailableError as error:
+            response = unavailable(error)
+        await response(scope, receive, send)

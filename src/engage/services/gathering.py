@@ -1,0 +1,92 @@
+"""Group commit: what several publish at the same time is taken in one transaction, and each gets its own answers.
+
+A transaction costs a sync of the disk however many events it holds, so what comes while one is under way waits for the
+next. It pays as well on Kafka: keys are looked up once, and a partition gets one batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+
+from msgspec import Raw
+
+from engage.events.envelope import Event
+from engage.log.contract import Answer
+
+MOST = 1_600
+"""Events of one transaction: it holds the event loop for tens of milliseconds at most, and others have their turn."""
+_ROUNDS = 2
+"""Turns of the event loop in which who is ready to publish is waited for: bytes arrive in one, requests in the next."""
+
+Events = Sequence[bytes | Event[Raw]]
+Publish = Callable[[Events], Awaitable[list[Answer]]]
+
+
+class Gathering:
+    """Hands what is published to ``publish`` together; ``at_once`` says how many such calls may be under way."""
+
+    def __init__(self, publish: Publish, *, at_once: int = 1, most: int = MOST) -> None:
+        self._publish = publish
+        self._most = most
+        self._at_once = at_once
+        self._waiting: deque[tuple[Events, asyncio.Future[list[Answer]]]] = deque()
+        self._working = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def publish(self, events: Events) -> list[Answer]:
+        """See ``Publisher.publish``. More events than fit one transaction are taken in several, in order."""
+        if len(events) <= self._most:
+            return await self._taken(events)
+        answers: list[Answer] = []
+        for start in range(0, len(events), self._most):
+            answers += await self._taken(events[start : start + self._most])
+        return answers
+
+    async def _taken(self, events: Events) -> list[Answer]:
+        answers: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((events, answers))
+        if self._working < self._at_once:
+            self._working += 1
+            task = asyncio.create_task(self._work())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return await answers
+
+    async def _work(self) -> None:
+        try:
+            while self._waiting:
+                for _ in range(_ROUNDS):
+                    await asyncio.sleep(0)
+                if gathered := self._gathered():
+                    await self._take(gathered)
+        finally:
+            self._working -= 1
+
+    def _gathered(self) -> list[tuple[Events, asyncio.Future[list[Answer]]]]:
+        gathered: list[tuple[Events, asyncio.Future[list[Answer]]]] = []
+        size = 0
+        while self._waiting and (not gathered or size + len(self._waiting[0][0]) <= self._most):
+            events, answers = self._waiting.popleft()
+            if not answers.done():  # who has been cancelled has published nothing
+                gathered.append((events, answers))
+                size += len(events)
+        return gathered
+
+    async def _take(self, gathered: list[tuple[Events, asyncio.Future[list[Answer]]]]) -> None:
+        joined = [event for events, _ in gathered for event in events]
+        try:
+            taken = await self._publish(joined)
+        except BaseException as error:
+            for _, answers in gathered:
+                if not answers.done():
+                    answers.set_exception(error) if isinstance(error, Exception) else answers.cancel()
+            if not isinstance(error, Exception):
+                raise
+            return
+        at = 0
+        for events, answers in gathered:
+            if not answers.done():
+                answers.set_result(taken[at : at + len(events)])
+            at += len(events)

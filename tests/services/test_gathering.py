@@ -1,0 +1,77 @@
+"""Group commit: those who publish at once share a transaction, and each gets the answers to its own events."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from engage.log.contract import Answer, Taken, Token
+from engage.services.gathering import Gathering
+
+
+class Ledger:
+    """Takes events in as a log does, and notes what came together."""
+
+    def __init__(self) -> None:
+        self.commits: list[list[bytes]] = []
+        self.fails = False
+
+    async def publish(self, events: Sequence[bytes]) -> list[Answer]:
+        if self.fails:
+            raise OSError("disk full")
+        self.commits.append(list(events))
+        return [Taken(Token(0, int(event))) for event in events]
+
+
+def batches(*sizes: int) -> list[list[bytes]]:
+    numbers = iter(range(sum(sizes)))
+    return [[str(next(numbers)).encode() for _ in range(size)] for size in sizes]
+
+
+def numbers(answers: Sequence[Answer]) -> list[int]:
+    return [answer.token.offset for answer in answers if isinstance(answer, Taken)]
+
+
+async def test_who_publishes_at_once_is_committed_together_and_answered_apart():
+    ledger = Ledger()
+    gathering = Gathering(ledger.publish)
+    asked = batches(3, 1, 2)
+    answers = await asyncio.gather(*map(gathering.publish, asked))
+    assert len(ledger.commits) == 1
+    assert [numbers(each) for each in answers] == [[0, 1, 2], [3], [4, 5]]
+
+
+async def test_a_commit_is_bounded_and_what_is_larger_than_one_is_taken_in_order():
+    ledger = Ledger()
+    gathering = Gathering(ledger.publish, most=4)
+    answers = await asyncio.gather(*map(gathering.publish, batches(3, 9, 2)))
+    assert [numbers(each) for each in answers] == [[0, 1, 2], list(range(3, 12)), [12, 13]]
+    assert max(map(len, ledger.commits)) <= 4
+
+
+async def test_what_comes_after_everything_was_answered_is_answered_too():
+    gathering = Gathering(Ledger().publish)
+    for number in range(20):
+        assert numbers(await asyncio.wait_for(gathering.publish([str(number).encode()]), 5)) == [number]
+
+
+async def test_who_shares_a_commit_that_fails_is_told_and_the_next_one_goes_on():
+    ledger = Ledger()
+    gathering = Gathering(ledger.publish)
+    ledger.fails = True
+    failed = await asyncio.gather(*map(gathering.publish, batches(1, 1)), return_exceptions=True)
+    assert [str(error) for error in failed] == ["disk full", "disk full"]
+    ledger.fails = False
+    assert numbers(await gathering.publish([b"7"])) == [7]
+
+
+async def test_who_gave_up_before_the_commit_has_published_nothing():
+    ledger = Ledger()
+    gathering = Gathering(ledger.publish)
+    gone = asyncio.create_task(gathering.publish([b"1"]))
+    await asyncio.sleep(0)
+    gone.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await gone
+    assert numbers(await gathering.publish([b"2"])) == [2]
+    assert ledger.commits == [[b"2"]]

@@ -10,7 +10,7 @@ from pathlib import Path
 import structlog
 from fastapi import FastAPI
 
-from engage.http import accounts, events, follow_ups, metrics, pages, problems, schemas, status, views
+from engage.http import accounts, events, follow_ups, metrics, pages, problems, schemas, segment, status, views
 from engage.http.direct import Direct
 from engage.http.documents import DOCUMENTS
 from engage.http.pressure import Pressure
@@ -82,9 +82,13 @@ def create_app(
     app.state.topics = topics or Topics()
     app.state.pressure = Pressure()
     problems.install(app)
-    for resource in (events, accounts, follow_ups, views, schemas, status, metrics, pages):
+    for resource in (events, segment, accounts, follow_ups, views, schemas, status, metrics, pages):
         app.include_router(resource.router)
-    app.add_middleware(Direct, routes={"/v1/events": events.publish})
+    app.add_middleware(
+        Direct,
+        routes={"/v1/events": events.publish, **segment.ROUTES},
+        members=dict.fromkeys(segment.ROUTES, segment.members),
+    )
     app.add_middleware(Shell, local_only=local_only)
     app.add_middleware(Watched, access=access)
     app.openapi = lambda: DOCUMENTS.describe(app)  # type: ignore[method-assign]

@@ -6,6 +6,7 @@ They are FastAPI's routes as well: so the OpenAPI document tells of them, and ot
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from msgspec import Struct
 from starlette.requests import Request
@@ -17,6 +18,7 @@ from engage.http.problems import ProblemError, problem, unavailable
 from engage.log.topics import BrokerUnavailableError
 
 Answering = Callable[[Request], Awaitable[Response]]
+Members = Callable[[int, str], dict[str, Any]]
 
 
 class _Route(Struct, frozen=True):
@@ -26,10 +28,16 @@ class _Route(Struct, frozen=True):
 
 
 class Direct:
-    """ASGI middleware: a ``POST`` to one of ``routes`` (by path) is answered at once, all else by ``app``."""
+    """ASGI middleware: a ``POST`` to one of ``routes`` (by path) is answered at once, all else by ``app``.
 
-    def __init__(self, app: ASGIApp, *, routes: Mapping[str, Answering]) -> None:
+    ``members`` gives further members of the problems of a path, from their status and detail.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, routes: Mapping[str, Answering], members: Mapping[str, Members] | None = None
+    ) -> None:
         self._app = app
+        self._members = members or {}
         self._routes = {path: (_Route(path), answering) for path, answering in routes.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -38,12 +46,18 @@ class Direct:
         if found is None or scope["type"] != "http" or scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
-        scope["route"], answering = found
+        route, answering = found
+        scope["route"] = route
         try:
             await admit(scope, "publish")
             response = await answering(Request(scope, receive))
         except ProblemError as error:
-            response = problem(error.status, error.detail, error.headers, **error.members)
+            more = self._members.get(route.path, _nothing)(error.status, error.detail)
+            response = problem(error.status, error.detail, error.headers, **error.members, **more)
         except BrokerUnavailableError as error:
             response = unavailable(error)
         await response(scope, receive, send)
+
+
+def _nothing(status: int, detail: str) -> dict[str, Any]:
+    return {}

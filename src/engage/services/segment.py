@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from engage.events.catalogue import type_of
+from engage.events.catalogue import CATALOGUE, RESERVED, type_of
 from engage.events.catalogue.profile import AccountAliased, AccountGrouped, AccountIdentified
 from engage.events.catalogue.web import PageViewed, ScreenViewed
 from engage.events.validation import Fault
@@ -18,6 +18,9 @@ from engage.events.validation import Fault
 SOURCE = "urn:segment"
 ANONYMOUS = "anonymous:"
 """Before an anonymousId where there is no userId yet."""
+
+TIMES = ("timestamp", "originalTimestamp", "sentAt", "receivedAt")
+"""Where a message says when it happened, the best first."""
 
 Shape = dict[str, Any]
 
@@ -27,15 +30,15 @@ def is_message(kind: object, batch: object = msgspec.UNSET) -> bool:
     return (isinstance(kind, str) and kind in _KINDS) or batch is not msgspec.UNSET
 
 
-def to_events(message: Shape) -> Iterator[bytes | Fault]:
+def to_events(message: Shape, source: str = SOURCE) -> Iterator[bytes | Fault]:
     """CloudEvents JSON for a message, or for each one in a batch; a fault with a JSON pointer for what is none.
 
-    ``subject`` is the userId, or ``anonymous:`` and the anonymousId; ``id`` is the messageId, ``time`` the timestamp.
-    Data stay as they were sent, so that the catalogue's check speaks; nulls and empty texts are left out, because
-    Segment's libraries send them for what they do not know.
+    ``source`` is what the events name as theirs. ``subject`` is the userId, or ``anonymous:`` and the anonymousId;
+    ``id`` is the messageId, ``time`` the timestamp. Data stay as they were sent, so that the catalogue's check speaks;
+    nulls and empty texts are left out, because Segment's libraries send them for what they do not know.
     """
     if "batch" not in message:
-        yield _event(message, {}, "")
+        yield _event(message, {}, "", source)
         return
     batch = message["batch"]
     if not isinstance(batch, list):
@@ -43,10 +46,10 @@ def to_events(message: Shape) -> Iterator[bytes | Fault]:
         return
     for at, item in enumerate(batch):
         pointer = f"/batch/{at}"
-        yield _event(item, message, pointer) if isinstance(item, dict) else Fault(pointer, "is not an object")
+        yield _event(item, message, pointer, source) if isinstance(item, dict) else Fault(pointer, "is not an object")
 
 
-def _event(message: Shape, batch: Shape, pointer: str) -> bytes | Fault:
+def _event(message: Shape, batch: Shape, pointer: str, source: str) -> bytes | Fault:
     kind = message.get("type")
     if not isinstance(kind, str) or kind not in _KINDS:
         return Fault(f"{pointer}/type", f"is {kind!r}: Segment knows {', '.join(_KINDS)}")
@@ -55,7 +58,7 @@ def _event(message: Shape, batch: Shape, pointer: str) -> bytes | Fault:
     subject = _subject(message)
     if subject is None:
         return Fault(f"{pointer}/userId", "is missing, and so is anonymousId: nobody can tell whose event this is")
-    time = next((moment for name in _TIMES if (moment := message.get(name) or batch.get(name))), None)
+    time = next((moment for name in TIMES if (moment := message.get(name) or batch.get(name))), None)
     if time is None:
         return Fault(f"{pointer}/timestamp", "is missing: say when it happened")
     context = _object(message, "context") or _object(batch, "context")
@@ -67,7 +70,7 @@ def _event(message: Shape, batch: Shape, pointer: str) -> bytes | Fault:
         {
             "specversion": "1.0",
             "id": message["messageId"],
-            "source": SOURCE,
+            "source": source,
             "type": name,
             "subject": subject,
             "time": time,
@@ -76,8 +79,6 @@ def _event(message: Shape, batch: Shape, pointer: str) -> bytes | Fault:
     )
 
 
-_TIMES = ("timestamp", "originalTimestamp", "sentAt", "receivedAt")
-
 Made = tuple[str, Shape] | Fault
 
 
@@ -85,7 +86,15 @@ def _track(message: Shape, context: Shape) -> Made:
     name = message.get("event")
     if not isinstance(name, str) or not name.strip():
         return Fault("/event", "is missing: what was tracked?")
-    return name.strip(), _object(message, "properties")
+    return _CATALOGUED.get(_letters(name), name.strip()), _object(message, "properties")
+
+
+def _letters(name: str) -> str:
+    return "".join(letter for letter in name if letter.isalnum()).casefold()
+
+
+_CATALOGUED = {_letters(name): name for name in CATALOGUE if name not in RESERVED}
+"""The catalogue's names by what they read like: ``order_completed`` and ``OrderCompleted`` are Order Completed."""
 
 
 def _identify(message: Shape, context: Shape) -> Made:

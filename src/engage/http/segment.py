@@ -1,0 +1,176 @@
+"""Publishing as Segment's and RudderStack's libraries do it: they need nothing but this host and a write key.
+
+Paths, bodies and ``{"success": true}`` are those of Segment's HTTP Tracking API; the write key comes as the user name
+of Basic authentication. The other members of an answer are ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+from uuid import NAMESPACE_URL, uuid4, uuid5
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+from msgspec import Struct
+
+from engage.events.validation import Fault, Refusal
+from engage.http.body import announced, media_type, read_body
+from engage.http.documents import DOCUMENTS, JSON, problems
+from engage.http.guard import caller, guarded
+from engage.http.pressure import Pressure
+from engage.http.problems import ProblemError, problem
+from engage.log.contract import Taken
+from engage.services.callers import publish_as
+from engage.services.platform import Platform
+from engage.services.segment import SOURCE, TIMES, Shape, to_events
+
+_PLAIN = "text/plain"
+"""What libraries in browsers call their JSON, so that no browser asks before it is sent."""
+
+router = APIRouter(tags=["publish"], **guarded("publish"))
+
+
+class Refused(Struct):
+    """A message that was not taken: its place in the batch (0 if it came alone), why, and each fault."""
+
+    index: int
+    reason: str
+    faults: tuple[Fault, ...]
+
+
+class Told(Struct):
+    """``success`` as Segment says it: the request was taken. What was not taken of it is in ``messages``."""
+
+    success: bool
+    taken: int
+    duplicate: int
+    refused: int
+    messages: list[Refused]
+
+
+def members(status: int, detail: str) -> dict[str, Any]:
+    """What the libraries look for in an answer that is no success."""
+    return {"success": False, "code": str(status), "message": detail}
+
+
+async def _take(request: Request, kind: str | None) -> Response:
+    platform: Platform = request.app.state.platform
+    pressure: Pressure = request.app.state.pressure
+    who = caller(request)
+    with pressure.hold(announced(request)) as held:
+        if (media := media_type(request)) not in (JSON, _PLAIN, ""):
+            raise ProblemError(415, f"Content-Type {media!r} is not taken: send {JSON}")
+        shape = _object(await read_body(request, held=held))
+        if kind is not None:
+            shape["type"] = kind
+        received = platform.clock().isoformat()
+        for message in _messages(shape):
+            _complete(message, shape, received)
+        made = list(to_events(shape, who.sources[0] if who.sources else SOURCE))
+        answers = iter(
+            await publish_as(who, [event for event in made if isinstance(event, bytes)], platform.gathering.publish)
+        )
+    told = Told(True, 0, 0, 0, [])
+    for index, event in enumerate(made):
+        answer = Refusal("envelope", (event,)) if isinstance(event, Fault) else next(answers)
+        if isinstance(answer, Refusal):
+            told.refused += 1
+            told.messages.append(Refused(index, answer.reason, answer.faults))
+        elif isinstance(answer, Taken):
+            told.taken += 1
+        else:
+            told.duplicate += 1
+    if told.refused and told.refused == len(made):
+        said = "; ".join(f"{fault.pointer or '/'}: {fault.message}" for fault in told.messages[0].faults)
+        detail = f"nothing of it was taken: message {told.messages[0].index}: {said}"
+        return problem(400, detail, **members(400, detail), messages=told.messages)
+    return Response(msgspec.json.encode(told), media_type=JSON)
+
+
+def _object(body: bytes) -> Shape:
+    try:
+        shape = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ProblemError(400, f"the body is not JSON in UTF-8: {error}") from error
+    if not isinstance(shape, dict):
+        raise ProblemError(400, "the body is a message, or an object with a batch of them: it is neither")
+    return shape
+
+
+def _messages(shape: Shape) -> list[Shape]:
+    batch = shape.get("batch", [shape])
+    return [message for message in batch if isinstance(message, dict)] if isinstance(batch, list) else []
+
+
+def _complete(message: Shape, batch: Shape, received: str) -> None:
+    """What Segment itself adds to a message that lacks it: an id, and when it was received.
+
+    The id is made from a message that says when it was made, so that the same again is a duplicate; of others nobody
+    can tell, and each counts.
+    """
+    if not message.get("messageId"):
+        dated = any(message.get(name) for name in TIMES)
+        text = msgspec.json.encode(message, order="sorted").decode()
+        message["messageId"] = str(uuid5(NAMESPACE_URL, text) if dated else uuid4())
+    if not any(message.get(name) or batch.get(name) for name in TIMES):
+        message["receivedAt"] = received
+
+
+_PERSON = {"userId": "customer-17", "messageId": "m-1", "timestamp": "2026-03-01T10:00:00Z"}
+_EXAMPLES: dict[str, Shape] = {
+    "track": {
+        **_PERSON,
+        "event": "Order Completed",
+        "properties": {"order_id": "order-1001", "total": 59.9, "currency": "EUR"},
+    },
+    "identify": {**_PERSON, "traits": {"name": "Ada Lovelace", "email": "ada@example.com"}},
+    "group": {**_PERSON, "groupId": "team-3", "traits": {"plan": "gold"}},
+    "page": {**_PERSON, "name": "Home", "properties": {"url": "https://shop.example/"}},
+    "screen": {**_PERSON, "name": "Basket"},
+    "alias": {**_PERSON, "previousId": "anonymous:7f3c"},
+}
+_BATCH = {"batch": [{"type": "track", **_EXAMPLES["track"]}]}
+_DONE = {"success": True, "taken": 1, "duplicate": 0, "refused": 0, "messages": []}
+_SHORT = {"t": "track", "i": "identify", "g": "group", "p": "page", "s": "screen", "a": "alias"}
+
+ROUTES: dict[str, Callable[[Request], Awaitable[Response]]] = {}
+"""What answers each path."""
+
+
+def _route(path: str, kind: str | None, name: str, example: Shape, *, told: bool) -> None:
+    async def take(request: Request) -> Response:
+        return await _take(request, kind)
+
+    ROUTES[path] = take
+    router.add_api_route(
+        path,
+        take,
+        methods=["POST"],
+        name=f"segment_{name}",
+        summary=f"Segment: {name}",
+        description="As Segment's and RudderStack's libraries send it; gzip and zstd are taken.",
+        include_in_schema=told,
+        response_class=Response,
+        openapi_extra={"requestBody": {"required": True, "content": {JSON: {"schema": _SCHEMA, "example": example}}}},
+        responses={
+            200: DOCUMENTS.answer(Told, "Taken; `messages` names those that were not.", _DONE),
+            **problems(
+                _400="It is no message, or nothing of it was taken: `messages` says why.",
+                _408="The body did not come in time.",
+                _413="The body is too long, or is when it is unpacked.",
+                _415="Another media type, or a content coding that is not gzip or zstd.",
+                _429="More is being published than can be kept: come again after `Retry-After` seconds.",
+                _503="The log cannot be reached; do the same again later.",
+            ),
+        },
+    )
+
+
+_SCHEMA = {"type": "object", "description": "As Segment's specification says."}
+for _name, _example in _EXAMPLES.items():
+    _route(f"/v1/{_name}", _name, _name, _example, told=True)
+for _letter, _name in _SHORT.items():
+    _route(f"/v1/{_letter}", _name, _letter, _EXAMPLES[_name], told=False)
+_route("/v1/batch", None, "batch", _BATCH, told=True)
+_route("/v1/import", None, "import", _BATCH, told=False)

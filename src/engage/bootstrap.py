@@ -129,18 +129,27 @@ def reading_views(settings: Settings) -> Iterator[ViewStore]:
 
 
 @asynccontextmanager
+async def reading_log(settings: Settings) -> AsyncIterator[Log]:
+    """The log for who only reads it; the embedded one must exist (``log_path``)."""
+    if settings.kafka:
+        async with KafkaLog(settings.kafka, Topics(settings.topics)) as log:
+            yield log
+    else:
+        file = SqliteLog(log_path(settings), read_only=True)
+        try:
+            yield file
+        finally:
+            file.close()
+
+
+@asynccontextmanager
 async def readers(settings: Settings) -> AsyncIterator[tuple[Log, ViewStore | None, Relationships | None]]:
     """What may be read beside the process that owns the folder; the embedded log must exist (``log_path``).
 
     A store whose file is not there yet is None: to open it would make it.
     """
     async with AsyncExitStack() as stack:
-        log: Log
-        if settings.kafka:
-            log = await stack.enter_async_context(KafkaLog(settings.kafka, Topics(settings.topics)))
-        else:
-            log = file = SqliteLog(log_path(settings), read_only=True)
-            stack.callback(file.close)
+        log = await stack.enter_async_context(reading_log(settings))
         store, relationships = None, None
         if _is_there(settings, "views"):
             store = stack.enter_context(reading_views(settings))

@@ -16,6 +16,7 @@ from engage.cli.errors import Commands
 from engage.cli.publish import publish
 from engage.cli.status import status
 from engage.cli.up import up
+from engage.cli.what_if import what_if
 
 app = typer.Typer(
     cls=Commands,
@@ -46,7 +47,7 @@ def engage(
         typer.echo(ctx.get_help())
 
 
-for command in (demo, up, publish, status, account, audit):
+for command in (demo, up, publish, status, account, what_if, audit):
     app.command()(command)
 app.add_typer(imports.app, name="import")
 app.add_typer(follow_ups.app, name="follow-ups")

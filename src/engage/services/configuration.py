@@ -10,7 +10,7 @@ cap = 2
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -46,17 +46,22 @@ def configured(rules: Sequence[Rule[Any, Any]], path: Path, *, must_exist: bool 
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} is not TOML: {error}") from error
-    known = {rule.name for rule in rules} | {policy.NAME}
+    return with_settings(Configured(tuple(rules), PolicySettings()), tables, str(path))
+
+
+def with_settings(house: Configured, tables: Mapping[str, Any], place: str) -> Configured:
+    """``house`` with other settings, a table for each rule or the policy; ConfigurationError names what is wrong."""
+    known = {rule.name for rule in house.rules} | {policy.NAME}
     for name in tables:
         if name not in known:
-            raise ConfigurationError(f"{path}: there is no rule {name!r}: take one of {', '.join(sorted(known))}")
+            raise ConfigurationError(f"{place}: there is no rule {name!r}: take one of {', '.join(sorted(known))}")
     chosen = tuple(
-        rule.configured(_changed(rule.settings, tables[rule.name], f"{path}, [{rule.name}]"))
+        rule.configured(_changed(rule.settings, tables[rule.name], f"{place}, [{rule.name}]"))
         if rule.name in tables
         else rule
-        for rule in rules
+        for rule in house.rules
     )
-    return Configured(chosen, _changed(PolicySettings(), tables.get(policy.NAME, {}), f"{path}, [{policy.NAME}]"))
+    return Configured(chosen, _changed(house.policy, tables.get(policy.NAME, {}), f"{place}, [{policy.NAME}]"))
 
 
 def _changed(settings: C, table: Any, place: str) -> C:

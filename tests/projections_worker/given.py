@@ -18,6 +18,7 @@ from engage.events.catalogue.commerce import OrderCompleted, OrderRefunded
 from engage.log.topics import Topics, create_topics
 from engage.services.projector import Projector
 from engage.store.views import ViewStore
+from engage.views.projection import ReadModel
 from tests.log.inbox import records_in
 from tests.log.kafka_platform import PARTITIONS, KafkaPlatform, intake, kafka_platform
 from tests.projections_worker.process import MODELS
@@ -27,6 +28,7 @@ from tests.services.town_views import assert_right
 PATIENCE = 60.0
 POISON = 13
 _MANY = 100_000
+Models = tuple[ReadModel[Any], ...]
 
 
 @asynccontextmanager
@@ -44,9 +46,9 @@ def fed(platform: KafkaPlatform) -> Topics:
 
 
 @contextmanager
-def worker(platform: KafkaPlatform, home: Path, database: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A projecting process, ended when the block is left."""
-    place = [str(home), platform.bootstrap, platform.topics.prefix, database]
+def worker(platform: KafkaPlatform, home: Path, database: str, what: str = "run") -> Iterator[subprocess.Popen[bytes]]:
+    """A projecting process (``what``: see there), ended when the block is left."""
+    place = [str(home), platform.bootstrap, platform.topics.prefix, database, what]
     command = [sys.executable, "-m", "tests.projections_worker.process", *place]
     with (
         (home / "worker.log").open("ab") as told,
@@ -73,15 +75,15 @@ async def publish(platform: KafkaPlatform, first: int, last: int, poison: str = 
     await platform.publish([codec.encode(event) for event in events])
 
 
-async def projected(platform: KafkaPlatform, database: str) -> None:
+async def projected(platform: KafkaPlatform, database: str, models: Models = MODELS) -> None:
     """Wait until the processes have projected and fed all that is on the log; then everything must be right."""
     await platform.settle()
     with closing(await asyncio.to_thread(ViewStore, database)) as store:
-        projector = await Projector.opened(platform.log, store, MODELS)
+        projector = await Projector.opened(platform.log, store, models)
         async with asyncio.timeout(PATIENCE):
-            while any(one.behind for one in await projector.lag()):
+            while any(one.behind for one in await projector.lag()) or not _in_version(projector):
                 await asyncio.sleep(0.1)
-            while await compacted(platform) != _stored(store):
+            while await compacted(platform) != _stored(store, models):
                 await asyncio.sleep(0.2)
         await assert_right(projector)
 
@@ -103,7 +105,12 @@ async def compacted(platform: KafkaPlatform) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _stored(store: ViewStore) -> dict[str, dict[str, Any]]:
+def _in_version(projector: Projector) -> bool:
+    wanted = {model.name: model.version for model in projector.projections}
+    return all(one.version == wanted[one.projection] for one in projector.positions())
+
+
+def _stored(store: ViewStore, models: Models) -> dict[str, dict[str, Any]]:
     """The rows, and None for those that are gone, as their topics should hold them."""
     return {
         model.name: {
@@ -111,5 +118,5 @@ def _stored(store: ViewStore) -> dict[str, dict[str, Any]]:
             for partition in range(PARTITIONS)
             for key, row, change, _ in store.changes(model, partition, 0, _MANY)
         }
-        for model in MODELS
+        for model in models
     }

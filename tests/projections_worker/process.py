@@ -1,31 +1,68 @@
 """A projecting process with the tests' read models, for tests that kill it.
 
-python -m tests.projections_worker.process HOME BOOTSTRAP PREFIX DATABASE
+python -m tests.projections_worker.process HOME BOOTSTRAP PREFIX DATABASE WHAT
+
+WHAT is ``run``, ``renewed`` (its read models are those of another version), or the moment at which it kills itself:
+``before-feed``, when rows are committed and their topics do not have them yet; ``after-feed``, when the topics have
+them and that is not noted yet; ``before-lag``, when rows are committed and Kafka does not know the position yet.
 """
 
 import asyncio
+import os
 import signal
 import sys
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer
 
 from engage import bootstrap
+from engage.log import kafka as kafka_log
 from engage.log.topics import Topics
+from engage.services import projection_worker
+from engage.services.kafka_transaction import FencedProducer
 from engage.services.projection_worker import ProjectionWorker
 from engage.settings import Settings
 from tests.services.shop_views import orders, spend
-from tests.services.town_views import regulars, warmths
+from tests.services.town_views import make, regulars, warmths
 
 MODELS = (spend, orders, regulars, warmths)
+RENEWED = (spend, orders, *make(version=2, weight=2))
+BLOWS = ("before-feed", "after-feed", "before-lag")
 SESSION_SECONDS = 6.0
 
 
 async def main() -> None:
-    home, kafka, prefix, database = sys.argv[1:]
+    home, kafka, prefix, database, what = sys.argv[1:]
+    kafka_log._CONFIRM_SECONDS = 1.0  # a topic made anew is noticed sooner
+    models = RENEWED if what == "renewed" else MODELS
     settings = Settings(home=home, log=f"kafka://{kafka}", topics=prefix, views=database)
-    topics = Topics(prefix, tuple(model.name for model in MODELS))
+    topics = Topics(prefix, tuple(model.name for model in models))
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    async with bootstrap.platform(settings, models=MODELS) as platform:
-        await ProjectionWorker(platform, kafka, topics, platform.clock, session_seconds=SESSION_SECONDS).run(stop)
+    async with bootstrap.platform(settings, models=models) as platform:
+        worker = ProjectionWorker(platform, kafka, topics, platform.clock, session_seconds=SESSION_SECONDS)
+        if what in BLOWS:
+            _die_at(what, worker)
+        await worker.run(stop)
+
+
+def _die_at(blow: str, worker: ProjectionWorker) -> None:
+    worker._shares._group += f"-{blow}"  # nobody after it waits until its membership has run out
+    commit = FencedProducer.commit
+
+    async def struck(producer: FencedProducer, records: Any) -> None:
+        if blow == "after-feed":
+            await commit(producer, records)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def shown(*_: Any) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    if blow == "before-lag":
+        projection_worker._SHOW_SECONDS = 0.0
+        AIOKafkaConsumer.commit = shown
+    else:
+        FencedProducer.commit = struck  # type: ignore[assignment,method-assign]
 
 
 if __name__ == "__main__":

@@ -88,6 +88,7 @@ async def serve(platform: Platform, settings: Settings, port: int | None, starte
         server = _Server(
             uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE_SECONDS),
             lambda: _announce(platform, url, started),
+            platform.waiting.close,
         )
         with on_signals(server.end):
             await server.serve([opened])
@@ -96,9 +97,10 @@ async def serve(platform: Platform, settings: Settings, port: int | None, starte
 class _Server(uvicorn.Server):
     """uvicorn, which says when it can be asked, and leaves signals to us: its own way is to raise them again."""
 
-    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None], ending: Callable[[], None]) -> None:
         super().__init__(config)
         self._started = started
+        self._ending = ending
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -115,6 +117,7 @@ class _Server(uvicorn.Server):
         """Finish what is being answered; at once when asked again."""
         self.force_exit = self.should_exit
         self.should_exit = True
+        self._ending()  # what never ends by itself would be waited for
 
 
 def _announce(platform: Platform, url: str, started: Callable[[str], None]) -> None:

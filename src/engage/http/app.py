@@ -10,7 +10,19 @@ from pathlib import Path
 import structlog
 from fastapi import FastAPI
 
-from engage.http import accounts, events, follow_ups, metrics, pages, problems, schemas, segment, status, views
+from engage.http import (
+    accounts,
+    changes,
+    events,
+    follow_ups,
+    metrics,
+    pages,
+    problems,
+    schemas,
+    segment,
+    status,
+    views,
+)
 from engage.http.direct import Direct
 from engage.http.documents import DOCUMENTS
 from engage.http.pressure import Pressure
@@ -31,6 +43,19 @@ _TAGS = [
     {"name": "documents", "description": "For programs that make publishers and readers from them."},
     {"name": "operate", "description": "For operators."},
 ]
+
+_RESOURCES = (
+    events,
+    segment,
+    accounts,
+    follow_ups,
+    views,
+    changes,
+    schemas,
+    status,
+    metrics,
+    pages,
+)
 
 _log = structlog.get_logger(__name__)
 
@@ -60,6 +85,7 @@ def create_app(
             app.state.work.add_done_callback(_report)
         async with platform.waiting.listening():
             yield
+        platform.waiting.close()
         stop.set()
         if app.state.work is not None:
             await asyncio.wait([app.state.work])
@@ -82,7 +108,7 @@ def create_app(
     app.state.topics = topics or Topics()
     app.state.pressure = Pressure()
     problems.install(app)
-    for resource in (events, segment, accounts, follow_ups, views, schemas, status, metrics, pages):
+    for resource in _RESOURCES:
         app.include_router(resource.router)
     app.add_middleware(
         Direct,

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 
+import structlog
 from fastapi.responses import StreamingResponse
 from starlette.types import Message, Send
 
@@ -21,6 +22,8 @@ PATIENCE_SECONDS = 30.0
 _PIECE_BYTES = 64 * 1024
 _WRITERS = ThreadPoolExecutor(2, "engage-tables")
 """Threads of their own: those that everything else waits for must not be taken up by whole tables."""
+
+_log = structlog.get_logger(__name__)
 
 Pieces = Callable[[], AbstractContextManager[Iterator[bytes]]]
 
@@ -40,13 +43,16 @@ class PatientResponse(StreamingResponse):
         self._patience = patience
 
     async def stream_response(self, send: Send) -> None:
-        """Send it; TimeoutError ends the request, and with it the connection, where the client has gone to sleep."""
+        """Send it; where the client has gone to sleep it is left unfinished, and the server ends the connection."""
 
         async def send_soon(message: Message) -> None:
             async with asyncio.timeout(self._patience):
                 await send(message)
 
-        await super().stream_response(send_soon)
+        try:
+            await super().stream_response(send_soon)
+        except TimeoutError:
+            _log.warning("a client took nothing any more and is let go", seconds=self._patience)
 
 
 async def spooled(pieces: Pieces) -> AsyncIterator[bytes]:

@@ -118,6 +118,7 @@ class Platform:
             while await self.work(now):
                 pass
             await self.projector.catch_up()
+            self.waiting.tell()
             # What read models say, and what they were waiting for, is on the log then, and work for the others.
             if not await self.announcer.step(BATCH) and not await self._tick(now):
                 return

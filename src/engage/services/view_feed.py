@@ -78,12 +78,13 @@ class ViewFeed:
             except ViewMissingError:  # it is being folded anew: what readers may not see is not fed either
                 continue
             if changes:
-                records = [Outgoing(change[0].encode(), _value(model, change)) for change in changes]
+                records = [Outgoing(change[0].encode(), value_of(model, change)) for change in changes]
                 batches.append(_Batch(model, records, Fed(epoch, changes[-1][2])))
         return batches
 
 
-def _value(model: ReadModel[Any], changed: Changed) -> bytes | None:
+def value_of(model: ReadModel[Any], changed: Changed) -> bytes | None:
+    """A change as its topic has it; None for a row that is gone."""
     key, row, change, position = changed
     if row is None:
         return None

@@ -40,7 +40,7 @@ class Waiting:
     """Those who wait for views to move on; ``tell`` is called by whoever moved them in this process.
 
     Other processes that share a PostgreSQL tell through NOTIFY, as long as ``listening`` is entered; ``heard`` is set
-    while it can be heard. ``waiters`` is how many wait.
+    while it can be heard. ``waiters`` is how many wait, ``closed`` that nobody is to any longer.
     """
 
     def __init__(self, store: ViewStore, partitions: int) -> None:
@@ -49,11 +49,21 @@ class Waiting:
         self._moved = asyncio.Event()
         self.heard = asyncio.Event()
         self.waiters = 0
+        self.closed = False
 
     def tell(self) -> None:
         """Views of this process have moved: let all who wait look."""
         self._moved.set()
         self._moved = asyncio.Event()
+
+    def moved(self) -> asyncio.Event:
+        """Set as soon as views move after this was asked for, or nobody is to wait any longer: look again then."""
+        return self._moved
+
+    def close(self) -> None:
+        """Let those go home who follow without an end: the process is about to."""
+        self.closed = True
+        self.tell()
 
     async def until(self, token: str, models: Sequence[ReadModel[Any]], seconds: float) -> None:
         """Return when each of ``models`` includes what was taken at ``token``.

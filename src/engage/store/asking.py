@@ -68,19 +68,21 @@ class Answers:
         columns = table.table.columns
         ordered = [columns[one.column] for one in question.order]
         statement = select(*(columns[name] for name in question.fields), *ordered)
-        statement = statement.where(*(condition(columns[one.column], one, table) for one in question.where))
+        statement = statement.where(
+            *(condition(columns[one.column], one, sqlite=table.sqlite) for one in question.where)
+        )
         if question.after is not None:
             statement = statement.where(_after(question.order, question.after, table))
         statement = statement.order_by(*(_by(columns[one.column], one) for one in question.order))
         return statement.limit(question.limit), len(question.fields)
 
 
-def condition(column: Column[Any], one: Condition, table: ViewTable) -> ColumnElement[bool]:
+def condition(column: Column[Any], one: Condition, *, sqlite: bool) -> ColumnElement[bool]:
     """A condition as SQL."""
     if one.test == "null":
         return column.is_(None) if one.value else column.is_not(None)
     if one.test == "prefix":
-        return _begins(column, one.value, sqlite=table.sqlite)
+        return _begins(column, one.value, sqlite=sqlite)
     compared = _comparable(column)
     if one.test == "in":
         return compared.in_([_value(column, value) for value in one.value])

@@ -163,11 +163,11 @@ class ViewTable:
         if until is not None:
             found = found.where(table._change <= until)
         rows = connection.execute(found.order_by(table._change, self._key_column).limit(limit))
-        # SQLAlchemy has decoded the values already: every column's type is a ``Stored``.
-        return [
-            (values[0], self._row(**dict(zip(self._names, values, strict=True))), change, position)
-            for *values, change, position in rows
-        ]
+        return [(values[0], self.row(values), change, position) for *values, change, position in rows]
+
+    def row(self, values: Sequence[Any]) -> Any:
+        """A row Struct from what SQLAlchemy returned: it has decoded, for every column's type is a ``Stored``."""
+        return self._row(**dict(zip(self._names, values, strict=True)))
 
     def _fetch(self, connection: Connection, keys: Sequence[str]) -> Iterator[Sequence[Any]]:
         for start in range(0, len(keys), _CHUNK):

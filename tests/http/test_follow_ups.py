@@ -119,6 +119,12 @@ async def test_a_command_must_be_json(http: httpx.AsyncClient, follow_up: str):
     assert (await http.post(url, content=b" " * 200_000, headers=json)).status_code == 413
 
 
+async def test_half_a_character_is_no_json_also_where_nobody_reads_it(http: httpx.AsyncClient, follow_up: str):
+    body = b'{"actor": 7, "odd": "\\udc00"}'
+    answer = await http.post(f"{QUEUE}/{follow_up}/start", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 400
+
+
 async def test_the_queue_is_filtered(http: httpx.AsyncClient, follow_up: str):
     async def ids(query: str):
         return [one["follow_up"] for one in (await http.get(f"{QUEUE}?{query}")).json()["follow_ups"]]

@@ -77,10 +77,12 @@ async def read_struct(request: Request, kind: type[S]) -> S:
         raise ProblemError(415, "send JSON, with Content-Type: application/json")
     body = await read_body(request, most=100_000)
     try:
-        return msgspec.json.decode(body, type=kind)
-    except msgspec.ValidationError as error:
-        path, words = plain(error, msgspec.json.decode(body), kind)
-        pointer = "".join(f"/{part}" for part in path)
-        raise faulty(f"the body does not fit: {pointer or 'it'}: {words}", [Fault(pointer, words)]) from error
+        shape = msgspec.json.decode(body)  # all of it: a typed decoder passes over what it does not know
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProblemError(400, f"the body is not JSON in UTF-8: {error}") from error
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as error:
+        path, words = plain(error, shape, kind)
+        pointer = "".join(f"/{part}" for part in path)
+        raise faulty(f"the body does not fit: {pointer or 'it'}: {words}", [Fault(pointer, words)]) from error

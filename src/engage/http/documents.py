@@ -66,6 +66,12 @@ class Documents:
             )
             _, components = msgspec.json.schema_components(self._kinds.values(), ref_template=_TEMPLATE)
             document.setdefault("components", {})["schemas"] = {**components, "Problem": _PROBLEM}
+            for path in document["paths"].values():
+                for operation in path.values():
+                    # What FastAPI announces by itself of a wrong parameter has another form than we answer.
+                    if JSON in operation["responses"].get("422", {}).get("content", {}):
+                        wrong = problems(_422="A parameter is wrong: `faults` says which.")
+                        operation["responses"]["422"] = wrong[422]
             app.openapi_schema = document
         return app.openapi_schema
 

@@ -82,9 +82,15 @@ async def test_a_rebuild_mends_what_was_spoilt_and_tells_how_far_it_is(store: Vi
     spoil(store, "acc-1")
     assert await projector.verify(regulars) is not None
     seen: list[tuple[int, int]] = []
-    done = await projector.rebuild(warmths, lambda done, total, rate: seen.append((done, total)))
+    proven: list[tuple[int, int]] = []
+    done = await projector.rebuild(
+        warmths,
+        lambda done, total, rate: seen.append((done, total)),
+        proving=lambda done, total, rate: proven.append((done, total)),
+    )
     assert done == Rebuilt(60, True, 1)
     assert seen[-1] == (60, 60)
+    assert proven[1::2] == [(60, 60), (60, 60)]  # each of the two models, a partition after the other
     assert stored(store) == right
     await assert_right(projector)
     log.append(*told(60, 80))

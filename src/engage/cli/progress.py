@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
+from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from engage.cli.output import messages, say
+from engage.cli.output import messages, say, span
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -58,6 +59,18 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
+
+    def stage(self, what: str) -> None:
+        """From here on it is the progress of this, from its beginning."""
+        if what != self._what:
+            self._what, self._told = what, 0
+            if self._bar is not None and self._task is not None:
+                self._bar.reset(self._task, description=what)
+
+    def records(self, done: int, total: int, rate: float) -> None:
+        """So many records of ``total`` are folded, at ``rate`` a second; how long the rest takes."""
+        left = "" if sys.stderr.isatty() else f", {span(timedelta(seconds=(total - done) / max(rate, 1)))} left"
+        self.to(done, f"{rate:,.0f} records/s{left}", total=total)
 
     def to(self, done: int, note: str = "", *, total: int | None = None) -> None:
         """So much is done now; ``note`` in words."""

@@ -16,7 +16,6 @@ from engage.cli.output import (
     JsonFlag,
     data,
     emit,
-    say,
     table,
 )
 from engage.cli.read_models import Sample, named
@@ -74,6 +73,7 @@ def verify(
     """Fold the log in memory and compare with the rows; exit code 1 where they differ. It changes nothing."""
     from engage import bootstrap
     from engage.cli.door import must_exist
+    from engage.cli.progress import Progress
     from engage.services.verifying import Verifier
     from engage.store.beginning import is_of
 
@@ -92,8 +92,8 @@ def verify(
                         f"{model.name!r} is here in another version than this engage folds: `engage projections list` "
                         "shows how far the new one is"
                     )
-                say(f"{model.name}: folding the log")
-                difference = await Verifier(log, store).verify(model, sample=sample)
+                with Progress(model.name, patience=1.0) as bar:
+                    difference = await Verifier(log, store).verify(model, sample=sample, progress=bar.records)
                 found.append({"name": model.name, "difference": difference})
         return found
 

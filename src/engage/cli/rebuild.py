@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from engage.cli.output import INTERRUPTED, NOT_FOUND, Actor, CommandFailedError, JsonFlag, emit, span, who
+from engage.cli.output import INTERRUPTED, NOT_FOUND, Actor, CommandFailedError, JsonFlag, emit, who
 from engage.cli.read_models import Name, Sample, named
 
 if TYPE_CHECKING:
@@ -102,11 +100,13 @@ async def _rebuilt(settings: Settings, model: ReadModel[Any], sample: int | None
     async with bootstrap.platform(settings) as platform:
         with Progress(model.name) as bar, on_signals(stop.set):
 
-            def told(done: int, total: int, rate: float) -> None:
-                left = "" if sys.stderr.isatty() else f", {span(timedelta(seconds=(total - done) / max(rate, 1)))} left"
-                bar.to(done, f"{rate:,.0f} records/s{left}", total=total)
+            def proving(done: int, total: int, rate: float) -> None:
+                bar.stage(f"{model.name}, proving")
+                bar.records(done, total, rate)
 
             with platform.trail.of(actor, "projections rebuild", model.name) as course:
-                rebuilt = await platform.projector.rebuild(model, told, sample=sample, stop=stop)
+                rebuilt = await platform.projector.rebuild(
+                    model, bar.records, proving=proving, sample=sample, stop=stop
+                )
                 course.outcome = "done" if rebuilt.swapped else "interrupted"
                 return rebuilt

@@ -13,8 +13,8 @@ from msgspec import Struct
 
 from engage.log.contract import Log
 from engage.services.batches import Batches, CorruptRecordError
-from engage.services.rebuilding import Progress, Rebuilder, Rebuilt
-from engage.services.verifying import Difference, Verifier
+from engage.services.rebuilding import Rebuilder, Rebuilt
+from engage.services.verifying import Difference, Progress, Verifier
 from engage.store.beginning import is_of
 from engage.store.families import Family, families, family_of, slotted
 from engage.store.pauses import Paused
@@ -145,12 +145,13 @@ class Projector:
         projection: ReadModel[Any],
         progress: Progress | None = None,
         *,
+        proving: Progress | None = None,
         sample: int | None = None,
         stop: asyncio.Event | None = None,
     ) -> Rebuilt:
         """Fold the log anew beside what readers see, verify it and swap. See ``Rebuilder.rebuild``."""
         family = family_of(projection, self.projections)
-        return await self._rebuilder.rebuild(family, progress, sample=sample, stop=stop)
+        return await self._rebuilder.rebuild(family, progress, proving=proving, sample=sample, stop=stop)
 
     async def rebuild_account(self, projection: ReadModel[Any], account: str) -> int:
         """Fold the rows of one account anew. See ``Rebuilder.rebuild_account``."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import structlog
@@ -19,15 +19,13 @@ from engage.log.contract import Log
 from engage.log.partitioning import partition_of
 from engage.services.account_rebuild import refolded
 from engage.services.batches import Batches
-from engage.services.verifying import Difference, Verifier
+from engage.services.verifying import Difference, Progress, Verifier
 from engage.store.families import Family, slotted
 from engage.store.positions import Position
 from engage.store.reader import Standing
 from engage.store.views import Change, PositionMovedError, ViewStore
 
 BATCH = 4_000
-Progress = Callable[[int, int, float], None]
-"""Gets records folded, records to fold, and records folded a second since this call began."""
 
 _log = structlog.get_logger()
 
@@ -74,9 +72,17 @@ class Rebuilder:
         return Rebuilt(0, True, differing)
 
     async def rebuild(
-        self, family: Family, progress: Progress | None, *, sample: int | None, stop: asyncio.Event | None
+        self,
+        family: Family,
+        progress: Progress | None,
+        *,
+        proving: Progress | None,
+        sample: int | None,
+        stop: asyncio.Event | None,
     ) -> Rebuilt:
         """Build the family beside, verify it (about ``sample`` rows of each table, or all) and swap.
+
+        ``progress`` hears of what is folded into the tables, ``proving`` of what is folded once more to verify it.
 
         Ends without a swap when ``stop`` is set; called again, it goes on from there, also in another process and after
         a crash. RebuildError if what was built is not the fold of the log. PausedError if it is paused, or has been
@@ -103,7 +109,7 @@ class Rebuilder:
                     reached = sum(min(at[each], targets.get(each, 0)) for each in at)
                     progress(reached, sum(targets.values()), folded / max(1e-9, time.monotonic() - began))
             elif not verified:
-                await self._prove(family, sample)
+                await self._prove(family, sample, proving)
                 verified = True
             elif (differing := await asyncio.to_thread(self._store.swap, family)) is not None:
                 _tell_swapped(family, differing)
@@ -147,9 +153,9 @@ class Rebuilder:
                 continue  # what came meanwhile belongs to it too
             return len(changes[0].folded.rows)
 
-    async def _prove(self, family: Family, sample: int | None) -> None:
+    async def _prove(self, family: Family, sample: int | None, proving: Progress | None) -> None:
         for model in family:
-            found: Difference | None = await self._verifier.verify(model, "next", sample=sample)
+            found: Difference | None = await self._verifier.verify(model, "next", sample=sample, progress=proving)
             if found is not None:
                 await asyncio.to_thread(self._store.give_up_beside, family)
                 raise RebuildError(

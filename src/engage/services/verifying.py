@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import heapq
+import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -22,6 +23,8 @@ from engage.views.parking import Parked, Stop
 from engage.views.projection import Projection, ReadModel
 
 _BATCH = 4_000
+Progress = Callable[[int, int, float], None]
+"""Gets records folded, records to fold, and records folded a second since this call began."""
 
 
 class Difference(Struct, frozen=True):
@@ -91,7 +94,12 @@ class Verifier:
         self._batches = Batches(log, store)
 
     async def verify(
-        self, model: ReadModel[Any], slot: Slot = "live", *, sample: int | None = None
+        self,
+        model: ReadModel[Any],
+        slot: Slot = "live",
+        *,
+        sample: int | None = None,
+        progress: Progress | None = None,
     ) -> Difference | None:
         """The first difference, by key, between the stored rows and a fold of the log in memory; None if there is none.
 
@@ -106,6 +114,7 @@ class Verifier:
             models = [model := _sampled(model, share)]
         memory = Memory(models, tables)
         reached = dict.fromkeys(range(self._records.partitions), 0)
+        began, folded = time.monotonic(), 0
         while True:
             standing = self._store.standing()
             targets, stops = standing.at(model, slot), standing.stopped(models, slot)
@@ -113,7 +122,11 @@ class Verifier:
                 while position < targets[partition]:
                     events, position = await self._batches.read(partition, position, targets[partition], _BATCH)
                     memory.fold(events, stops)
-                reached[partition] = position
+                    folded += len(events)
+                    reached[partition] = position
+                    if progress is not None:
+                        rate = folded / max(1e-9, time.monotonic() - began)
+                        progress(sum(reached.values()), sum(targets.values()), rate)
             with self._store.snapshot_with_dues(model, slot) as (stood, rows, dues):
                 if stood == reached:
                     stored = {getattr(row, table.key): row for row in rows}

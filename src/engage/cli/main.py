@@ -10,6 +10,7 @@ import typer
 
 from engage.cli import api_keys, benchmark, follow_ups, imports, log, projections, topics, worker
 from engage.cli.account import account
+from engage.cli.as_of import as_of, replay
 from engage.cli.audit import audit
 from engage.cli.demo import demo
 from engage.cli.errors import Commands
@@ -47,7 +48,7 @@ def engage(
         typer.echo(ctx.get_help())
 
 
-for command in (demo, up, publish, status, account, what_if, audit):
+for command in (demo, up, publish, status, account, what_if, as_of, replay, audit):
     app.command()(command)
 app.add_typer(imports.app, name="import")
 app.add_typer(follow_ups.app, name="follow-ups")

@@ -1,0 +1,135 @@
+"""``engage as-of`` and ``engage replay``: read models folded from a part of the log, beside what readers see."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from engage.cli.moments import back
+from engage.cli.output import NOT_FOUND, USAGE, CommandFailedError, JsonFlag, emit, say
+from engage.cli.rows import AsCsv, AsLines, Where, parameters, show_rows
+
+if TYPE_CHECKING:
+    from engage.services.views import Parameters
+    from engage.settings import Settings
+
+_PATIENCE = 1.0
+
+
+def as_of(
+    time: Annotated[str, typer.Argument(metavar="TIME", help="2026-03-01, 2026-03-01T09:00, or 4h, 3d, 2w ago.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The read model, as `engage projections list` names it.")],
+    where: Where = None,
+    account: Annotated[str | None, typer.Option("--account", metavar="ID", help="Of this account alone.")] = None,
+    as_csv: AsCsv = False,
+    as_json: AsLines = False,
+) -> None:
+    """Show the rows of a read model as they stood at a moment: the fold of the log until then.
+
+    With --account only that account's records are folded, which takes a moment; without, all of them. `engage account
+    ID --as-of TIME` shows an account's page as it stood.
+    """
+    from engage import bootstrap
+    from engage.cli.door import must_exist
+
+    settings = bootstrap.settings()
+    must_exist(settings)
+    asyncio.run(_as_of(settings, time, name, parameters(where or ()), account, as_csv=as_csv, as_json=as_json))
+
+
+async def _as_of(
+    settings: Settings, time: str, name: str, asked: Parameters, account: str | None, *, as_csv: bool, as_json: bool
+) -> None:
+    from engage import bootstrap
+    from engage.cli.progress import Progress
+    from engage.services.as_of import as_of
+    from engage.services.platform import utc_now
+    from engage.services.view_query import QueryError, question, shape_of
+    from engage.services.views import Views
+
+    moment, models = back(time, "TIME"), bootstrap.read_models(settings)
+    async with bootstrap.readers(settings) as (log, store, _):
+        model = next((one for one in models if one.name == name), None)
+        if model is None:
+            known = ", ".join(one.name for one in models)
+            raise CommandFailedError(f"there is no read model {name!r}: {known}", NOT_FOUND)
+        try:
+            question(shape_of(model), asked, whole=True)
+        except QueryError as error:
+            raise CommandFailedError(str(error), USAGE) from error
+        with Progress(f"folding {name}", patience=_PATIENCE) as bar:
+            async with as_of(
+                log,
+                [model],
+                moment,
+                utc_now(),
+                account=account,
+                store=store,
+                progress=lambda done, of: bar.to(done, total=of),
+            ) as then:
+                with Views(then, [model]).table(name, asked) as (fields, rows):
+                    show_rows(fields, rows, as_csv=as_csv, as_json=as_json)
+
+
+def replay(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="The read models to fold.")],
+    into: Annotated[
+        str,
+        typer.Option("--into", metavar="FILE|URL", help="A SQLite file, made if it is not there, or a database URL."),
+    ],
+    account: Annotated[str | None, typer.Option("--account", metavar="ID", help="Only what this account did.")] = None,
+    types: Annotated[
+        list[str] | None, typer.Option("--type", metavar="TYPE", help="Only of this type; say it again for more.")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="TIME", help="Only what was recorded then or later.")
+    ] = None,
+    until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="Only what was recorded before.")] = None,
+    partition: Annotated[
+        int | None, typer.Option("--partition", metavar="N", min=0, help="Only what this partition holds.")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Fold a part of the log into read models of their own, as SQL tables beside the live ones.
+
+    Nothing is appended and nothing is sent. Interrupted, the same command goes on from where it was.
+    """
+    from engage import bootstrap
+    from engage.cli.door import must_exist
+    from engage.cli.progress import Progress
+    from engage.services.as_of import replay as fold
+    from engage.services.log_search import Wanted
+    from engage.store.views import ViewStore
+
+    settings = bootstrap.settings()
+    must_exist(settings)
+    url = into if "://" in into else f"sqlite:///{Path(into).absolute()}"
+    if url == settings.views or Path(into).absolute() in {path.absolute() for path in settings.home_path.glob("*.db")}:
+        raise CommandFailedError(f"{into} is engage's own: name a file or a database beside it", USAGE)
+    known = {model.name: model for model in bootstrap.read_models(settings)}
+    if missing := [name for name in names if name not in known]:
+        raise CommandFailedError(f"there is no read model {missing[0]!r}: {', '.join(known)}", NOT_FOUND)
+    wanted = Wanted(
+        account=account,
+        types=tuple(types or ()),
+        since=None if since is None else back(since, "--since"),
+        until=None if until is None else back(until, "--until"),
+        partition=partition,
+    )
+
+    async def run() -> int:
+        async with bootstrap.reading_log(settings) as log:
+            with closing(ViewStore(url)) as store, Progress("folding", patience=_PATIENCE) as bar:
+                return await fold(
+                    log, store, [known[name] for name in names], wanted, lambda done, of: bar.to(done, total=of)
+                )
+
+    records = asyncio.run(run())
+    if as_json:
+        emit({"into": into, "read_models": names, "records": records})
+    else:
+        say(f"{records:,} records folded into {', '.join(names)} in {into}")

@@ -17,11 +17,13 @@ from engage.log.kafka_publisher import KafkaPublisher
 from engage.log.sqlite import SqliteLog
 from engage.log.topics import Topics
 from engage.relationships.application import Relationships
+from engage.services.access import Access
 from engage.services.audit import Trail
 from engage.services.configuration import Configured, configured
 from engage.services.desk import Desk
 from engage.services.edge import Edge
 from engage.services.embedded import EmbeddedLog
+from engage.services.oidc import Oidc, OidcSettings
 from engage.services.own_segments import with_segments
 from engage.services.owner import Owner
 from engage.services.platform import Platform, utc_now
@@ -95,6 +97,8 @@ def has_access(settings: Settings) -> bool:
 
 def knows_callers(settings: Settings) -> bool:
     """Whether there is a credential that opens the door."""
+    if settings.oidc_issuer:
+        return True
     if not has_access(settings):
         return False
     store = access_store(settings)
@@ -202,11 +206,25 @@ async def platform(
             relay=Relay(relationships, publisher),
             relationships=relationships,
             keyring=keys,
-            access=access,
+            access=Access(access, clock, oidc=_oidc(settings), rate=settings.rate),
             owner=owner,
             clock=clock,
             ticks=ticks,
         )
+
+
+def _oidc(settings: Settings) -> Oidc | None:
+    if not settings.oidc_issuer:
+        return None
+    return Oidc(
+        OidcSettings(
+            issuer=settings.oidc_issuer,
+            audience=settings.oidc_audience,
+            claim=settings.oidc_claim,
+            scopes=settings.oidc,
+            name=settings.oidc_name,
+        )
+    )
 
 
 def _is_there(settings: Settings, name: str) -> bool:

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal, get_type_hints
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, Struct
 
 from engage.events.plain_words import plain
+from engage.scopes import SCOPES, Scope
 
 PREFIX = "ENGAGE_"
 KAFKA = "kafka://"
@@ -19,6 +21,7 @@ _OTHERS = frozenset({"ENGAGE_ACTOR", "ENGAGE_SOAK", "ENGAGE_LOCAL"})
 """Read elsewhere: who works on follow-ups (the flag ``--actor``), how long tests run, where the local broker lives."""
 
 
+_ORIGIN = re.compile(r"https?://[^/?#@\s*]+")
 _DATABASE = re.compile(r"(postgresql|postgres|postgresql\+psycopg)://([^/]*@)?[^/@:?]*(:\d{1,5})?(/[^/]*)?$")
 
 
@@ -55,13 +58,44 @@ class Settings(Struct, frozen=True, kw_only=True):
     """For how many days intake on Kafka remembers which events it has taken."""
     log_level: Literal["debug", "access", "info", "warning", "error"] = "info"
     """What the process says on standard error; ``access`` is ``info`` and a line for each HTTP request."""
+    rate: Annotated[float, Meta(ge=0)] = 0
+    """How many requests a second a key may make that has no rate of its own; 0: any number."""
+    cors_origins: str = ""
+    """Origins whose pages may ask from a browser, parted by commas (``https://crm.example``); empty: none."""
+    oidc_issuer: str = ""
+    """The OpenID provider whose tokens are taken beside API keys, as its tokens name it (``iss``); empty: none."""
+    oidc_audience: str = ""
+    """Whom its tokens must be for (``aud``); needed with ``oidc_issuer``."""
+    oidc_claim: str = "scope"
+    """The claim that says what a bearer may do: words in a text or a list; ``realm_access.roles`` is one within one."""
+    oidc_scopes: str = " ".join(f"engage:{scope}={scope}" for scope in SCOPES)
+    """What its words mean here, parted by blanks: ``crm-managers=read,work crm-admins=read,work,operate``."""
+    oidc_name: str = "sub"
+    """The claim that names the bearer; no e-mail address, for commands bear it on the log."""
     metrics_port: Annotated[int, Meta(ge=0, le=65535)] = 0
     """The port of the loopback on which a worker answers ``/metrics`` for Prometheus; 0: none."""
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """``cors_origins`` one by one."""
+        return tuple(origin.strip() for origin in self.cors_origins.split(",") if origin.strip())
 
     @property
     def home_path(self) -> Path:
         """``home`` as an absolute path."""
         return Path(self.home).expanduser().absolute()
+
+    @property
+    def oidc(self) -> dict[str, frozenset[Scope]]:
+        """What the words of the OpenID provider's tokens mean; ValueError for what means nothing."""
+        found: dict[str, frozenset[Scope]] = {}
+        for pair in self.oidc_scopes.split():
+            word, _, meant = pair.rpartition("=")
+            scopes = frozenset(scope for scope in SCOPES if scope in meant.split(","))
+            if not word or len(scopes) != len(meant.split(",")):
+                raise ValueError(f"{pair!r} is none of word=scope,scope with the scopes {', '.join(SCOPES)}")
+            found[word] = scopes
+        return found
 
     @property
     def kafka(self) -> str | None:
@@ -92,7 +126,30 @@ def load(environment: Mapping[str, str]) -> Settings:
             f"ENGAGE_VIEWS is {_without_password(settings.views)!r}: leave it empty, or say "
             "postgresql+psycopg://user:word@host/name"
         )
+    _check_access(settings)
     return settings
+
+
+def is_loopback_or_https(url: str) -> bool:
+    """Whether nobody on the way can change what is read there."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1"))
+
+
+def _check_access(settings: Settings) -> None:
+    if settings.oidc_issuer and not is_loopback_or_https(settings.oidc_issuer):
+        raise SettingsError(f"ENGAGE_OIDC_ISSUER is {settings.oidc_issuer!r}: give the provider's https:// address")
+    if bool(settings.oidc_issuer) != bool(settings.oidc_audience):
+        raise SettingsError("ENGAGE_OIDC_ISSUER and ENGAGE_OIDC_AUDIENCE go together: set both, or neither")
+    try:
+        settings.oidc  # noqa: B018 - it is read to see whether it can be
+    except ValueError as error:
+        raise SettingsError(f"ENGAGE_OIDC_SCOPES: {error}") from error
+    for origin in settings.origins:
+        if not _ORIGIN.fullmatch(origin):
+            raise SettingsError(
+                f"ENGAGE_CORS_ORIGINS: {origin!r} is no origin: write https://crm.example, with no path"
+            )
 
 
 def _without_password(url: str) -> str:

@@ -19,6 +19,7 @@ from engage.log.sqlite import SqliteLog
 from engage.relationships.application import Relationships
 from engage.rules.policy import PolicySettings
 from engage.rules.rule import FollowUpRequest, NoState, Rule, RuleSettings, Wake
+from engage.services.access import Access
 from engage.services.desk import Desk
 from engage.services.edge import Edge
 from engage.services.embedded import EmbeddedLog
@@ -98,7 +99,7 @@ async def a_platform(home: Path) -> AsyncIterator[tuple[Platform, LoadClock]]:
                 desk=Desk(relationships, log, keys),
                 relay=Relay(relationships, embedded),
                 keyring=keys,
-                access=access,
+                access=Access(access, clock),
                 clock=clock,
             ),
             clock,

@@ -171,6 +171,16 @@ async def test_a_key_publishes_as_its_own_sources_alone(http: httpx.AsyncClient,
     assert (single.status_code, single.json()["reason"]) == (422, "source")
 
 
+async def test_who_asks_too_often_is_told_when_to_ask_again(http: httpx.AsyncClient, keys: ApiKeys):
+    _, hasty = keys.create("hasty", ["operate"], rate=0.01)
+    _, calm = keys.create("calm", ["operate"])
+    assert (await http.get("/v1/status", headers=bearer(hasty))).status_code == 200
+    again = await http.get("/v1/status", headers=bearer(hasty))
+    assert (again.status_code, again.headers["content-type"]) == (429, PROBLEM)
+    assert 0 < int(again.headers["retry-after"]) <= 100
+    assert (await http.get("/v1/status", headers=bearer(calm))).status_code == 200
+
+
 async def test_a_command_bears_the_name_that_was_proven(
     http: httpx.AsyncClient, keys: ApiKeys, platform: Platform, clock: Clock
 ):
@@ -212,7 +222,7 @@ async def test_nobody_comes_in_while_the_keys_cannot_be_read(
 ):
     _, secret = keys.create("monitor", ["operate"])
     ruin(tmp_path / "access.db")
-    platform.access_store.close()  # what it has open it would go on reading
+    platform.access.store.close()  # what it has open it would go on reading
     answer = await http.get("/v1/status", headers=bearer(secret))
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
 

@@ -137,10 +137,8 @@ async def test_intake_is_asked_for_each_moment_once_when_it_has_come(store: View
 
 @asynccontextmanager
 async def a_town(home: Path, now: list[datetime]) -> AsyncIterator[Platform]:
-    settings = Settings(home=str(home))
-    async with bootstrap.platform(settings, clock=lambda: now[0]) as platform:
+    async with bootstrap.platform(Settings(home=str(home)), clock=lambda: now[0]) as platform:
         projector = await Projector.opened(platform.log, platform.store, [regulars, warmths])
-        access = bootstrap.access_store(settings)
         yield Platform(
             log=platform.log,
             publisher=platform.publisher,
@@ -151,10 +149,9 @@ async def a_town(home: Path, now: list[datetime]) -> AsyncIterator[Platform]:
             relay=platform.relay,
             relationships=platform.relationships,
             keyring=platform.keyring,
-            access=access,
+            access=platform.access,
             clock=lambda: now[0],
         )
-        access.close()
 
 
 async def test_embedded_a_row_cools_on_its_day_and_the_log_hears_of_it(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from math import ceil
 from typing import Any
 
 from fastapi import Depends, Request
@@ -32,6 +33,9 @@ async def admit(asked: Asked, need: Scope) -> Caller:
         raise ProblemError(401, str(error), {"www-authenticate": f'Bearer realm="engage"{invalid}'}) from None
     except AccessUnavailableError as error:
         raise ProblemError(503, str(error), {"retry-after": "5"}) from None
+    if wait := access.wait(caller):
+        again = str(ceil(wait))
+        raise ProblemError(429, f"{caller.name!r} asks too often: try again in {again} s", {"retry-after": again})
     if need not in caller.scopes:
         challenge = {"www-authenticate": f'Bearer realm="engage", error="insufficient_scope", scope="{need}"'}
         raise ProblemError(403, f"{caller.name!r} may not {need} here: bring a key with the scope {need!r}", challenge)
@@ -58,6 +62,8 @@ def refusals(need: Scope) -> dict[int | str, dict[str, Any]]:
     return problems(
         _401="Nobody is known by the key or token, or none was brought.",
         _403=f"Its bearer may not {need}.",
+        _429="Too many requests with this key; `Retry-After` says in how many seconds to go on.",
+        _503="The keys cannot be read just now; do the same again later.",
     )
 
 

@@ -18,6 +18,9 @@ from time import monotonic
 from sqlalchemy.exc import SQLAlchemyError
 
 from engage.services.callers import ANYBODY, Caller
+from engage.services.oidc import BadTokenError, Oidc
+from engage.services.provider_keys import ProviderUnavailableError
+from engage.services.rates import Rates
 from engage.store.access import AccessStore
 from engage.store.api_keys import ApiKey, digest_of, id_in
 
@@ -28,6 +31,7 @@ USE_NOTED = timedelta(minutes=10)
 LOCAL = Caller("local", proven=False)
 """Who may read the folder's lock file: the command line on this machine, on behalf of whoever calls it."""
 
+_DOTS_OF_A_JWT = 2
 _BRING = "bring an API key (Authorization: Bearer, or the user name of Basic): `engage api-keys create` makes one"
 
 
@@ -46,12 +50,18 @@ class AccessUnavailableError(RuntimeError):
 class Access:
     """Tells callers by what they bring; ``local_secret`` is what the command line on this machine brings.
 
+    ``rate`` is how many requests a second each may make that has no rate of its own; 0: any number.
     Once there was a key nobody comes in without one, also after the last was revoked.
     """
 
-    def __init__(self, store: AccessStore, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, store: AccessStore, clock: Callable[[], datetime], *, oidc: Oidc | None = None, rate: float = 0
+    ) -> None:
         self.local_secret = secrets.token_urlsafe()
-        self._store = store
+        self.store = store
+        self._oidc = oidc
+        self._rate = rate
+        self._rates = Rates()
         self._clock = clock
         self._keys: dict[str, tuple[ApiKey, bytes, Caller]] = {}
         self._used: dict[str, datetime] = {}
@@ -71,11 +81,18 @@ class Access:
                 return LOCAL
             if (found := self._by_key(credential)) is not None:
                 return found
-        if not self._keys:
+            if self._oidc is not None and credential.count(".") == _DOTS_OF_A_JWT:
+                return await self._by_token(self._oidc, credential)
+        if not self._keys and self._oidc is None:
             return ANYBODY
         if authorization is None:
             raise UnknownCallerError(_BRING, brought=False)
         raise UnknownCallerError(f"nobody is known by what was brought, or not any more: {_BRING}", brought=True)
+
+    def wait(self, caller: Caller) -> float:
+        """For how many seconds the caller has asked too often; 0: not at all. Who proves nothing is not counted."""
+        rate = self._rate if caller.rate is None else caller.rate
+        return self._rates.wait(caller.name, rate) if rate and caller.proven else 0
 
     def _by_key(self, credential: str) -> Caller | None:
         known = self._keys.get(id_in(credential) or "")
@@ -88,6 +105,14 @@ class Access:
         self._used[key.id] = now
         return caller
 
+    async def _by_token(self, oidc: Oidc, token: str) -> Caller:
+        try:
+            return await oidc.caller(token)
+        except BadTokenError as error:
+            raise UnknownCallerError(f"{error}: get a new one from {oidc.issuer}", brought=True) from None
+        except ProviderUnavailableError as error:
+            raise AccessUnavailableError(str(error)) from error
+
     async def _read(self) -> None:
         async with self._reading:
             if monotonic() < self._stale:
@@ -99,17 +124,17 @@ class Access:
             self._stale = monotonic() + FRESH_SECONDS
 
     def _from_store(self) -> dict[str, tuple[ApiKey, bytes, Caller]]:
-        found = {key.id: (key, digest, _caller(key)) for key, digest in self._store.every_key()}
+        found = {key.id: (key, digest, _caller(key)) for key, digest in self.store.every_key()}
         now, used = self._clock(), self._used
         self._used = {}
         due = [one for one in used if one in found and _long_ago(found[one][0].last_used, used[one])]
         if due:
-            self._store.note_use(due, now)
+            self.store.note_use(due, now)
         return found
 
 
 def _caller(key: ApiKey) -> Caller:
-    return Caller(key.name, frozenset(key.scopes), key.sources)
+    return Caller(key.name, frozenset(key.scopes), key.sources, rate=key.rate)
 
 
 def _long_ago(noted: datetime | None, used: datetime) -> bool:

@@ -24,13 +24,14 @@ class Caller(Struct, frozen=True):
     """Who asks (``name``), and for what they may.
 
     ``sources`` are those that they may publish as, the first where they name none; empty: any. ``proven`` is False
-    where nobody has to prove anything.
+    where nobody has to prove anything. ``rate`` is how many requests a second they may make; None: as the settings say.
     """
 
     name: str
     scopes: frozenset[Scope] = EVERYTHING
     sources: tuple[str, ...] = ()
     proven: bool = True
+    rate: float | None = None
 
     def actor(self, said: str | None) -> str | None:
         """Who it was, for the log: whom they named, behind their own name where that is proven; None for nobody.

@@ -26,7 +26,6 @@ from engage.services.relay import Relay
 from engage.services.turns import Turns
 from engage.services.view_clock import ViewClock
 from engage.services.waiting import Waiting
-from engage.store.access import AccessStore
 from engage.store.views import ViewStore
 
 BATCH = 1_000
@@ -57,7 +56,7 @@ class Platform:
         relay: Relay,
         relationships: Relationships,
         keyring: Keyring,
-        access: AccessStore,
+        access: Access,
         owner: Owner | None = None,
         clock: Callable[[], datetime] = utc_now,
         ticks: Publisher | None = None,
@@ -72,10 +71,9 @@ class Platform:
         self.openings = Openings(log, store, publisher, clock)
         self.relationships = relationships
         self.keyring = keyring
-        self.access_store = access
-        self.access = Access(access, clock)
-        self.trail = Trail(access, clock)
-        self.trail_relay = TrailRelay(access, publisher)
+        self.access = access
+        self.trail = Trail(access.store, clock)
+        self.trail_relay = TrailRelay(access.store, publisher)
         self.owner = owner
         self.clock = clock
         self.gathering = Gathering(self.publish, at_once=1 if embedded else _AT_ONCE)

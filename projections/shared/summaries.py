@@ -114,6 +114,8 @@ SUMMARIES: dict[type[EventData], Summary] = {
     follow_up.FollowUpCompleted: lambda d: f"Follow-up completed: {d.outcome}",
     follow_up.FollowUpDismissed: lambda d: f"Follow-up dismissed: {d.reason}",
     follow_up.FollowUpExpired: lambda d: "Follow-up expired: nobody came to it in time",
+    follow_up.FollowUpDelivered: lambda d: f"Follow-up handed on by {d.channel}",
+    follow_up.FollowUpDeliveryFailed: lambda d: f"Follow-up not handed on by {d.channel}: {d.reason}",
     health.HealthBandCrossed: lambda d: (
         f"Health went from {_band(d.before)} to {_band(d.band)}: score {d.score:.0f}, {d.component} {d.value:.0f}"
     ),

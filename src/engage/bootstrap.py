@@ -29,10 +29,17 @@ from engage.services.owner import Owner
 from engage.services.platform import Platform, utc_now
 from engage.services.projector import Projector
 from engage.services.relay import Relay, restore_from
+from engage.services.webhooks.delivering import Delivering
+from engage.services.webhooks.feeding import Feeding
+from engage.services.webhooks.managing import Webhooks
+from engage.services.webhooks.outcomes import Outcomes
+from engage.services.webhooks.permission import Permission
+from engage.services.webhooks.sending import Sender
 from engage.settings import Settings, load
 from engage.store.access import AccessStore
 from engage.store.keys import KeyStore, MasterKeyError, load_master_key
 from engage.store.views import ViewMissingError, ViewStore
+from engage.store.webhooks import WebhookStore
 from engage.views.projection import ReadModel
 from projections import PROJECTIONS
 from streams import RULES
@@ -196,17 +203,24 @@ async def platform(
             await embedded.start()
             log, publisher = file, embedded
         await restore_from(log, relationships)
+        house = read_models(settings) if models is None else models
+        told = webhooks(settings, log, publisher, store, house, relationships, keys, clock)
+        stack.callback(told.store.close)
+        if owner is not None:  # nobody else can be sending
+            told.store.queue.release(clock())
+        stack.push_async_callback(told.close)
         yield Platform(
             log=log,
             publisher=publisher,
             embedded=embedded,
             store=store,
-            projector=await Projector.opened(log, store, read_models(settings) if models is None else models),
+            projector=await Projector.opened(log, store, house),
             desk=Desk(relationships, log, keys, clock=clock),
             relay=Relay(relationships, publisher),
             relationships=relationships,
             keyring=keys,
             access=Access(access, clock, oidc=_oidc(settings), rate=settings.rate),
+            webhooks=told,
             owner=owner,
             clock=clock,
             ticks=ticks,
@@ -224,6 +238,32 @@ def _oidc(settings: Settings) -> Oidc | None:
             scopes=settings.oidc,
             name=settings.oidc_name,
         )
+    )
+
+
+def webhooks(
+    settings: Settings,
+    log: Log,
+    publisher: Publisher,
+    views: ViewStore,
+    models: Sequence[ReadModel[Any]],
+    relationships: Relationships,
+    keys: KeyStore,
+    clock: Callable[[], datetime],
+) -> Webhooks:
+    """Outgoing webhooks, whose store is opened; close both."""
+    secret = load_master_key(settings.home_path / "master.key").derived("webhooks")
+    store = WebhookStore(_database(settings, "webhooks"), secret)
+    permission = Permission(relationships, views, clock)
+    return Webhooks(
+        store,
+        Feeding(store, log, views, models, relationships, clock),
+        Delivering(store, Sender(private=settings.webhooks_private), permission, keys, clock),
+        Outcomes(store, publisher),
+        models=models,
+        rules=frozenset(rule.name for rule in RULES),
+        private=settings.webhooks_private,
+        clock=clock,
     )
 
 

@@ -100,6 +100,13 @@ class Client:
         """How far everything has come."""
         return self._get("/v1/status")
 
+    def ask(self, method: str, path: str, body: Any = None) -> Any:
+        """What the service answers to a request for which there is no method here; None where it says nothing."""
+        response = self._send(method, path, **({} if body is None else {"json": body}))
+        if response.is_error:
+            raise _error(response)
+        return response.json() if response.content else None
+
     def _get(self, path: str, **parameters: Any) -> dict[str, Any]:
         given = {name: value for name, value in parameters.items() if value is not None}
         return _body(self._send("GET", path, params=given))

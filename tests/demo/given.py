@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from engage import bootstrap
 from engage.demo.load import LoadClock, Plan
 from engage.demo.staff import HABITS
 from engage.events import codec
@@ -26,6 +27,7 @@ from engage.services.embedded import EmbeddedLog
 from engage.services.platform import Platform, utc_now
 from engage.services.projector import Projector
 from engage.services.relay import Relay
+from engage.settings import Settings
 from engage.store.access import AccessStore
 from engage.store.keys import KeyStore, load_master_key
 from engage.store.views import ViewStore
@@ -88,6 +90,9 @@ async def a_platform(home: Path) -> AsyncIterator[tuple[Platform, LoadClock]]:
         log = stack.enter_context(closing(SqliteLog(home / "log.db")))
         embedded = EmbeddedLog(log, Edge(keys, clock), rules(), PolicySettings(), clock)
         await embedded.start()
+        settings = Settings(home=str(home))
+        webhooks = bootstrap.webhooks(settings, log, embedded, store, (counted,), relationships, keys, clock)
+        stack.enter_context(closing(webhooks.store))
         yield (
             Platform(
                 log=log,
@@ -100,6 +105,7 @@ async def a_platform(home: Path) -> AsyncIterator[tuple[Platform, LoadClock]]:
                 relay=Relay(relationships, embedded),
                 keyring=keys,
                 access=Access(access, clock),
+                webhooks=webhooks,
                 clock=clock,
             ),
             clock,

@@ -150,6 +150,7 @@ async def a_town(home: Path, now: list[datetime]) -> AsyncIterator[Platform]:
             relationships=platform.relationships,
             keyring=platform.keyring,
             access=platform.access,
+            webhooks=platform.webhooks,
             clock=lambda: now[0],
         )
 

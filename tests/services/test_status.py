@@ -40,7 +40,7 @@ async def test_nothing_is_behind_once_all_is_folded(home: Path):
     found = await status(home)
     assert (found.desk_behind, found.relay_waiting) == (0, 0)
     assert {view.behind for view in found.views} == {0}
-    assert found.files.keys() == {"keys.db", "log.db", "relationships.db", "views.db"}
+    assert found.files.keys() == {"access.db", "keys.db", "log.db", "relationships.db", "views.db", "webhooks.db"}
 
 
 async def test_stores_that_are_missing_have_everything_before_them_and_are_not_made(home: Path):
@@ -51,7 +51,7 @@ async def test_stores_that_are_missing_have_everything_before_them_and_are_not_m
     assert records > 0
     assert (found.desk_behind, found.relay_waiting) == (records, 0)
     assert {(view.behind, view.parked) for view in found.views} == {(records, 0)}
-    assert stores(home) == {"keys.db", "log.db"}
+    assert stores(home) == {"access.db", "keys.db", "log.db", "webhooks.db"}
 
 
 async def test_a_file_that_vanishes_meanwhile_is_not_counted(home: Path):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from engage.services.platform import Platform
     from engage.settings import Settings
 
-_OURS = ("log.db", "views.db", "keys.db", "relationships.db")
+_OURS = ("log.db", "views.db", "keys.db", "relationships.db", "webhooks.db")
 _BESIDE = ("", "-wal", "-shm")
 _MARKER = "demo:now"
 """The loader's marker, set with its first step."""

@@ -13,7 +13,6 @@ import typer
 from engage.cli.output import USAGE, CommandFailedError, JsonFlag, emit, say
 
 if TYPE_CHECKING:
-    from engage.services.platform import Platform
     from engage.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Run one part of engage, where the log is on Kafka.")
@@ -70,9 +69,9 @@ def projections() -> None:
 
 @app.command()
 def desk() -> None:
-    """Open what rules ask for, expire what is too late, relay what people do; until SIGTERM or Ctrl-C."""
+    """Open what rules ask for, expire what is late, relay what people do, send webhooks; until SIGTERM or Ctrl-C."""
     settings = _kafka_settings()
-    _run("desk", settings, lambda stop: _turns(settings, stop, lambda platform: platform.work()))
+    _run("desk", settings, lambda stop: _turns(settings, stop))
 
 
 @app.command()
@@ -152,11 +151,11 @@ def _run(name: str, settings: Settings, work: Callable[[asyncio.Event], Awaitabl
     say(f"{name} ended")
 
 
-async def _turns(settings: Settings, stop: asyncio.Event, turn: Callable[[Platform], Awaitable[int]]) -> None:
+async def _turns(settings: Settings, stop: asyncio.Event) -> None:
     from engage import bootstrap
     from engage.services.gauges import told_to_prometheus
     from engage.services.turns import Turns
 
     async with bootstrap.platform(settings) as platform:
         with told_to_prometheus(platform, settings.home_path):
-            await Turns(platform.log, {"worker": lambda: turn(platform)}).run(stop)
+            await Turns(platform.log, {"desk": platform.work, "webhooks": platform.tell}).run(stop)

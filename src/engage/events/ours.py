@@ -20,7 +20,12 @@ _BY_FAMILY = {
     "rule": "engage/rules",
     "segment": "engage/views",
 }
-_BY_TYPE = {"follow_up.requested": "engage/rules", "follow_up.skipped": "engage/rules"}
+_BY_TYPE = {
+    "follow_up.requested": "engage/rules",
+    "follow_up.skipped": "engage/rules",
+    "follow_up.delivered": "engage/channels",
+    "follow_up.delivery_failed": "engage/channels",
+}
 _OF_PARTITIONS = frozenset(("clock", "rule"))
 
 SPEAKERS: dict[str, str] = {name: _BY_TYPE.get(name) or _BY_FAMILY[CATALOGUE[name].family] for name in RESERVED}

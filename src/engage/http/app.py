@@ -22,6 +22,7 @@ from engage.http import (
     segment,
     status,
     views,
+    webhooks,
 )
 from engage.http.direct import Direct
 from engage.http.documents import DOCUMENTS
@@ -51,6 +52,7 @@ _RESOURCES = (
     follow_ups,
     views,
     changes,
+    webhooks,
     schemas,
     status,
     metrics,

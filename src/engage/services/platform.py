@@ -26,6 +26,7 @@ from engage.services.relay import Relay
 from engage.services.turns import Turns
 from engage.services.view_clock import ViewClock
 from engage.services.waiting import Waiting
+from engage.services.webhooks.managing import Webhooks
 from engage.store.views import ViewStore
 
 BATCH = 1_000
@@ -57,6 +58,7 @@ class Platform:
         relationships: Relationships,
         keyring: Keyring,
         access: Access,
+        webhooks: Webhooks,
         owner: Owner | None = None,
         clock: Callable[[], datetime] = utc_now,
         ticks: Publisher | None = None,
@@ -74,6 +76,7 @@ class Platform:
         self.access = access
         self.trail = Trail(access.store, clock)
         self.trail_relay = TrailRelay(access.store, publisher)
+        self.webhooks = webhooks
         self.owner = owner
         self.clock = clock
         self.gathering = Gathering(self.publish, at_once=1 if embedded else _AT_ONCE)
@@ -89,6 +92,7 @@ class Platform:
                 "projections": self.project,
                 "announcements": self.announce,
                 "openings": self.openings.step,
+                "webhooks": self.tell,
             },
         )
 
@@ -132,6 +136,10 @@ class Platform:
         """Tell the log what read models have to say and, where it is Kafka's, what time it is when they wait for it."""
         done = await self.announcer.step(BATCH)
         return done + (0 if self.embedded else await self.view_clock.step(self.clock()))
+
+    async def tell(self) -> int:
+        """One turn of outgoing webhooks: queue what they are to hear, and send."""
+        return await self.webhooks.step(BATCH)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work and project until ``stop`` is set; what fails is named in ``turns.troubles`` and tried again."""

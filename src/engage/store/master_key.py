@@ -8,6 +8,8 @@ import secrets
 import stat
 from pathlib import Path
 
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from msgspec import Struct
 
 from engage.events.sealing import new_secret
@@ -25,6 +27,11 @@ class MasterKey(Struct, frozen=True):
     def __repr__(self) -> str:
         """Without the secret: a key must not reach a log by a careless print."""
         return f"MasterKey(generation={self.generation})"
+
+    def derived(self, purpose: str) -> bytes:
+        """32 bytes for one ``purpose`` alone (HKDF, RFC 5869): what leaks of them says nothing of this key."""
+        info = f"{_PREFIX}:{purpose}".encode()
+        return HKDF(hashes.SHA256(), _SECRET_BYTES, salt=None, info=info).derive(self.secret)
 
 
 class MasterKeyError(RuntimeError):

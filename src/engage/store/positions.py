@@ -126,6 +126,12 @@ def positions(connection: Connection) -> dict[tuple[str, int], Position]:
     return {(position.projection, position.partition): position for position in found}
 
 
+def last_changes(connection: Connection, projection: str) -> dict[int, int]:
+    """How many changes of a read model there were, by partition."""
+    found = select(POSITIONS.c.partition, POSITIONS.c.changes).where(POSITIONS.c.projection == projection)
+    return dict(connection.execute(found).all())
+
+
 def begin(
     connection: Connection,
     projection: str,

@@ -256,6 +256,11 @@ class ViewReader:
         found = rows + [(key, None, change, position) for key, _, change, position in gone]
         return sorted(found, key=lambda one: (one[2], one[0]))
 
+    def last_changes(self, model: ReadModel[Any]) -> dict[int, int]:
+        """The number of the last change of a read model, by partition: from there on its changes are new ones."""
+        with self.database.read() as connection:
+            return ledger.last_changes(connection, model.name)
+
     def epoch(self, model: ReadModel[Any]) -> str | None:
         """While it stays the same, changes are counted on: another one makes void what was read by number."""
         with self.database.read() as connection:

@@ -158,3 +158,31 @@ class FollowUpExpired(EventData):
     type_name: ClassVar[str] = "follow_up.expired"
 
     follow_up_id: Ref
+
+
+class FollowUpDelivered(EventData):
+    """A channel has handed it on: ``channel`` is ``webhook``, ``endpoint`` the one that took it at this ``attempt``."""
+
+    type_name: ClassVar[str] = "follow_up.delivered"
+
+    follow_up_id: Ref
+    channel: Ref
+    endpoint: Ref
+    attempt: Count
+
+
+class FollowUpDeliveryFailed(EventData):
+    """A channel could not hand it on, or may not any more.
+
+    ``reason`` is a short text: what the other side answered, or ``expired``, ``closed`` or ``consent`` where it was not
+    sent because it must not be. ``retried`` says that there will be another attempt.
+    """
+
+    type_name: ClassVar[str] = "follow_up.delivery_failed"
+
+    follow_up_id: Ref
+    channel: Ref
+    endpoint: Ref
+    attempt: Count
+    reason: Text
+    retried: bool = False

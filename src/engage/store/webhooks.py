@@ -1,0 +1,211 @@
+"""Who is told what by webhook, and how far each has been told: durable, the secrets sealed with a key that is given."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from msgspec import Struct
+from sqlalchemy import Update, delete, func, insert, literal, select, update
+
+from engage.store import schema_version
+from engage.store.columns import Moment
+from engage.store.database import Database
+from engage.store.master_key import MasterKeyError
+from engage.store.webhook_queue import WebhookQueue, hold
+from engage.store.webhook_tables import CURSORS, ENDPOINTS, QUEUE, TABLES
+
+SCHEMA = 1
+LOG = "log"
+"""The stream that is the log itself; that of a view is ``view:`` and its name."""
+_NONCE_BYTES = 12
+
+
+class Subscription(Struct, frozen=True, kw_only=True):
+    """What an endpoint is told: event types and views by name, and filters, which hold where they are not empty.
+
+    ``channels``, ``rules`` and ``purposes`` choose among follow-ups, ``kinds`` among accounts. Of personal fields only
+    those named in ``in_clear`` are sent.
+    """
+
+    events: tuple[str, ...] = ()
+    views: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
+    purposes: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    in_clear: tuple[str, ...] = ()
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """What has to be followed for it."""
+        return (*((LOG,) if self.events else ()), *(f"view:{name}" for name in self.views))
+
+
+class Secret(Struct, frozen=True):
+    """A signing secret, ``whsec_…``; one that was replaced signs ``until`` then, beside the newer one."""
+
+    value: str
+    until: datetime | None = None
+
+    def __repr__(self) -> str:
+        """Without the secret."""
+        return f"Secret(until={self.until})"
+
+
+class Endpoint(Struct, frozen=True, kw_only=True):
+    """One endpoint; see the columns' comments."""
+
+    id: str
+    url: str
+    subscription: Subscription
+    secrets: tuple[Secret, ...]
+    created: datetime
+    disabled: str | None = None
+    failing_since: datetime | None = None
+    last_answer: str | None = None
+
+
+class Cursor(Struct, frozen=True):
+    """How far an endpoint has been told of a partition of a stream."""
+
+    endpoint: str
+    stream: str
+    partition: int
+    generation: str
+    position: int
+
+
+class CursorMovedError(RuntimeError):
+    """Another process has queued the same for this endpoint already, or it is gone: read its cursor again."""
+
+
+class WebhookStore:
+    """Endpoints and their cursors in the database at ``url``; ``queue`` holds what waits to be sent.
+
+    ``key``: 32 bytes that seal the secrets; MasterKeyError where they were sealed with another.
+    """
+
+    def __init__(self, url: str, key: bytes) -> None:
+        self.database = Database(url, synchronous="full")
+        self._cipher = AESGCM(key)
+        self.queue = WebhookQueue(self.database)
+        with self.database.set_up() as connection:
+            schema_version.settle(
+                connection, "webhooks", TABLES, version=SCHEMA, migrations={}, remedy="restore them from the backup"
+            )
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.database.close()
+
+    def endpoints(self) -> list[Endpoint]:
+        """All of them, the oldest first."""
+        with self.database.read() as connection:
+            found = connection.execute(select(ENDPOINTS).order_by(ENDPOINTS.c.created, ENDPOINTS.c.id))
+            return [self._endpoint(row) for row in found]
+
+    def endpoint(self, identity: str) -> Endpoint | None:
+        """The endpoint of this id, None if there is none."""
+        with self.database.read() as connection:
+            row = connection.execute(select(ENDPOINTS).where(ENDPOINTS.c.id == identity)).first()
+            return None if row is None else self._endpoint(row)
+
+    def add(self, endpoint: Endpoint, cursors: Iterable[Cursor]) -> None:
+        """Keep a new endpoint, and from where on it is told."""
+        rows = [msgspec.structs.asdict(cursor) for cursor in cursors]
+        with self.database.write() as connection:
+            connection.execute(insert(ENDPOINTS).values(self._row(endpoint)))
+            if rows:
+                connection.execute(insert(CURSORS), rows)
+
+    def replace(self, endpoint: Endpoint) -> None:
+        """Keep an endpoint as it is now."""
+        with self.database.write() as connection:
+            connection.execute(update(ENDPOINTS).where(ENDPOINTS.c.id == endpoint.id).values(self._row(endpoint)))
+
+    def remove(self, identity: str) -> bool:
+        """Forget an endpoint and all that waits for it; whether there was one."""
+        with self.database.write() as connection:
+            for table in (QUEUE, CURSORS):
+                connection.execute(delete(table).where(table.c.endpoint == identity))
+            return connection.execute(delete(ENDPOINTS).where(ENDPOINTS.c.id == identity)).rowcount > 0
+
+    def disable(self, identity: str, why: str) -> None:
+        """Send nothing there any more; what waits goes on waiting, and its cursors stand still."""
+        with self.database.write() as connection:
+            connection.execute(update(ENDPOINTS).where(ENDPOINTS.c.id == identity).values(disabled=why))
+
+    def enable(self, identity: str, now: datetime, cursors: Iterable[Cursor] = ()) -> None:
+        """Send there again, what waits at once; ``cursors`` say where to go on from, else from where it stood."""
+        with self.database.write() as connection:
+            held = update(ENDPOINTS).where(ENDPOINTS.c.id == identity)
+            connection.execute(held.values(disabled=None, failing_since=None))
+            self.queue.hurry(connection, identity, now)
+            for cursor in cursors:
+                connection.execute(_at(cursor).values(generation=cursor.generation, position=cursor.position))
+
+    def note(self, identity: str, answer: str, now: datetime, *, good: bool) -> None:
+        """Remember what came of an attempt."""
+        failing = None if good else func.coalesce(ENDPOINTS.c.failing_since, literal(now, Moment()))
+        with self.database.write() as connection:
+            held = update(ENDPOINTS).where(ENDPOINTS.c.id == identity)
+            connection.execute(held.values(last_answer=answer, failing_since=failing))
+
+    def cursors(self, endpoints: Sequence[str]) -> list[Cursor]:
+        """How far these have been told."""
+        columns = [CURSORS.c[name] for name in Cursor.__struct_fields__]
+        with self.database.read() as connection:
+            found = select(*columns).where(CURSORS.c.endpoint.in_(endpoints))
+            return [Cursor(*row) for row in connection.execute(found)]
+
+    def tell(self, steps: Mapping[Cursor, Cursor], rows: Sequence[dict[str, Any]]) -> None:
+        """Queue ``rows`` (columns of the queue) and move cursors from where they stood, or nothing.
+
+        CursorMovedError if somebody else moved one of them.
+        """
+        with self.database.write() as connection:
+            for old, new in sorted(steps.items(), key=lambda step: (step[0].endpoint, step[0].stream)):
+                hold(connection, old.endpoint)
+                stood = CURSORS.c.generation == old.generation, CURSORS.c.position == old.position
+                moved = _at(old).where(*stood).values(generation=new.generation, position=new.position)
+                if connection.execute(moved).rowcount != 1:
+                    raise CursorMovedError(
+                        f"webhook {old.endpoint}: {old.stream}, partition {old.partition} is no longer at "
+                        f"{old.position}: another process works on it"
+                    )
+            self.queue.put(connection, rows)
+
+    def _row(self, endpoint: Endpoint) -> dict[str, Any]:
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        plain = msgspec.json.encode(endpoint.secrets)
+        row = msgspec.structs.asdict(endpoint)
+        row["subscription"] = msgspec.json.encode(endpoint.subscription).decode()
+        row["secrets"] = nonce + self._cipher.encrypt(nonce, plain, endpoint.id.encode())
+        return row
+
+    def _endpoint(self, row: Any) -> Endpoint:
+        values = dict(row._mapping)
+        blob = values["secrets"]
+        try:
+            plain = self._cipher.decrypt(blob[:_NONCE_BYTES], blob[_NONCE_BYTES:], values["id"].encode())
+        except InvalidTag as error:
+            raise MasterKeyError(
+                f"the secrets of webhook {values['id']} in {self.database.name} were sealed with another master key or "
+                "altered: put the master key file that belongs to them back"
+            ) from error
+        values["secrets"] = msgspec.json.decode(plain, type=tuple[Secret, ...])
+        values["subscription"] = msgspec.json.decode(values["subscription"], type=Subscription)
+        return Endpoint(**values)
+
+
+def _at(cursor: Cursor) -> Update:
+    columns = CURSORS.c
+    return update(CURSORS).where(
+        columns.endpoint == cursor.endpoint, columns.stream == cursor.stream, columns.partition == cursor.partition
+    )

@@ -244,6 +244,7 @@ def test_tables_show_what_is_there(waiting: str):
     assert "customer-17" in queue
     assert "overdue" in queue
     page = run("account", "customer-17").stdout
+    assert re.search(r"tickets +1 open", page)
     assert waiting[:8] in page
     assert "customer-17" in page
     status = run("status").stdout

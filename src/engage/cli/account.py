@@ -74,27 +74,33 @@ async def _as_of(settings: Settings, name: str, moment: datetime) -> tuple[Accou
     from engage import bootstrap
     from engage.services.as_of import as_of
     from engage.services.platform import utc_now
-    from engage.services.reading import READ, Reading
+    from engage.services.reading import WHOLE, Reading
 
     async with (
         bootstrap.readers(settings) as (log, store, _),
-        as_of(log, READ, moment, utc_now(), account=name, store=store) as then,
+        as_of(log, WHOLE, moment, utc_now(), account=name, store=store) as then,
     ):
         reading = Reading(then, lambda: moment)
         return reading.account(name), reading.timeline(name, limit=_STORY)
 
 
 def _show(out: Console, found: Account, entries: list[TimelineEntry]) -> None:
+    from engage.cli.account_facts import facts
+
     out.print()
     out.print(f"{found.account}", style="bold", end="")
     out.print(f"   {found.kind or 'of unknown kind'}", style="dim")
     _show_health(out, found.health)
+    for line in table((), facts(found)):
+        out.print(line, soft_wrap=True)
     if found.follow_ups:
         _show_follow_ups(out, found)
     _show_story(out, entries)
 
 
 def _show_health(out: Console, health: Health) -> None:
+    from engage.services.explaining import course
+
     style = _STYLES[health.band]
     out.print()
     if health.score is None:
@@ -104,7 +110,7 @@ def _show_health(out: Console, health: Health) -> None:
     out.print(bar(health.score / 100, _BAR), style=style, end="")
     out.print(f"  {health.band.replace('_', ' ')}", style=style, end="")
     out.print(f"   confidence {health.confidence:.0%}, as of {moment(health.as_of)} UTC", style="dim")
-    out.print(_course(health))
+    out.print(course(health))
     parts = [
         (
             one.component,
@@ -122,20 +128,6 @@ def _show_health(out: Console, health: Health) -> None:
             out.print(f"  {row}", style="dim", soft_wrap=True)
     if health.unknown:
         out.print(f"\nunknown: {', '.join(health.unknown)}", style="dim")
-
-
-def _course(health: Health) -> str:
-    """Where it comes from: the last four weeks in points, and since when and by what it is in its band."""
-    if health.trend is None:
-        trend = "four weeks ago unknown"
-    elif points := round(health.trend):
-        counted = "1 point" if abs(points) == 1 else f"{abs(points)} points"
-        trend = f"{counted} {'up' if points > 0 else 'down'} in four weeks"
-    else:
-        trend = "as four weeks ago"
-    if health.band_since is None or health.mover is None:
-        return trend
-    return f"{trend}; {health.band.replace('_', ' ')} since {moment(health.band_since)}, through {health.mover}"
 
 
 def _show_follow_ups(out: Console, found: Account) -> None:

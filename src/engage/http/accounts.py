@@ -6,13 +6,21 @@ from typing import Annotated
 
 import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import AwareDatetime, Field
 
 from engage.http.documents import DOCUMENTS, JSON, problems
 from engage.http.guard import guarded
 from engage.http.paths import decoded
 from engage.http.problems import ProblemError
-from engage.http.waited import waited
+from engage.http.waited import waited, waited_for_account
+from engage.services.explaining import Explained, explained
+from engage.services.platform import Platform
 from engage.services.reading import Account, Reading, TimelinePage
+from engage.views.asking import Condition
+
+Text = Annotated[str, Field(pattern=r"^[^\x00]*$", max_length=256)]
+Types = Annotated[list[Text] | None, Query(alias="type", max_length=50, description="Only events of this type.")]
+Families = Annotated[list[Text] | None, Query(alias="family", max_length=50, description="Only types of this family.")]
 
 router = APIRouter(tags=["accounts"], **guarded("read"))
 
@@ -39,6 +47,32 @@ _ACCOUNT = {
         "unknown": ["support"],
     },
     "follow_ups": [],
+    "rows": {
+        "profile": {"kind": "customer", "country": "DE", "manager": "ada", "interactions": 12},
+        "engagement": [{"channel": "newsletters", "reached": 10, "responded": 4, "rate": 0.37}],
+        "loyalty": {"tier": "silver", "balance": 420, "rfm": "433"},
+        "agreements": [],
+    },
+    "not_yet": [],
+}
+_EXPLAINED = {
+    "account": "customer-17",
+    "as_of": "2026-03-02T08:00:00Z",
+    "score": 64.2,
+    "band": "steady",
+    "words": "health 64 of 100, steady, with 42% confidence; 6 points up in four weeks; steady since 2026-02-11 10:00, "
+    "through purchasing",
+    "components": [
+        {
+            "component": "purchasing",
+            "value": 64.2,
+            "share": 1.0,
+            "points": 64.2,
+            "words": "How much they buy: fair, 64 of 100",
+            "events": [_MOVED | {"points": 21.4, "entry": "3:17", "summary": "Order order-1001 completed: 59.90 EUR"}],
+        }
+    ],
+    "unknown": ["support"],
 }
 _ENTRY = {
     "entry": "3:17",
@@ -81,24 +115,51 @@ def timeline(
     before: Annotated[
         str | None, Query(pattern=r"^\d{1,6}:\d{1,15}$", description="The `next` of the page before.")
     ] = None,
+    types: Types = None,
+    families: Families = None,
+    since: Annotated[AwareDatetime | None, Query(description="Only what happened then or later.")] = None,
+    until: Annotated[AwareDatetime | None, Query(description="Only what happened before.")] = None,
 ) -> Response:
-    """What happened with the account, newest first, in the order in which the log learned of it."""
+    """What happened with the account, newest first, in the order in which the log learned of it.
+
+    `type` and `family` may be given again, for more of them; both must hold.
+    """
     name = account_id(account)
-    page = _reading(request).timeline(name, limit=limit, before=before)
+    only = [Condition(column, "in", tuple(said)) for column, said in (("type", types), ("family", families)) if said]
+    only += [Condition("time", "ge", since)] if since is not None else []
+    only += [Condition("time", "lt", until)] if until is not None else []
+    page = _reading(request).timeline(name, limit=limit, before=before, only=only)
     if page is None:
         raise _unknown(name)
     return Response(msgspec.json.encode(page), media_type=JSON)
 
 
 @router.get(
+    "/v1/accounts/{account:path}/explain",
+    summary="Why its health is what it is",
+    dependencies=[Depends(waited_for_account)],
+    response_class=Response,
+    responses={200: DOCUMENTS.answer(Explained, "The health with its reasons.", _EXPLAINED), **_UNKNOWN},
+)
+def explain(request: Request, account: str) -> Response:
+    """The score as the points of its components, each with the events that moved it most, in words."""
+    name = account_id(account)
+    found = _reading(request).account(name)
+    if found is None:
+        raise _unknown(name)
+    platform: Platform = request.app.state.platform
+    return Response(msgspec.json.encode(explained(platform.store, found)), media_type=JSON)
+
+
+@router.get(
     "/v1/accounts/{account:path}",
     summary="One account",
-    dependencies=[Depends(waited)],
+    dependencies=[Depends(waited_for_account)],
     response_class=Response,
     responses={200: DOCUMENTS.answer(Account, "The account.", _ACCOUNT), **_UNKNOWN},
 )
 def account(request: Request, account: str) -> Response:
-    """How the account is doing now, which events made it so, and what is open with it.
+    """How the account is doing now, which events made it so, what is open with it, and what is known of it.
 
     Percent-encode a slash in an id (`a%2Fb`).
     """

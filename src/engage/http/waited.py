@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Query, Request
 
 from engage.services.platform import Platform
-from engage.services.reading import READ
+from engage.services.reading import READ, WHOLE
 
 WaitFor = Annotated[
     str | None,
@@ -21,3 +21,11 @@ async def waited(request: Request, wait_for: WaitFor = None, wait_seconds: WaitS
     if wait_for is not None:
         platform: Platform = request.app.state.platform
         await platform.waiting.until(wait_for, READ, wait_seconds)
+
+
+async def waited_for_account(request: Request, wait_for: WaitFor = None, wait_seconds: WaitSeconds = 10.0) -> None:
+    """The same for all that an account is read from."""
+    if wait_for is not None:
+        platform: Platform = request.app.state.platform
+        ours = set(platform.projector.projections)
+        await platform.waiting.until(wait_for, [model for model in WHOLE if model in ours], wait_seconds)

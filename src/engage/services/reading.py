@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Literal, get_args
 
@@ -11,7 +11,10 @@ from msgspec import Struct, structs
 from engage.events.catalogue.follow_up import CLOSED, Status
 from engage.events.catalogue.health import Band
 from engage.events.catalogue.profile import AccountKind
+from engage.services.account_parts import PARTS, AccountParts, Row
+from engage.store.asking import Answers
 from engage.store.views import ViewStore
+from engage.views.asking import Condition, Order, Question
 from engage.views.health import Explanation
 from engage.views.projection import ReadModel
 from projections.shared.account_health import AccountHealth, account_health, explain, score_at, trend_at
@@ -25,7 +28,9 @@ _STATUSES: tuple[Status, ...] = get_args(Status)
 
 
 READ: tuple[ReadModel[Any], ...] = (account_health, follow_ups, timeline)
-"""What is read here: who waits for an own write waits for all of these."""
+"""What the queue and the story are read from: who waits for an own write waits for all of these."""
+WHOLE: tuple[ReadModel[Any], ...] = (*READ, *(part.model for part in PARTS))
+"""What an account is read from."""
 
 
 class Health(Struct, frozen=True):
@@ -55,12 +60,18 @@ class FollowUp(FollowUpRow):
 
 
 class Account(Struct, frozen=True):
-    """One account: how it is doing and why, and what is open with it in the order of the queue."""
+    """All of one account: how it is doing and why, what is open with it in the order of the queue, what is known of it.
+
+    ``rows`` are those of other read models, by name: a row or null where an account has one, else a list, the latest
+    first. Models in ``not_yet`` are still being folded.
+    """
 
     account: str
     kind: AccountKind | None
     health: Health
     follow_ups: list[FollowUp]
+    rows: dict[str, Row | list[Row] | None]
+    not_yet: list[str]
 
 
 class TimelinePage(Struct, frozen=True):
@@ -84,6 +95,8 @@ class Reading:
     def __init__(self, store: ViewStore, clock: Callable[[], datetime]) -> None:
         self._store = store
         self._clock = clock
+        self._answers = Answers(store)
+        self._parts = AccountParts(store)
 
     def account(self, account: str) -> Account | None:
         """How ``account`` is doing now; None if the log has nothing of it."""
@@ -91,17 +104,21 @@ class Reading:
         if row is None and not self._store.select(timeline, {"account": account}, limit=1):
             return None
         row = row or AccountHealth(account)
-        return Account(account, row.kind, self._health(row), self.follow_ups("open", account=account))
+        known, waiting = self._parts.of(account), self.follow_ups("open", account=account)
+        return Account(account, row.kind, self._health(row), waiting, known.rows, known.not_yet)
 
-    def timeline(self, account: str, *, limit: int, before: str | None = None) -> TimelinePage | None:
+    def timeline(
+        self, account: str, *, limit: int, before: str | None = None, only: Sequence[Condition] = ()
+    ) -> TimelinePage | None:
         """Up to ``limit`` entries, before the one named ``before`` ("partition:offset"); None for an unknown account.
 
-        ValueError if ``before`` names no entry.
+        ``only`` such entries: conditions on the timeline's columns. ValueError if ``before`` names no entry.
         """
-        below = None if before is None else ("offset", _offset(before))
-        found = self._store.select(
-            timeline, {"account": account}, below=below, order="offset", descending=True, limit=limit + 1
-        )
+        where = (Condition("account", "eq", account), *only)
+        order = (Order("partition", descending=True), Order("offset", descending=True))
+        after = None if before is None else _place(before)
+        asked = Question(TimelineEntry.__struct_fields__, where, order, after, limit + 1)
+        found = [TimelineEntry(*values) for values, _ in self._answers.page(timeline, asked)]
         if not found and not self._store.select(timeline, {"account": account}, limit=1):
             return None
         entries = found[:limit]
@@ -190,8 +207,8 @@ def _seen(row: FollowUpRow, moment: datetime) -> FollowUp:
     return FollowUp(**structs.asdict(row), overdue=is_overdue(row, moment))
 
 
-def _offset(entry: str) -> int:
+def _place(entry: str) -> tuple[int, int]:
     partition, _, offset = entry.partition(":")
-    if not (partition.isdecimal() and offset.isdecimal() and len(offset) < 16):
+    if not (partition.isdecimal() and offset.isdecimal() and len(partition) < 7 and len(offset) < 16):
         raise ValueError(f"{entry!r} names no entry of a timeline: take the `next` of the page before")
-    return int(offset)
+    return int(partition), int(offset)

@@ -9,8 +9,8 @@ from msgspec import Struct, field
 
 from engage.events.catalogue.support import ChatRated, TicketRated
 from engage.events.catalogue.surveys import ReviewPosted, SurveyAnswered, SurveySent
-from engage.events.envelope import Event, is_account
-from engage.views.projection import Projection
+from engage.events.envelope import Event
+from engage.views.projection import Projection, account_of
 from projections.customers.feedback import FeedbackKind, answer_of, thing_of
 
 KEPT = 8
@@ -68,12 +68,8 @@ class AccountSatisfaction(Struct):
     opinions: list[Opinion] = field(default_factory=list)
 
 
-def _account(event: Event[Any]) -> str | None:
-    return event.subject if is_account(event.subject) else None
-
-
 account_satisfaction = Projection(
-    "account_satisfaction", version=1, row=AccountSatisfaction, key=_account, indexes=("nps", "mean", "last_said")
+    "account_satisfaction", version=1, row=AccountSatisfaction, key=account_of, indexes=("nps", "mean", "last_said")
 )
 
 

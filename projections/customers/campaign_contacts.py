@@ -24,9 +24,9 @@ from engage.events.catalogue.newsletters import (
     NewsletterOpened,
     NewsletterSent,
 )
-from engage.events.envelope import EPOCH, Event, is_account
+from engage.events.envelope import EPOCH, Event
 from engage.views.orders import ORDER_EVENTS, Order, booked, cents, expect
-from engage.views.projection import Projection
+from engage.views.projection import Projection, account_of
 
 TOUCH_DAYS = 14
 """For how many days an order is owed to what the account followed."""
@@ -82,11 +82,7 @@ class CampaignContacts(Struct):
     credits: dict[str, Credit] = field(default_factory=dict)
 
 
-def _account(event: Event[Any]) -> str | None:
-    return event.subject if is_account(event.subject) else None
-
-
-campaign_contacts = Projection("campaign_contacts", version=1, row=CampaignContacts, key=_account)
+campaign_contacts = Projection("campaign_contacts", version=1, row=CampaignContacts, key=account_of)
 
 
 @campaign_contacts.on(NewsletterSent)

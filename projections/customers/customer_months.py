@@ -13,10 +13,10 @@ from msgspec import Struct, field
 
 from engage.events.catalogue.advertising import AdvertClicked, AdvertShown
 from engage.events.catalogue.follow_up import FollowUpCompleted
-from engage.events.envelope import Event, is_account
+from engage.events.envelope import Event
 from engage.views.months import month_of, months_between
 from engage.views.orders import ORDER_EVENTS, Order, booked
-from engage.views.projection import Projection
+from engage.views.projection import Projection, account_of
 
 MONTHS_KEPT = 120
 MILLION = 1_000_000
@@ -54,11 +54,7 @@ class CustomerMonths(Struct):
     orders: dict[str, Order] = field(default_factory=dict)
 
 
-def _account(event: Event[Any]) -> str | None:
-    return event.subject if is_account(event.subject) else None
-
-
-customer_months = Projection("customer_months", version=1, row=CustomerMonths, key=_account, indexes=("cohort",))
+customer_months = Projection("customer_months", version=1, row=CustomerMonths, key=account_of, indexes=("cohort",))
 
 
 @customer_months.on(*ORDER_EVENTS)

@@ -27,9 +27,9 @@ from engage.events.catalogue.newsletters import NewsletterClicked
 from engage.events.catalogue.tutorials import TutorialCompleted, TutorialStarted
 from engage.events.catalogue.video import VideoCompleted, VideoStarted
 from engage.events.catalogue.web import FileDownloaded, FormSubmitted, PageViewed, ScreenViewed, SearchPerformed
-from engage.events.envelope import EPOCH, Event, is_account
+from engage.events.envelope import EPOCH, Event
 from engage.views.decay import half_life
-from engage.views.projection import Projection
+from engage.views.projection import Projection, account_of
 
 HALF_LIFE = half_life(timedelta(days=90))
 KEPT = 24
@@ -92,11 +92,7 @@ class Interests(Struct):
     as_of: datetime = EPOCH
 
 
-def _account(event: Event[Any]) -> str | None:
-    return event.subject if is_account(event.subject) else None
-
-
-interests = Projection("interests", version=1, row=Interests, key=_account, indexes=("favourite",))
+interests = Projection("interests", version=1, row=Interests, key=account_of, indexes=("favourite",))
 
 
 @interests.on(*CATEGORY_POINTS)

@@ -19,9 +19,9 @@ from engage.events.catalogue.loyalty import (
     TierLost,
     TierReached,
 )
-from engage.events.envelope import EPOCH, Event, is_account
+from engage.events.envelope import EPOCH, Event
 from engage.views.orders import ORDER_EVENTS, Order, booked
-from engage.views.projection import Projection
+from engage.views.projection import Projection, account_of
 from projections.customers import points, rfm
 from projections.customers.points import Lot
 from projections.customers.rfm import Purse
@@ -84,11 +84,7 @@ class Loyalty(Struct):
     latest_orders: dict[str, Order] = field(default_factory=dict)
 
 
-def _account(event: Event[Any]) -> str | None:
-    return event.subject if is_account(event.subject) else None
-
-
-loyalty = Projection("loyalty", version=1, row=Loyalty, key=_account, indexes=("rfm", "tier", "expires_at"))
+loyalty = Projection("loyalty", version=1, row=Loyalty, key=account_of, indexes=("rfm", "tier", "expires_at"))
 
 
 @loyalty.on(PointsEarned)

@@ -29,10 +29,10 @@ from engage.events.catalogue.disputes import DisputeEscalated, DisputeOpened, Di
 from engage.events.catalogue.invoices import InvoiceOverdue, InvoicePaid
 from engage.events.catalogue.profile import AccountIdentified, AccountKind
 from engage.events.catalogue.service_levels import RequestAnswered, ServiceLevelBreached, ServiceLevelMeasured
-from engage.events.envelope import Event, is_account
+from engage.events.envelope import Event
 from engage.views import health
 from engage.views.evidence import Evidence, Marking, Reason
-from engage.views.projection import Projection
+from engage.views.projection import Projection, account_of
 from projections.partners.health import trust
 
 ANSWERS_KEPT, LATELY_KEPT, OPEN_KEPT, QUARTERS_KEPT = 50, 20, 100, 5
@@ -159,15 +159,11 @@ class PartnerScorecard(Struct):
 Counting = Callable[[PartnerScorecard, Event[Any]], None]
 
 
-def _account(event: Event[Any]) -> str | None:
-    return event.subject if is_account(event.subject) else None
-
-
 partner_scorecard = Projection(
     "partner_scorecard",
     version=1,
     row=PartnerScorecard,
-    key=_account,
+    key=account_of,
     indexes=("on_time_in_full_share", "defects_ppm", "trust"),
 )
 

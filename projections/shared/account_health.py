@@ -16,12 +16,12 @@ from msgspec import Struct, field
 from engage.events.catalogue.base import EventData
 from engage.events.catalogue.health import Band, HealthBandCrossed
 from engage.events.catalogue.profile import AccountIdentified, AccountKind
-from engage.events.envelope import EPOCH, Event, is_account
+from engage.events.envelope import EPOCH, Event
 from engage.views import health, weekly
 from engage.views.evidence import Component, Evidence, Marking, Markings, Reason
 from engage.views.health import Assessment, Explanation
 from engage.views.outlook import next_look
-from engage.views.projection import Projection
+from engage.views.projection import Projection, account_of
 from engage.views.weekly import Weekly
 from projections.customers import health as customers
 from projections.customers.health import rhythm
@@ -97,12 +97,8 @@ class AccountHealth(Struct):
     version: int = 0
 
 
-def _account(event: Event[Any]) -> str | None:
-    return event.subject if is_account(event.subject) else None
-
-
 account_health = Projection(
-    "account_health", version=3, row=AccountHealth, key=_account, indexes=(("band", "score"), "trend")
+    "account_health", version=3, row=AccountHealth, key=account_of, indexes=(("band", "score"), "trend")
 )
 
 

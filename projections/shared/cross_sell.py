@@ -16,9 +16,9 @@ from engage.events.catalogue.commerce import OrderCompleted
 from engage.events.catalogue.cross_sell import CrossSellOpeningFound, OpeningKind
 from engage.events.catalogue.profile import AccountIdentified, AccountKind
 from engage.events.catalogue.training import CertificationEarned, CertificationLapsed, TrainingCompleted
-from engage.events.envelope import EPOCH, Event, is_account
+from engage.events.envelope import EPOCH, Event
 from engage.views.aggregate import Aggregate
-from engage.views.projection import Projection
+from engage.views.projection import Projection, account_of
 
 TAKEN_KEPT, FOUND_KEPT, NAME_KEPT = 12, 50, 200
 """Of each kind the things taken last, the openings found last, and letters of a name."""
@@ -43,11 +43,7 @@ class Offerings(Struct):
     found: dict[str, int] = field(default_factory=dict)
 
 
-def _account(event: Event[Any]) -> str | None:
-    return event.subject if is_account(event.subject) else None
-
-
-offerings = Projection("offerings", version=1, row=Offerings, key=_account)
+offerings = Projection("offerings", version=1, row=Offerings, key=account_of)
 
 
 @offerings.on(AccountIdentified)

@@ -22,11 +22,11 @@ from engage.events.catalogue.follow_up import (
 )
 from engage.events.catalogue.health import Band, HealthBandCrossed
 from engage.events.catalogue.profile import AccountIdentified, AccountKind
-from engage.events.envelope import EPOCH, Event, is_account
+from engage.events.envelope import EPOCH, Event
 from engage.views.latest_words import Word, count_open, said
 from engage.views.months import begin_of, month_later, month_of
 from engage.views.orders import ORDER_EVENTS, Order, booked
-from engage.views.projection import Projection
+from engage.views.projection import Projection, account_of
 
 VALUE_MONTHS = 12
 """Calendar months of orders that make an account's value, this one included."""
@@ -74,12 +74,8 @@ class ManagedAccount(Struct):
     booked: dict[str, Order] = field(default_factory=dict)
 
 
-def _account(event: Event[Any]) -> str | None:
-    return event.subject if is_account(event.subject) else None
-
-
 managed_accounts = Projection(
-    "managed_accounts", version=1, row=ManagedAccount, key=_account, indexes=("manager", "next_at")
+    "managed_accounts", version=1, row=ManagedAccount, key=account_of, indexes=("manager", "next_at")
 )
 
 

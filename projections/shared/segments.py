@@ -19,9 +19,9 @@ from msgspec import Struct, field
 
 from engage.events.catalogue.base import EventData
 from engage.events.catalogue.segment import SegmentEntered, SegmentLeft
-from engage.events.envelope import EPOCH, Event, is_account
+from engage.events.envelope import EPOCH, Event
 from engage.views.aggregate import Aggregate
-from engage.views.projection import Fold, Projection
+from engage.views.projection import Fold, Projection, account_of
 from projections.shared.segment_facts import Membership
 from projections.shared.segment_folds import CHANGES, Change
 from projections.shared.segment_language import Segment, parsed
@@ -62,7 +62,7 @@ class SegmentSize(Struct):
 def declared(definitions: Sequence[Segment]) -> tuple[Projection[Membership], Aggregate[SegmentShard, SegmentSize]]:
     """The read models of these segments: who is in which, and how large each is."""
     version = VERSION * _SPAN + _fingerprint(definitions)
-    members = Projection("segments", version=version, row=Membership, key=_account, indexes=("next_at",))
+    members = Projection("segments", version=version, row=Membership, key=account_of, indexes=("next_at",))
     sizes = Aggregate("segment_sizes", version=version, row=SegmentShard, reads=SegmentSize, of=members)
     for kind, (change, facts) in CHANGES.items():
         members.on(kind)(_folding(change, definitions, [one for one in definitions if one.facts & facts]))
@@ -71,10 +71,6 @@ def declared(definitions: Sequence[Segment]) -> tuple[Projection[Membership], Ag
     sizes.of_row(_shares)
     sizes.read(lambda shards: _sizes(shards, definitions))
     return members, sizes
-
-
-def _account(event: Event[Any]) -> str | None:
-    return event.subject if is_account(event.subject) else None
 
 
 def _folding(change: Change, definitions: Sequence[Segment], concerned: Sequence[Segment]) -> Fold:

@@ -20,6 +20,7 @@ from sqlalchemy import Connection, event
 from sqlalchemy.exc import OperationalError
 
 from engage.services.projector import Projector
+from engage.store.positions import Moved
 from engage.store.views import Change, PositionMovedError, ViewStore
 from tests.services.town_views import regulars, town_log, warmths
 
@@ -33,11 +34,11 @@ class StoppingStore(ViewStore):
 
     commits = 0
 
-    def commit(self, changes: Sequence[Change]) -> None:
+    def commit(self, changes: Sequence[Change]) -> dict[tuple[str, int], Moved]:
         self.commits += 1
         if self.commits == _STEPS:
             os.kill(os.getpid(), signal.SIGSTOP)
-        super().commit(changes)
+        return super().commit(changes)
 
 
 def main(url: str, what: str) -> int:

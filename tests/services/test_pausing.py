@@ -15,6 +15,7 @@ from engage.services.projector import Projector
 from engage.services.rebuilding import PausedError
 from engage.services.waiting import NotYetError, Waiting
 from engage.store.pauses import Paused
+from engage.store.positions import Moved
 from engage.store.views import Change, PositionMovedError, ViewRebuildingError, ViewStore
 from tests.services.shop_views import spend
 from tests.services.town_views import assert_right, make, regulars, stored, told, town_log, warmths
@@ -183,8 +184,8 @@ class _Overtaken(ViewStore):
         super().__init__(url)
         self._meanwhile: Callable[[], Any] | None = meanwhile
 
-    def commit(self, changes: Sequence[Change]) -> None:
+    def commit(self, changes: Sequence[Change]) -> dict[tuple[str, int], Moved]:
         if self._meanwhile is not None:
             meanwhile, self._meanwhile = self._meanwhile, None
             meanwhile()
-        super().commit(changes)
+        return super().commit(changes)

@@ -14,8 +14,9 @@ from engage.services.verifying import Memory
 from engage.store.families import Family
 from engage.store.views import ViewStore
 from engage.views.aggregate import Aggregate
-from engage.views.passes import AggregatePass, Folded, Span
+from engage.views.passes import AggregatePass, Folded
 from engage.views.projection import Projection, ReadModel
+from engage.views.walk import Span
 
 
 class Refolded(Struct, frozen=True):

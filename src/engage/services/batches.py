@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -14,13 +14,14 @@ from engage.events.envelope import Event
 from engage.log.contract import Log, Record
 from engage.services import metrics
 from engage.store.families import Slot, slotted
-from engage.store.positions import Position
-from engage.store.reader import Standing
+from engage.store.positions import Mark, Moved, Position
+from engage.store.reader import Rows, Standing
+from engage.store.row_cache import RowCache
 from engage.store.views import Change, UnstorableRowsError, ViewStore
 from engage.views.aggregate import Aggregate
 from engage.views.folding import Folding
 from engage.views.parking import Parked, Stops, parked
-from engage.views.passes import Folded
+from engage.views.passes import Folded, Load
 from engage.views.projection import ReadModel
 
 _log = structlog.get_logger()
@@ -31,13 +32,14 @@ class CorruptRecordError(ValueError):
 
 
 class Batches:
-    """Folds ``log`` into the tables of one slot of ``store``, batch by batch."""
+    """Folds ``log`` into the tables of one slot of ``store``, batch by batch, one at a time."""
 
-    def __init__(self, log: Log, store: ViewStore, slot: Slot = "live") -> None:
+    def __init__(self, log: Log, store: ViewStore, slot: Slot = "live", cache: RowCache | None = None) -> None:
         self._records = log
         self._store = store
         self._slot = slot
         self._foldings: dict[tuple[str, ...], Folding] = {}
+        self._cache = RowCache() if cache is None else cache
 
     async def advance(
         self, partition: int, models: Sequence[ReadModel[Any]], start: int, until: int | None, limit: int
@@ -63,8 +65,11 @@ class Batches:
             return [], position
         batch = await self._records.read(partition, position, limit)
         if until is None or batch.next_position <= until:
-            return [_event(record) for record in batch.records], batch.next_position
-        return [_event(record) for record in batch.records if record.offset < until], until
+            return self._decoded(batch.records), batch.next_position
+        return self._decoded([record for record in batch.records if record.offset < until]), until
+
+    def _decoded(self, records: Sequence[Record]) -> list[Event[Any]]:
+        return [_event(record) for record in records]
 
     def _commit(
         self, partition: int, models: Sequence[ReadModel[Any]], start: int, position: int, events: list[Event[Any]]
@@ -72,9 +77,10 @@ class Batches:
         folding = self._folding(models)
         with self._store.rows(self._slot) as rows:
             stops = Standing({}, rows.stops()).stopped(models, self._slot)
-            folded = folding.fold(events, rows.load, stops, rows.due_keys)
+            marks = rows.marks(partition)
+            folded = folding.fold(events, self._loading(rows, partition, marks), stops, rows.due_keys)
         try:
-            self._store.commit(self._changes(folded, events, partition, start, position))
+            moved = self._store.commit(self._changes(folded, events, partition, start, position, marks))
         except UnstorableRowsError as error:
             if len(events) > 1:
                 # Halve until the one event is found whose row the database refuses; all before it goes in.
@@ -84,12 +90,37 @@ class Batches:
                 self._commit(partition, models, between, position, events[middle:])
                 return
             folded = self._without_unstorable(folding, events[0], stops, error)
-            self._store.commit(self._changes(folded, events, partition, start, position))
+            moved = self._store.commit(self._changes(folded, events, partition, start, position, marks))
+        self._keep(folded, partition, position, marks, moved)
         if events and self._slot == "live":
             metrics.seen(events[0].now)
         for one in folded:
             for stopped in one.parked.values():
                 _tell(one.model.name, stopped)
+
+    def _loading(self, rows: Rows, partition: int, marks: Mapping[str, Mark]) -> Load:
+        def load(model: ReadModel[Any], keys: Sequence[str]) -> dict[str, Any]:
+            name = slotted(model.name, self._slot)
+            found = self._cache.take(name, partition, marks.get(name), keys)
+            if len(found) < len(keys):
+                found |= rows.load(model, [key for key in keys if key not in found])
+            return found
+
+        return load
+
+    def _keep(
+        self,
+        folded: Sequence[Folded],
+        partition: int,
+        position: int,
+        marks: Mapping[str, Mark],
+        moved: Mapping[tuple[str, int], Moved],
+    ) -> None:
+        for one in folded:
+            if not one.model.append_only:
+                name = slotted(one.model.name, self._slot)
+                mark = Mark(position, moved[name, partition].change, marks[name].epoch)
+                self._cache.keep(name, partition, mark, one.rows)
 
     def _folding(self, models: Sequence[ReadModel[Any]]) -> Folding:
         names = tuple(model.name for model in models)
@@ -108,6 +139,8 @@ class Batches:
         for name, key in error.failures:
             stops[name] = Stops(dict(stops[name].rows), dict(stops[name].accounts)) if name in stops else Stops()
             stops[name].add("row", key, event.offset)
+        for model in folding.models:
+            self._cache.forget(slotted(model.name, self._slot), event.partition)
         with self._store.rows(self._slot) as rows:
             folded = folding.fold([event], rows.load, stops, rows.due_keys)
         for one in folded:
@@ -118,20 +151,23 @@ class Batches:
         return folded
 
     def _changes(
-        self, folded: Sequence[Folded], events: Sequence[Event[Any]], partition: int, start: int, position: int
+        self,
+        folded: Sequence[Folded],
+        events: Sequence[Event[Any]],
+        partition: int,
+        start: int,
+        position: int,
+        marks: Mapping[str, Mark],
     ) -> list[Change]:
         generation = self._records.generation
         inbox = events[-1].inboxoffset if events else None
-        return [
-            Change(
-                Position(slotted(one.model.name, self._slot), one.model.version, partition, generation, start),
-                position,
-                one,
-                self._slot,
-                inbox,
-            )
-            for one in folded
-        ]
+        changes = []
+        for one in folded:
+            name = slotted(one.model.name, self._slot)
+            old = Position(name, one.model.version, partition, generation, start)
+            counted = marks[name].changes if name in marks else None  # None: it is gone, as the position will say
+            changes.append(Change(old, position, one, self._slot, inbox, counted=counted))
+        return changes
 
 
 _read = codec.reader()

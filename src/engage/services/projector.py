@@ -20,6 +20,7 @@ from engage.store.families import Family, families, family_of, slotted
 from engage.store.pauses import Paused
 from engage.store.positions import Position
 from engage.store.reader import Standing
+from engage.store.row_cache import RowCache
 from engage.store.views import ViewStore
 from engage.views.projection import ReadModel
 
@@ -59,12 +60,13 @@ class Projector:
         store: ViewStore,
         projections: Sequence[ReadModel[Any]],
         ends: dict[int, int] | None = None,
+        cache: RowCache | None = None,
     ) -> None:
         self._records = log
         self._store = store
         self.projections = tuple(projections)
         self._families = families(self.projections)
-        self._batches = Batches(log, store)
+        self._batches = Batches(log, store, cache=cache)
         self._rebuilder = Rebuilder(log, store)
         self._verifier = Verifier(log, store)
         self._waking: list[ReadModel[Any]] = []

@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, Column, Connection, Integer, Table, Text, del
 from engage.events.catalogue import type_of
 from engage.store.columns import Moment
 from engage.store.positions import TABLES
-from engage.views.passes import Announced
+from engage.views.walk import Announced
 
 ANNOUNCEMENTS = Table(
     "announcements",

@@ -96,13 +96,23 @@ class StoredModel(Struct, frozen=True):
 class Move(Struct, frozen=True):
     """A step from the position ``old`` to ``position``; ``wrote`` if rows were written or deleted on the way.
 
-    ``inbox`` is the inbox offset of the last record on the way, None where there is none.
+    ``inbox`` is the inbox offset of the last record on the way, None where there is none. ``counted`` is how many
+    changes there were when the rows were read; None where they were not read before.
     """
 
     old: Position
     position: int
     wrote: bool
     inbox: int | None = None
+    counted: int | None = None
+
+
+class Mark(Struct, frozen=True):
+    """The state of one read model on one partition: whoever writes or deletes its rows leaves another one."""
+
+    position: int
+    changes: int
+    epoch: str
 
 
 class Moved(Struct, frozen=True):
@@ -130,6 +140,18 @@ def last_changes(connection: Connection, projection: str) -> dict[int, int]:
     """How many changes of a read model there were, by partition."""
     found = select(POSITIONS.c.partition, POSITIONS.c.changes).where(POSITIONS.c.projection == projection)
     return dict(connection.execute(found).all())
+
+
+_MARKS = (
+    select(POSITIONS.c.projection, POSITIONS.c.position, POSITIONS.c.changes, MODELS.c.epoch)
+    .join(MODELS, MODELS.c.projection == POSITIONS.c.projection)
+    .where(POSITIONS.c.partition == bindparam("at"))
+)
+
+
+def marks(connection: Connection, partition: int) -> dict[str, Mark]:
+    """The state of everything on a partition, by name."""
+    return {name: Mark(*values) for name, *values in connection.execute(_MARKS, {"at": partition})}
 
 
 def begin(
@@ -240,6 +262,11 @@ def advance(connection: Connection, moves: Sequence[Move], *, name: str) -> dict
         stands = found.get(place)
         if stands is None or Position(*stands[:5]) != move.old:
             raise _refused(move.old, stands, name)
+        if move.counted is not None and stands.changes != move.counted:
+            raise PositionMovedError(
+                f"view {move.old.projection!r}, partition {move.old.partition}: its rows were written to while this "
+                f"batch was folded (change {stands.changes}, read at {move.counted}): nothing of it was written"
+            )
         moved[place] = Moved(stands.changes + move.wrote, stands.announces_from)
         step = (move.old.partition, move.position, move.wrote, move.inbox)
         together.setdefault(step, []).append(move.old.projection)

@@ -18,7 +18,7 @@ from engage.store.columns import is_decimal_text
 from engage.store.database import Database
 from engage.store.families import Slot, slotted
 from engage.store.pauses import Paused
-from engage.store.positions import Position, StoredModel
+from engage.store.positions import Mark, Position, StoredModel
 from engage.store.tables import ViewTable
 from engage.views.aggregate import Aggregate
 from engage.views.parking import Parked, Stops
@@ -75,6 +75,10 @@ class Rows:
     def stops(self) -> dict[str, Stops]:
         """What is parked, by name."""
         return ledger.stops(self._connection)
+
+    def marks(self, partition: int) -> dict[str, Mark]:
+        """In which state the rows of a partition are, by name."""
+        return ledger.marks(self._connection, partition)
 
 
 class ViewReader:

@@ -96,7 +96,7 @@ class ViewTable:
         for place, convert in self._decoders:
             if (value := changed[place]) is not None:
                 changed[place] = convert(value)
-        return self._row(**dict(zip(self._names, changed, strict=True)))
+        return self._row(*changed)
 
     def upsert(
         self, connection: Connection, rows: Sequence[Values], stamp: Stamp, due: Mapping[str, datetime] | None = None

@@ -52,7 +52,8 @@ class Change(Struct):
     """What one batch makes of one read model: from the position ``old`` to ``position``.
 
     ``slot`` is where; ``inbox`` is the inbox offset of the last event, None where there is none; ``released`` are rows
-    and accounts, each with its scope, that do not stand still any more.
+    and accounts, each with its scope, that do not stand still any more. ``counted`` is how many changes there were when
+    the rows were read that were folded, None to write over whatever there is.
     """
 
     old: Position
@@ -61,6 +62,7 @@ class Change(Struct):
     slot: Slot = "live"
     inbox: int | None = None
     released: Sequence[tuple[str, str]] = ()
+    counted: int | None = None
 
 
 class ViewStore(ViewReader):
@@ -174,23 +176,16 @@ class ViewStore(ViewReader):
         with self.database.write() as connection:
             ledger.announce_from(connection, offsets, later=later)
 
-    def commit(self, changes: Sequence[Change]) -> None:
-        """Write the rows and move the positions of all changes, or nothing.
+    def commit(self, changes: Sequence[Change]) -> dict[tuple[str, int], Moved]:
+        """Write the rows and move the positions of all changes, or nothing; what came of each, by name and partition.
 
         PositionMovedError if somebody else moved a position meanwhile, or paused: what was folded is stale, drop it.
         GenerationError for views of another log. UnstorableRowsError names the rows that the database refuses.
         """
-        moves = [Move(one.old, one.position, bool(one.folded.rows), one.inbox) for one in changes]
+        moves = [Move(one.old, one.position, bool(one.folded.rows), one.inbox, one.counted) for one in changes]
         try:
             encoded = [self._encoded(change) for change in changes]
-            with self.database.write() as connection:
-                moved = ledger.advance(connection, moves, name=self.database.name)
-                pauses.refuse(connection, [one.folded.model.name for one in changes])
-                noted = deletions.noted(connection, [one.old.projection for one in changes if one.folded.rows])
-                for change, rows in zip(changes, encoded, strict=True):
-                    came = moved[change.old.projection, change.old.partition]
-                    self._write(connection, change, rows, came, change.old.projection in noted)
-                self.database.tell(connection, MOVED)
+            return self._written(changes, moves, encoded)
         except (PositionMovedError, GenerationError, OperationalError, InterfaceError):
             raise
         except Exception as error:
@@ -208,6 +203,19 @@ class ViewStore(ViewReader):
         """Let go of the announcements of these numbers: the log has them."""
         with self.database.write() as connection:
             outbox.published(connection, numbers)
+
+    def _written(
+        self, changes: Sequence[Change], moves: Sequence[Move], encoded: Sequence[list[Values]]
+    ) -> dict[tuple[str, int], Moved]:
+        with self.database.write() as connection:
+            moved = ledger.advance(connection, moves, name=self.database.name)
+            pauses.refuse(connection, [one.folded.model.name for one in changes])
+            noted = deletions.noted(connection, [one.old.projection for one in changes if one.folded.rows])
+            for change, rows in zip(changes, encoded, strict=True):
+                came = moved[change.old.projection, change.old.partition]
+                self._write(connection, change, rows, came, change.old.projection in noted)
+            self.database.tell(connection, MOVED)
+        return moved
 
     def _write(
         self, connection: Connection, change: Change, rows: list[Values], moved: Moved, has_deletions: bool

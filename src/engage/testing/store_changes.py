@@ -21,8 +21,8 @@ from engage.testing.store_rows import (
     other,
 )
 from engage.views.parking import parked
-from engage.views.passes import Announced
 from engage.views.projection import Projection
+from engage.views.walk import Announced
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

@@ -7,6 +7,7 @@ that gave it changes. That is why shares are whole numbers: subtracting fraction
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from typing import Any, Generic, TypeVar, get_type_hints
 
 from msgspec import Struct, structs
@@ -54,6 +55,7 @@ class Aggregate(ReadModel[S], Generic[S, O]):
         self.key_field, *others = row.__struct_fields__
         self.sums = tuple(name for name in others if hints[name] is int)
         self.tallies = tuple(name for name in others if hints[name] == dict[str, int])
+        self._counted, self._tallied = _values_of(self.sums), _values_of(self.tallies)
         if any(hints[name] in (float, float | None) for name in others):
             raise TypeError(f"aggregate {name!r}: {row.__name__} has a float: count in whole numbers (cents, minutes)")
         if of is not None:
@@ -104,17 +106,23 @@ class Aggregate(ReadModel[S], Generic[S, O]):
 
     def add(self, shard: S, share: S, sign: int) -> S:
         """Add a share to a shard, or take it away (``sign`` −1); returns the shard."""
-        for name in self.sums:
-            setattr(shard, name, getattr(shard, name) + sign * getattr(share, name))
-        for name in self.tallies:
-            tally = getattr(shard, name)
-            for what, count in getattr(share, name).items():
-                total = tally.get(what, 0) + sign * count
-                if total:
-                    tally[what] = total
-                else:
-                    tally.pop(what, None)
+        for name, count in zip(self.sums, self._counted(share), strict=True):
+            if count:
+                setattr(shard, name, getattr(shard, name) + sign * count)
+        for name, tally in zip(self.tallies, self._tallied(share), strict=True):
+            if tally:
+                _tally(getattr(shard, name), tally, sign)
         return shard
+
+    def exchange(self, shard: S, before: S, after: S) -> None:
+        """Take ``before`` from a shard and add ``after``, two shares of one key: only what differs is looked at."""
+        for name, was, now in zip(self.sums, self._counted(before), self._counted(after), strict=True):
+            if was != now:
+                setattr(shard, name, getattr(shard, name) + now - was)
+        for name, was, now in zip(self.tallies, self._tallied(before), self._tallied(after), strict=True):
+            if was != now:
+                _tally(getattr(shard, name), was, -1)
+                _tally(getattr(shard, name), now, 1)
 
     def is_empty(self, shard: S) -> bool:
         """Whether nothing is left in it."""
@@ -129,3 +137,22 @@ def shard_key(partition: int, key: str) -> str:
 def bare_key(key: str) -> str:
     """The key of a shard without its partition."""
     return key.partition(":")[2]
+
+
+def _values_of(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
+    """What reads these attributes: ``attrgetter`` gives a tuple only of two or more, and knows no empty one."""
+    if not names:
+        return lambda row: ()
+    if len(names) == 1:
+        only = attrgetter(names[0])
+        return lambda row: (only(row),)
+    return attrgetter(*names)
+
+
+def _tally(tally: dict[str, int], counts: dict[str, int], sign: int) -> None:
+    for what, count in counts.items():
+        total = tally.get(what, 0) + sign * count
+        if total:
+            tally[what] = total
+        else:
+            tally.pop(what, None)

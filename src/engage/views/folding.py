@@ -9,17 +9,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from engage.events.catalogue import CATALOGUE
 from engage.events.codec import open_data
 from engage.events.envelope import Event
 from engage.views.aggregate import Aggregate
 from engage.views.parking import Stops
-from engage.views.passes import AggregatePass, DueKeys, Folded, Load, ProjectionPass, Span
-from engage.views.projection import Projection, ReadModel
+from engage.views.passes import AggregatePass, DueKeys, Folded, Load, ProjectionPass
+from engage.views.projection import Key, Projection, ReadModel
+from engage.views.walk import Span
 
 Listener = tuple[int, Any]
+"""The place of a model, and what it does with an event: folds it, or takes shares of it."""
+
+
+class _Plan(Struct, frozen=True):
+    """Who listens to a type: ``by_key`` those whose rows change, one entry a way to find the row; ``others`` the rest.
+
+    Most models find their rows by the account: it is looked up once for all of them.
+    """
+
+    catalogued: bool
+    by_key: list[tuple[Key, list[Listener]]]
+    others: list[Listener]
 
 
 class Folding:
@@ -30,12 +43,15 @@ class Folding:
         for model in self.models:
             if isinstance(model, Aggregate) and model.of is not None and model.of not in self.models:
                 raise ValueError(f"aggregate {model.name!r} is folded with {model.of.name!r} or not at all")
-        self._plans: dict[str, tuple[bool, list[Listener]]] = {}
-        self._untyped: list[Listener] = [
-            (place, model.fold_any)
-            for place, model in enumerate(self.models)
-            if isinstance(model, Projection) and model.fold_any is not None
-        ]
+        self._plans: dict[str, _Plan] = {}
+        self._untyped = self._planned(
+            False,
+            [
+                (place, model.fold_any)
+                for place, model in enumerate(self.models)
+                if isinstance(model, Projection) and model.fold_any is not None
+            ],
+        )
 
     def fold(
         self,
@@ -51,20 +67,36 @@ class Folding:
         """
         passes = self._passes(stops or {})
         takes = [one.take for one in passes]
+        steps_of = [one.steps if isinstance(one, ProjectionPass) else {} for one in passes]
         for event in events:
-            catalogued, listeners = self._plans.get(event.type) or self._plan(event.type)
-            if not listeners:
-                continue
+            plan = self._plans.get(event.type) or self._plan(event.type)
             broken: Exception | None = None
-            if catalogued and type(event.data) is Raw:
+            if plan.catalogued and type(event.data) is Raw:
                 try:
                     open_data(event)
                 except Exception as error:  # whatever it is, it concerns this account's rows only
                     broken = error
                 else:
                     if type(event.data) is Raw:  # the record is older than its type: no typed fold can read it
-                        listeners = self._untyped
-            for place, fold in listeners:
+                        plan = self._untyped
+            for key_of, listeners in plan.by_key:
+                key, failed = None, broken is not None
+                if not failed:
+                    try:
+                        key = key_of(event)
+                    except Exception:
+                        failed = True
+                    else:
+                        if key is None:
+                            continue
+                for place, fold in listeners:
+                    if failed or key is None or passes[place].stops is not None:
+                        takes[place](event, fold, broken)
+                    elif (steps := steps_of[place].get(key)) is None:
+                        steps_of[place][key] = [(fold, event)]
+                    else:
+                        steps.append((fold, event))
+            for place, fold in plan.others:
                 takes[place](event, fold, broken)
         if not events:
             return [one.folded for one in passes]
@@ -92,7 +124,7 @@ class Folding:
                 passes.append(sums[model.name])
         return passes
 
-    def _plan(self, kind: str) -> tuple[bool, list[Listener]]:
+    def _plan(self, kind: str) -> _Plan:
         listeners: list[Listener] = []
         for place, model in enumerate(self.models):
             fold = model.folds.get(kind) if isinstance(model, Projection | Aggregate) else None
@@ -100,5 +132,16 @@ class Folding:
                 fold = model.fold_any
             if fold is not None:
                 listeners.append((place, fold))
-        self._plans[kind] = plan = (kind in CATALOGUE, listeners)
+        plan = self._plans[kind] = self._planned(kind in CATALOGUE and bool(listeners), listeners)
         return plan
+
+    def _planned(self, catalogued: bool, listeners: Sequence[Listener]) -> _Plan:
+        by_key: dict[Key, list[Listener]] = {}
+        others: list[Listener] = []
+        for place, fold in listeners:
+            model = self.models[place]
+            if isinstance(model, Projection) and not model.append_only:
+                by_key.setdefault(model.key, []).append((place, fold))
+            else:
+                others.append((place, fold))
+        return _Plan(catalogued, list(by_key.items()), others)

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from engage.events.catalogue import type_of
 from engage.events.catalogue.base import EventData
-from engage.events.envelope import Event
+from engage.events.envelope import Event, is_account
 
 if TYPE_CHECKING:
     from engage.views.aggregate import Aggregate
@@ -28,6 +28,14 @@ Due = Callable[[Any], datetime | None]
 Waking = Callable[[Any, datetime], Any]
 Watch = Callable[[Any], Hashable]
 Announce = Callable[[Any, Any, datetime], Iterable[EventData]]
+
+
+def account_of(event: Event[Any]) -> str | None:
+    """The key of a read model with a row an account: the event's subject; None of a partition or an outside market.
+
+    Models that share a key function share its call (``engage.views.folding``): use this one and no copy of it.
+    """
+    return event.subject if is_account(event.subject) else None
 
 
 class ReadModel(Generic[R]):

@@ -1,0 +1,68 @@
+"""The rows that this process wrote last, as they were folded: to go on with them, nothing is read back and decoded.
+
+To fold with it is to fold with longer batches, and where the log is cut makes no difference to any row. It gives a row
+away when it is asked for it, because folds change rows in place, and gets it back when the commit has succeeded: what
+was handed to a fold or a commit that failed is not here any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from engage.store.positions import Mark
+
+MOST_ROWS = 24_000
+"""Rows that are kept, of all read models together: about 1.5 kB each on the demo's mix, and most of what a batch of a
+live log needs."""
+
+
+class RowCache:
+    """Up to ``most`` rows by table, partition and key, those that were kept last. For one fold at a time."""
+
+    def __init__(self, most: int = MOST_ROWS) -> None:
+        self._half = most // 2
+        self._marks: dict[tuple[str, int], Mark] = {}
+        # Two halves: who is kept or asked for is in the young one; when that is full it becomes the old one, and what
+        # was old is forgotten. To keep the exact order of use costs more than to load a few rows too many.
+        self._young: dict[tuple[str, int], dict[str, Any]] = {}
+        self._old: dict[tuple[str, int], dict[str, Any]] = {}
+        self._count = 0
+
+    def take(self, table: str, partition: int, mark: Mark | None, keys: Sequence[str]) -> dict[str, Any]:
+        """Those of the rows that are here and are the caller's from now on; none if they are of another state."""
+        place = table, partition
+        if mark is None or self._marks.get(place) != mark:
+            self.forget(table, partition)
+            return {}
+        old, young = self._old.get(place), self._young.get(place)
+        found = {key: old.pop(key) for key in keys if key in old} if old else {}
+        if young:
+            ours = {key: young.pop(key) for key in keys if key in young}
+            self._count -= len(ours)
+            found |= ours
+        return found
+
+    def keep(self, table: str, partition: int, mark: Mark, rows: Mapping[str, Any]) -> None:
+        """Keep what was written, as it stands in the table at ``mark``; None is a row that is gone, and is not kept.
+
+        Rows that were kept before and not given away must still stand as they did, and the keys of these must have been
+        asked for.
+        """
+        place = table, partition
+        self._marks[place] = mark
+        kept = self._young.setdefault(place, {})
+        before = len(kept)
+        kept.update(rows)
+        for key in [key for key, row in rows.items() if row is None]:
+            del kept[key]
+        self._count += len(kept) - before
+        if self._count > self._half:
+            self._old, self._young, self._count = self._young, {}, 0
+
+    def forget(self, table: str, partition: int) -> None:
+        """Keep nothing of a table on a partition."""
+        place = table, partition
+        self._marks.pop(place, None)
+        self._old.pop(place, None)
+        self._count -= len(self._young.pop(place, ()))

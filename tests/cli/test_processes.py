@@ -95,7 +95,7 @@ def test_an_interrupt_ends_a_long_import_and_the_same_command_finishes_it(home: 
             if not (home / "log.db").exists():
                 return False
             with suppress(sqlite3.Error), closing(sqlite3.connect(home / "log.db")) as log:
-                return bool(log.execute("SELECT COUNT(*) FROM (SELECT 1 FROM seen LIMIT 1)").fetchone()[0])
+                return bool(log.execute("SELECT COUNT(*) FROM (SELECT 1 FROM log LIMIT 1)").fetchone()[0])
             return False
 
         wait_until(process, "it takes nothing", begun)

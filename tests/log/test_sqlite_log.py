@@ -124,9 +124,50 @@ def test_identities_are_found_where_they_stand(log):
 def test_identities_stay_exact_when_their_hashes_collide(log, monkeypatch):
     monkeypatch.setattr(sqlite_log, "_hash", lambda identity, salt: salt)
     commit(log, record(0), record(1))
+    log.index()
     commit(log, record(2))
+    log.index()
     identities = [("acc-1", "test", f"e-0-{offset}") for offset in range(4)]
     assert log.find(identities) == {identities[offset]: Token(0, offset) for offset in range(3)}
+
+
+def test_identities_are_known_before_they_are_indexed_afterwards_and_when_the_file_is_opened_again(
+    log, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(sqlite_log, "INDEX_EVERY", 4)
+    for offset in range(11):
+        commit(log, record(offset), record(offset, partition=1))
+    with sqlite3.connect(tmp_path / "log.db") as other:
+        (indexed,) = other.execute("SELECT count(*) FROM seen").fetchone()
+    other.close()
+    assert 0 < indexed < 22
+    again = SqliteLog(tmp_path / "log.db")
+    for opened in (log, again):
+        for partition in (0, 1):
+            identities = [("acc-1", "test", f"e-{partition}-{offset}") for offset in range(12)]
+            assert opened.find(identities) == {
+                identity: Token(partition, offset) for offset, identity in enumerate(identities[:11])
+            }
+    again.close()
+
+
+def test_a_file_of_version_1_which_indexed_at_once_is_brought_up_to_date(tmp_path):
+    first = SqliteLog(tmp_path / "log.db")
+    commit(first, record(0), record(1))
+    first.index()
+    first.close()
+    with sqlite3.connect(tmp_path / "log.db") as other:
+        other.execute("ALTER TABLE partitions DROP COLUMN indexed")
+        other.execute("UPDATE meta SET value = '1' WHERE name = 'schema_version'")
+    other.close()
+    reader = SqliteLog(tmp_path / "log.db", read_only=True)
+    assert reader.end_now(0) == 2
+    reader.close()
+    for _ in range(2):
+        log = SqliteLog(tmp_path / "log.db")
+        known = ("acc-1", "test", "e-0-1")
+        assert log.find([known]) == {known: Token(0, 1)}
+        log.close()
 
 
 def test_a_commit_is_all_or_nothing(log):

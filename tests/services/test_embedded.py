@@ -15,6 +15,7 @@ from engage.log.contract import Duplicate, Taken
 from engage.log.sqlite import SqliteLog
 from engage.rules.policy import PolicySettings
 from engage.rules.rule import FollowUpRequest, NoState, Rule, RuleSettings, Wake
+from engage.services import embedded
 from engage.services.edge import Edge
 from engage.services.embedded import EmbeddedLog
 from engage.testing.keyring import MemoryKeyring
@@ -250,6 +251,37 @@ async def test_a_restart_goes_on_where_it_stopped(house):
     assert len(house.events("rule.activated")) == 2  # the rule and the policy, on the partition of acc-1
 
 
+@pytest.mark.parametrize("kept", [False, True])
+async def test_after_a_crash_the_tail_of_the_log_says_what_was_not_written_down(house, kept):
+    orders = [delivered(f"o-{number}", subject=f"acc-{number % 7}") for number in range(60)]
+    taken = await house.embedded.publish(orders[:40])
+    if kept:
+        house.embedded.keep()
+    taken += await house.embedded.publish(orders[40:])
+    await house.open(ask_rule())
+    again = await house.embedded.publish(orders)
+    assert [(type(answer), answer.token) for answer in again] == [(Duplicate, answer.token) for answer in taken]
+    house.embedded.tick(START + timedelta(days=3))
+    asked = [codec.open_data(event).data.about for event in house.events("follow_up.requested")]
+    assert sorted(asked) == sorted(f"o-{number}" for number in range(60))
+
+
+async def test_what_is_written_down_is_bounded_by_the_log_and_waits_for_a_quiet_moment(house, monkeypatch):
+    monkeypatch.setattr(embedded, "KEEP_EVERY", 10)
+
+    def behind():
+        ends = [house.log.end_now(partition) for partition in range(house.log.partitions)]
+        return sum(end - house.log.engine_state(number).position for number, end in enumerate(ends))
+
+    for number in range(60):
+        await house.embedded.publish([delivered(f"o-{number}", subject=f"acc-{number}")])
+    assert 0 < behind() <= 4 * 10
+    house.embedded.tick(START)
+    assert behind() > 0
+    house.embedded.tick(START)
+    assert behind() == 0
+
+
 async def test_lost_engine_state_is_folded_again_and_nothing_is_decided_twice(house):
     for day in range(0, 30, 3):
         house.clock.now = START + timedelta(days=day)
@@ -313,6 +345,7 @@ async def test_engine_state_of_another_shape_is_folded_anew(house, spoiled):
     house.embedded = (await house.open(counting_rule())).embedded
     await house.embedded.publish([delivered(f"o-{number}") for number in range(4)])
     house.embedded.tick(START + timedelta(days=3))
+    house.embedded.keep()
     before = house.events()
     with sqlite3.connect(house.path) as other:
         other.execute(

@@ -2,7 +2,7 @@
 
 Measured choices (``benchmarks/sqlite_append.py``): WAL with ``synchronous=FULL``; pages of 16 KiB; identities as 64-bit
 hashes inserted in sorted order, which costs half of a unique index on 16 random bytes and is exact because a hit is
-compared with the record itself.
+compared with the record itself. The index is a fold of the log: what it lacks of the log's tail is known in memory.
 """
 
 from __future__ import annotations
@@ -24,8 +24,11 @@ from engage.events.envelope import EPOCH, from_micros, to_micros
 from engage.log.contract import Batch, LogGapError, Record, Token
 from engage.read_only import read_only_uri
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 PARTITIONS = 4
+INDEX_EVERY = 2_000
+"""Records of a partition whose identities are kept in memory until they are indexed, in one go and sorted: then they
+share the index's pages. One by one, each would write a page of its own (``benchmarks/http.py``)."""
 _SHIFT = 40
 _POLL_SECONDS = 0.05
 Identity = tuple[str, str, str]
@@ -36,7 +39,7 @@ CREATE TABLE log (position INTEGER PRIMARY KEY, recorded INTEGER NOT NULL, value
 CREATE TABLE seen (hash INTEGER PRIMARY KEY, position INTEGER NOT NULL);
 CREATE TABLE partitions (
     partition INTEGER PRIMARY KEY, end INTEGER NOT NULL, recorded INTEGER NOT NULL,
-    engine_position INTEGER NOT NULL, basis BLOB NOT NULL
+    engine_position INTEGER NOT NULL, basis BLOB NOT NULL, indexed INTEGER NOT NULL
 );
 CREATE TABLE cells (
     partition INTEGER NOT NULL, rule TEXT NOT NULL, account TEXT NOT NULL, value BLOB NOT NULL,
@@ -48,6 +51,19 @@ CREATE TABLE dead_letters (
 );
 CREATE TABLE markers (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 """
+
+
+_MIGRATION = """
+ALTER TABLE partitions ADD COLUMN indexed INTEGER NOT NULL DEFAULT 0;
+UPDATE partitions SET indexed = end;
+UPDATE meta SET value = '2' WHERE name = 'schema_version';
+"""
+"""From version 1, which indexed every record at once."""
+
+
+_WIDTHS = (1, 8, 64, 512)
+_SELECT_HITS = {width: f"SELECT position, hash FROM seen WHERE hash IN ({','.join('?' * width)})" for width in _WIDTHS}
+"""A few statements, which stay prepared: to prepare one takes longer than to look up what it asks for."""
 
 
 class LogVersionError(RuntimeError):
@@ -93,14 +109,20 @@ class SqliteLog:
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.execute("PRAGMA cache_size=-32768")
             self._create(partitions)
+            self._migrate()
         meta = dict(self._db.execute("SELECT name, value FROM meta").fetchall())
-        if meta["schema_version"] != str(SCHEMA_VERSION):
+        # Who only reads has no use for what version 2 added.
+        if meta["schema_version"] != str(SCHEMA_VERSION) and not (read_only and meta["schema_version"] == "1"):
             raise LogVersionError(
                 f"{path} has schema version {meta['schema_version']}, this engage writes {SCHEMA_VERSION}: "
                 "run the engage that wrote it, or move the folder away and begin again"
             )
         self._partitions = int(meta["partitions"])
         self._generation: str = meta["generation"]
+        self._recent: dict[Identity, Token] = {}
+        self._waiting: list[list[Identity]] = [[] for _ in range(self._partitions)]
+        if not read_only:
+            self._remember()
 
     @property
     def partitions(self) -> int:
@@ -179,9 +201,14 @@ class SqliteLog:
         return from_micros(row[0])
 
     def find(self, identities: Iterable[Identity]) -> dict[Identity, Token]:
-        """Where events of these identities stand, for those that are on the log."""
+        """Where events of these identities stand, for those that are on the log; for the folder's owner to ask."""
         found: dict[Identity, Token] = {}
-        wanted, salt = list(identities), 0
+        wanted, salt = [], 0
+        for identity in identities:
+            if (token := self._recent.get(identity)) is None:
+                wanted.append(identity)
+            else:
+                found[identity] = token
         while wanted:
             by_hash: dict[int, list[Identity]] = {}
             for identity in wanted:
@@ -216,7 +243,11 @@ class SqliteLog:
         return int(row[0])
 
     def commit(self, writes: Writes) -> None:
-        """All of ``writes`` in one durable transaction, or nothing of it."""
+        """All of ``writes`` in one durable transaction, or nothing of it.
+
+        Identities are indexed a partition at a time, and the longest list first, so that no commit takes long.
+        """
+        indexed = max(range(self._partitions), key=lambda partition: len(self._waiting[partition]))
         with self._transaction():
             self._db.executemany(
                 "INSERT INTO log VALUES (?, ?, ?)",
@@ -225,29 +256,34 @@ class SqliteLog:
                     for record in writes.records
                 ],
             )
-            self._db.executemany("INSERT INTO seen VALUES (?, ?)", self._hashed(writes.identities))
+            if full := len(self._waiting[indexed]) >= INDEX_EVERY:
+                self._index(indexed)
             self._move_ends(writes)
-            self._db.executemany(
-                "UPDATE partitions SET engine_position = ?, basis = ? WHERE partition = ?",
-                [(position, basis, partition) for partition, (position, basis) in writes.engines.items()],
-            )
-            self._db.executemany(
-                "INSERT OR REPLACE INTO cells VALUES (?, ?, ?, ?)",
-                [cell for cell in writes.cells if cell[3] is not None],
-            )
-            self._db.executemany(
-                "DELETE FROM cells WHERE partition = ? AND rule = ? AND account = ?",
-                [cell[:3] for cell in writes.cells if cell[3] is None],
-            )
-            self._db.executemany(
-                "INSERT INTO dead_letters (consumer, account, partition, offset, event_id, error)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
-                writes.dead_letters,
-            )
+            if writes.engines:
+                self._keep(writes)
+            if writes.dead_letters:
+                self._db.executemany(
+                    "INSERT INTO dead_letters (consumer, account, partition, offset, event_id, error)"
+                    " VALUES (?, ?, ?, ?, ?, ?)",
+                    writes.dead_letters,
+                )
             if writes.marker:
                 self._db.execute("INSERT OR REPLACE INTO markers VALUES (?, ?)", writes.marker)
+        if full:
+            self._forget_waiting(indexed)
+        self._recent.update(writes.identities)
+        for identity, token in writes.identities.items():
+            self._waiting[token.partition].append(identity)
         if writes.records:
             self._grown.set()
+
+    def index(self) -> None:
+        """Put into the index what waits for it."""
+        for partition, waiting in enumerate(self._waiting):
+            if waiting:
+                with self._transaction():
+                    self._index(partition)
+                self._forget_waiting(partition)
 
     def forget_engine(self, partition: int) -> None:
         """Drop the engine's state of a partition, which can be folded from the log again."""
@@ -266,6 +302,21 @@ class SqliteLog:
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
+
+    def _keep(self, writes: Writes) -> None:
+        """The engines' positions and what of their cells has changed."""
+        self._db.executemany(
+            "UPDATE partitions SET engine_position = ?, basis = ? WHERE partition = ?",
+            [(position, basis, partition) for partition, (position, basis) in writes.engines.items()],
+        )
+        self._db.executemany(
+            "INSERT OR REPLACE INTO cells VALUES (?, ?, ?, ?)",
+            [cell for cell in writes.cells if cell[3] is not None],
+        )
+        self._db.executemany(
+            "DELETE FROM cells WHERE partition = ? AND rule = ? AND account = ?",
+            [cell[:3] for cell in writes.cells if cell[3] is None],
+        )
 
     def _move_ends(self, writes: Writes) -> None:
         fresh = Counter(record.partition for record in writes.records)
@@ -297,7 +348,7 @@ class SqliteLog:
             )
             empty = msgspec.msgpack.encode({})
             self._db.executemany(
-                "INSERT INTO partitions VALUES (?, 0, ?, 0, ?)",
+                "INSERT INTO partitions VALUES (?, 0, ?, 0, ?, 0)",
                 [(partition, to_micros(EPOCH), empty) for partition in range(partitions)],
             )
 
@@ -306,31 +357,55 @@ class SqliteLog:
         row = self._db.execute("SELECT end FROM partitions WHERE partition = ?", (partition,)).fetchone()
         return int(row[0])
 
-    def _hits(self, hashes: Sequence[int]) -> Iterator[tuple[int, int]]:
-        for start in range(0, len(hashes), 500):
-            chunk = hashes[start : start + 500]
-            marks = ",".join("?" * len(chunk))
-            yield from self._db.execute(f"SELECT position, hash FROM seen WHERE hash IN ({marks})", chunk).fetchall()
+    def _hits(self, hashes: list[int]) -> Iterator[tuple[int, int]]:
+        for start in range(0, len(hashes), _WIDTHS[-1]):
+            chunk = hashes[start : start + _WIDTHS[-1]]
+            width = next(width for width in _WIDTHS if width >= len(chunk))
+            padded = [*chunk, *chunk[-1:] * (width - len(chunk))]
+            yield from self._db.execute(_SELECT_HITS[width], padded).fetchall()
 
     def _identity_at(self, position: int) -> Identity:
         row = self._db.execute("SELECT value FROM log WHERE position = ?", (position,)).fetchone()
         return codec.decode(row[0]).identity
 
-    def _hashed(self, identities: Mapping[Identity, Token]) -> list[tuple[int, int]]:
-        """The rows for ``seen``, sorted; an identity whose hash another one has takes the next of its own."""
-        rows: dict[int, int] = {}
-        waiting, salt = list(identities.items()), 0
+    def _index(self, partition: int) -> None:
+        """Put what waits into ``seen``, sorted; an identity whose hash another one has takes the next of its own."""
+        waiting, salt = self._waiting[partition], 0
+        end = 0
         while waiting:
-            hashed = [(_hash(identity, salt), identity, token) for identity, token in waiting]
-            taken = {value for _, value in self._hits([value for value, _, _ in hashed])}
-            waiting = []
-            for value, identity, token in hashed:
-                if value in rows or value in taken:
-                    waiting.append((identity, token))
-                else:
-                    rows[value] = _key(token.partition, token.offset)
+            rows = []
+            for identity in waiting:
+                token = self._recent[identity]
+                rows.append((_hash(identity, salt), _key(partition, token.offset), identity))
+                end = max(end, token.offset + 1)
+            rows.sort()
+            inserted = self._db.executemany("INSERT OR IGNORE INTO seen VALUES (?, ?)", [row[:2] for row in rows])
+            if inserted.rowcount == len(rows):
+                break
+            stored = {value: position for position, value in self._hits([row[0] for row in rows])}
+            waiting = [identity for value, position, identity in rows if stored[value] != position]
             salt += 1
-        return sorted(rows.items())
+        self._db.execute("UPDATE partitions SET indexed = ? WHERE partition = ?", (end, partition))
+
+    def _forget_waiting(self, partition: int) -> None:
+        for identity in self._waiting[partition]:
+            self._recent.pop(identity, None)
+        self._waiting[partition] = []
+
+    def _remember(self) -> None:
+        """Read back the identities that the last owner did not index any more."""
+        for partition, indexed in self._db.execute("SELECT partition, indexed FROM partitions").fetchall():
+            for record in self.scan(partition, indexed):
+                identity = codec.decode(record.value).identity
+                self._recent[identity] = Token(partition, record.offset)
+                self._waiting[partition].append(identity)
+
+    def _migrate(self) -> None:
+        version = self._db.execute("SELECT value FROM meta WHERE name = 'schema_version'").fetchone()
+        if version == ("1",):
+            with self._transaction():
+                for statement in _MIGRATION.split(";\n"):
+                    self._db.execute(statement)
 
 
 def _key(partition: int, offset: int) -> int:

@@ -16,6 +16,7 @@ from engage.log.contract import Answer, Duplicate, Record, Taken, Token
 from engage.log.partitioning import partition_of
 from engage.log.sqlite import Identity, SqliteLog, Writes
 from engage.rules.cells import CellKey
+from engage.rules.deciding import Basis
 from engage.rules.engine import Engine
 from engage.rules.policy import NAME as POLICY
 from engage.rules.policy import PolicySettings
@@ -25,6 +26,9 @@ from engage.services.edge import Edge
 from engage.services.intake import Stamp
 from engage.services.partition_runner import PartitionRunner
 
+KEEP_EVERY = 2_000
+"""Records of a partition after which its engine's cells are written down. Until then they are what the log's tail makes
+of those that were, and who takes up after a crash folds that tail: most cells change often, and are written once."""
 FAILED = "failed"
 """The class of the dead letters of rules."""
 
@@ -50,6 +54,8 @@ class EmbeddedLog:
         self._policy = policy
         self._clock = clock
         self._runners: list[PartitionRunner] = []
+        self._kept: dict[int, tuple[int, dict[str, Basis]]] = {}
+        self._quiet = False
         self._stopped: set[tuple[int, CellKey]] = set()
 
     async def start(self) -> None:
@@ -98,11 +104,20 @@ class EmbeddedLog:
         ``views_due`` is when read models want to be woken, by partition.
         """
         moment = now or self._clock()
+        if self._quiet:  # nothing was published since the last tick: now is the time
+            self.keep()
+        self._quiet = True
         with self._all_or_nothing():
             ticked = [runner.tick(moment, (views_due or {}).get(runner.partition)) for runner in self._runners]
             if any(ticked):
                 self._commit({}, None)
         return any(ticked)
+
+    def keep(self) -> None:
+        """Write down what the engines hold and what the log has not indexed yet, so that the next start is quick."""
+        with self._all_or_nothing():
+            self._commit({}, None, keeping=True)
+        self.log.index()
 
     def next_due(self) -> datetime | None:
         """When the next wake is due, None if none waits."""
@@ -134,26 +149,41 @@ class EmbeddedLog:
 
         engine = Engine(partition, self._rules, self._policy)
         stamp = Stamp(partition, self.log.last_recorded(partition))
-        runner = PartitionRunner(engine, stamp, self.log.end_now(partition), past)
+
+        def since(position: int) -> Iterable[Record]:
+            return self.log.scan(partition, position)
+
+        runner = PartitionRunner(engine, stamp, self.log.end_now(partition), past, since)
         state = self.log.engine_state(partition)
         runner.resume(state.position, state.basis, state.cells)
+        self._kept[partition] = (state.position, {} if state.position < runner.end else dict(engine.basis))
         self._stopped.update((partition, key) for key, _ in engine.cells.parked())
         return runner
 
     def _commit(
-        self, identities: dict[Identity, Token], marker: tuple[str, int] | None, *, lived: bool = False
+        self,
+        identities: dict[Identity, Token],
+        marker: tuple[str, int] | None,
+        *,
+        lived: bool = False,
+        keeping: bool = False,
     ) -> None:
+        """Everything the runners have; the engines' cells only where they are due, or all of them when ``keeping``."""
+        self._quiet = False
         writes = Writes(identities=identities, marker=marker)
         told: list[tuple[list[Record], list[Event[Any]], int]] = []
+        due = self._due()
         for runner in self._runners:
+            partition, engine = runner.partition, runner.engine
+            position, basis = self._kept[partition]
+            # A failure and an activation are kept with what they did, so that no fold of the tail meets them again.
+            if engine.position > position and (keeping or partition == due or engine.failures or engine.basis != basis):
+                writes.engines[partition] = (engine.position, runner.basis())
+                writes.cells += [(partition, *cell) for cell in engine.cells.changes()]
             records = runner.taken()
-            if not records:
-                continue
-            partition = runner.partition
-            writes.records += records
-            writes.ends[partition] = (runner.end, runner.stamp.last)
-            writes.engines[partition] = (runner.engine.position, runner.basis())
-            writes.cells += [(partition, *cell) for cell in runner.engine.cells.changes()]
+            if records:
+                writes.records += records
+                writes.ends[partition] = (runner.end, runner.stamp.last)
             writes.dead_letters += [
                 (
                     f"rule {failure.rule}",
@@ -163,16 +193,28 @@ class EmbeddedLog:
                     failure.event_id,
                     failure.traceback,
                 )
-                for failure in runner.engine.failures
+                for failure in engine.failures
             ]
-            told.append((records, runner.decided(), len(runner.engine.failures)))
-            self._stopped.update((partition, (one.rule, one.account)) for one in runner.engine.failures)
-            runner.engine.failures.clear()
-        if writes.records or marker:
+            if records:
+                told.append((records, runner.decided(), len(engine.failures)))
+            self._stopped.update((partition, (one.rule, one.account)) for one in engine.failures)
+            engine.failures.clear()
+        if writes.records or writes.engines or marker:
             self.log.commit(writes)
+        for runner in self._runners:
+            if runner.partition in writes.engines:
+                self._kept[runner.partition] = (runner.engine.position, dict(runner.engine.basis))
         for records, decided, failed in told:
             metrics.taken(len(records), ())
             metrics.folded(len(records), decided, [FAILED] * failed, None if lived else records[0].recorded)
+
+    def _due(self) -> int | None:
+        """The partition whose cells were not kept for longest, if too long: one a commit, so that none takes long."""
+        behind = {
+            runner.partition: runner.engine.position - self._kept[runner.partition][0] for runner in self._runners
+        }
+        last = max(behind, key=behind.__getitem__)
+        return last if behind[last] >= KEEP_EVERY else None
 
 
 @contextmanager

@@ -39,13 +39,22 @@ class PartitionRunner:
     """Intake and rules of one partition.
 
     ``past`` gives the partition's committed records before an offset; it is asked only when a rule is new or changed.
+    ``since`` gives those from an offset on, for an engine that is behind the log; else ``past`` is passed over.
     """
 
-    def __init__(self, engine: Engine, stamp: Stamp, end: int, past: Callable[[int], Iterable[Record]]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        stamp: Stamp,
+        end: int,
+        past: Callable[[int], Iterable[Record]],
+        since: Callable[[int], Iterable[Record]] | None = None,
+    ) -> None:
         self.engine = engine
         self.stamp = stamp
         self.end = end
         self._past = past
+        self._since = since
         self._uncommitted: list[Record] = []
         self._decided: list[Event[Any]] = []
         self._inactive = engine.activations()
@@ -200,6 +209,8 @@ class PartitionRunner:
         yield from (record for record in self._uncommitted if record.offset < end)
 
     def _from(self, position: int) -> Iterator[Record]:
+        if self._since is not None:
+            return iter(self._since(position))
         return (record for record in self._past(self.end) if record.offset >= position)
 
 

@@ -23,6 +23,7 @@ from engage.services.configuration import Configured, configured
 from engage.services.desk import Desk
 from engage.services.edge import Edge
 from engage.services.embedded import EmbeddedLog
+from engage.services.hooks.mapping import Hook, load_hooks
 from engage.services.oidc import Oidc, OidcSettings
 from engage.services.own_segments import with_segments
 from engage.services.owner import Owner
@@ -66,6 +67,14 @@ def topics(settings: Settings) -> Topics:
     """The topics of the log on Kafka, those included that the read models' changes are fed to."""
     fed = tuple(model.name for model in read_models(settings) if not model.append_only)
     return Topics(settings.topics, fed)
+
+
+def hooks(settings: Settings, environment: Mapping[str, str] | None = None) -> dict[str, Hook]:
+    """The inbound webhooks of this house by name, their secrets looked up; MappingError for a file that cannot work."""
+    path = Path(settings.hooks) if settings.hooks else settings.home_path / "hooks.toml"
+    if not settings.hooks and not path.exists():
+        return {}
+    return load_hooks(path, (os.environ if environment is None else environment).get)
 
 
 def log_path(settings: Settings) -> Path:

@@ -72,6 +72,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """What its words mean here, parted by blanks: ``crm-managers=read,work crm-admins=read,work,operate``."""
     oidc_name: str = "sub"
     """The claim that names the bearer; no e-mail address, for commands bear it on the log."""
+    hooks: str = ""
+    """A TOML file that says what inbound webhooks mean; empty for ``hooks.toml`` in ``home``, if there, or none."""
     webhooks_private: bool = False
     """Webhooks may go into this house's own network, over plain http too; else only to public addresses by https."""
     metrics_port: Annotated[int, Meta(ge=0, le=65535)] = 0

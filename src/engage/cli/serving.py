@@ -74,6 +74,7 @@ async def serve(platform: Platform, settings: Settings, port: int | None, starte
     ``port`` is the one that was asked for, None for that of the settings or the next free one.
     """
     check_host(settings)
+    hooks = bootstrap.hooks(settings)
     with listen(settings.host, settings.port if port is None else port, asked=port is not None) as opened:
         host, bound = opened.getsockname()[:2]
         url = f"http://[{host}]:{bound}" if ":" in host else f"http://{host}:{bound}"
@@ -83,6 +84,7 @@ async def serve(platform: Platform, settings: Settings, port: int | None, starte
             works=platform.embedded is not None,
             local_only=_is_loopback(settings.host) and not settings.behind_proxy,
             topics=bootstrap.topics(settings),
+            hooks=hooks,
             access=settings.log_level in ("access", "debug"),
         )
         server = _Server(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from engage.http import (
     changes,
     events,
     follow_ups,
+    inbound,
     metrics,
     pages,
     problems,
@@ -30,6 +31,7 @@ from engage.http.pressure import Pressure
 from engage.http.shell import Shell
 from engage.http.watched import Watched
 from engage.log.topics import Topics
+from engage.services.hooks.mapping import Hook
 from engage.services.platform import Platform
 from engage.services.reading import Reading
 from engage.services.views import Views
@@ -53,6 +55,7 @@ _RESOURCES = (
     views,
     changes,
     webhooks,
+    inbound,
     schemas,
     status,
     metrics,
@@ -70,13 +73,14 @@ def create_app(
     local_only: bool = False,
     access: bool = False,
     topics: Topics | None = None,
+    hooks: Mapping[str, Hook] | None = None,
 ) -> FastAPI:
     """The application over ``platform``, which stays open as long as it serves.
 
     ``works``: it also keeps rules, desk, relay and read models going, as long as it lives; False where workers do.
     ``home`` is the folder whose files the status counts, the owned one if there is none. ``local_only`` refuses
     whoever does not ask for this machine's loopback by name. ``access`` logs a line for each request;
-    ``topics`` are those that the AsyncAPI document names.
+    ``topics`` are those that the AsyncAPI document names; ``hooks`` the inbound webhooks by name.
     """
 
     @asynccontextmanager
@@ -108,6 +112,7 @@ def create_app(
     app.state.home = home or (platform.owner.home if platform.owner else Path())
     app.state.work = None
     app.state.topics = topics or Topics()
+    app.state.hooks = hooks or {}
     app.state.pressure = Pressure()
     problems.install(app)
     for resource in _RESOURCES:

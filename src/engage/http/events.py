@@ -114,10 +114,16 @@ async def publish(request: Request) -> Response:
     return _told(answers, batched)
 
 
-def _told(answers: Sequence[Answer], batched: bool) -> Response:
-    results = [_result(answer) for answer in answers]
+def counted(results: list[Result]) -> Results:
+    """How many of each kind there are."""
     taken, refused = (sum(result.status == status for result in results) for status in ("taken", "refused"))
-    told = Results(results, taken, len(results) - taken - refused, refused)
+    return Results(results, taken, len(results) - taken - refused, refused)
+
+
+def _told(answers: Sequence[Answer], batched: bool) -> Response:
+    results = [result_of(answer) for answer in answers]
+    told = counted(results)
+    refused = told.refused
     if refused == 0 or refused < len(results):
         return Response(msgspec.json.encode(told), 207 if refused else 200, media_type=JSON)
     if batched:
@@ -127,7 +133,8 @@ def _told(answers: Sequence[Answer], batched: bool) -> Response:
     return problem(422, detail, reason=results[0].reason, faults=results[0].faults)
 
 
-def _result(answer: Answer) -> Result:
+def result_of(answer: Answer) -> Result:
+    """What became of one event."""
     if isinstance(answer, Refusal):
         return Result("refused", reason=answer.reason, faults=answer.faults)
     return Result("taken" if isinstance(answer, Taken) else "duplicate", token=str(answer.token))

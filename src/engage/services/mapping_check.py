@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 import msgspec
@@ -12,29 +12,36 @@ from engage.services.mapping import EventMapping, MappingError
 
 
 def check_mapping(mapping: EventMapping, *, unknown_type: bool = False) -> list[str]:
-    """Warnings about ``mapping``: fields that its type does not declare.
-
-    MappingError for a type that is unknown, unless ``unknown_type``, for one of engage's own, and for a field that the
-    type needs and the mapping does not give.
-    """
+    """Warnings about ``mapping``: fields that its type does not declare; see ``check_fields`` for what is refused."""
     if mapping.type is None:
         return []
-    kind = CATALOGUE.get(mapping.type)
+    return check_fields(mapping.type, mapping.fields, unknown_type=unknown_type, taken_with="--allow-unknown-type")
+
+
+def check_fields(
+    type_name: str, fields: Sequence[str], *, unknown_type: bool, taken_with: str = "unknown_type = true"
+) -> list[str]:
+    """Warnings about events of a type that get these fields of data: those that it does not declare.
+
+    MappingError for a type that is unknown, unless ``unknown_type``, for one of engage's own, and for a field that the
+    type needs and does not get.
+    """
+    kind = CATALOGUE.get(type_name)
     if kind is None:
         if unknown_type:
             return []
         raise MappingError(
-            f"type: {mapping.type!r} is no type that engage knows{did_you_mean(mapping.type)}: it would be kept and "
-            "shown, but no rule and no read model knows what it means; --allow-unknown-type takes it all the same"
+            f"type: {type_name!r} is no type that engage knows{did_you_mean(type_name)}: it would be kept and "
+            f"shown, but no rule and no read model knows what it means; {taken_with} takes it all the same"
         )
     if kind.name in RESERVED:
         raise MappingError(f"type: {kind.name!r} is for engage itself to say: choose another type")
     info = msgspec.inspect.type_info(kind.data)
     assert isinstance(info, msgspec.inspect.StructType)
-    missing = [one.encode_name for one in info.fields if one.required and one.encode_name not in mapping.fields]
+    missing = [one.encode_name for one in info.fields if one.required and one.encode_name not in fields]
     if missing:
         raise MappingError(f"data: {kind.name!r} needs {', '.join(missing)}: say where it comes from")
-    extra = [name for name in mapping.fields if name not in kind.fields]
+    extra = [name for name in fields if name not in kind.fields]
     return [
         f"data.{name}: {kind.name!r} does not declare it{_closest(name, kind.fields)}: it is kept sealed, and no rule "
         "and no read model sees it"

@@ -82,6 +82,24 @@ async def test_of_two_who_saw_the_same_version_one_gets_412(http: httpx.AsyncCli
     assert sorted(answer.status_code for answer in answers) == [200, 412]
 
 
+async def test_a_command_with_a_key_is_done_once_and_answered_the_same(http: httpx.AsyncClient, follow_up: str):
+    async def assign(to: str, key: str, **headers: str) -> httpx.Response:
+        told = {"idempotency-key": key, **headers}
+        return await http.post(f"{QUEUE}/{follow_up}/assign", json={"actor": "ada", "assignee": to}, headers=told)
+
+    first, *others = await asyncio.gather(*(assign("grace", '"k 1"') for _ in range(4)))
+    assert first.status_code == 200, first.text
+    assert {(one.status_code, one.text, one.headers["etag"]) for one in others} == {
+        (200, first.text, first.headers["etag"])
+    }
+    assert (await assign("grace", "k 1")).text == first.text
+    for other in (await assign("ben", "k 1"), await assign("grace", "k 1", **{"if-match": '"1"'})):
+        assert other.status_code == 422
+        assert other.json()["faults"][0]["pointer"] == "/header/idempotency-key"
+    assert (await assign("ben", "k 2")).json()["version"] == first.json()["version"] + 1
+    assert (await assign("ben", "x" * 256)).status_code == 422
+
+
 async def test_an_etag_that_is_none_of_ours_is_412(http: httpx.AsyncClient, follow_up: str):
     answer = await http.post(f"{QUEUE}/{follow_up}/start", json={"actor": "ada"}, headers={"if-match": '"abc"'})
     assert answer.status_code == 412

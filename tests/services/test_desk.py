@@ -23,7 +23,8 @@ from engage.relationships.commands import Assign, Complete, Snooze
 from engage.relationships.errors import ClosedError, ConflictError, InvalidError, NotFoundError, SnoozeError
 from engage.relationships.follow_up import FollowUp
 from engage.relationships.recorder import Beside
-from engage.services.desk import Desk, FollowUpState
+from engage.services.desk import Desk
+from engage.services.once import FollowUpState
 from engage.services.relay import Relay
 from tests.relationships.given import (  # noqa: F401 - fixtures
     ASKED,

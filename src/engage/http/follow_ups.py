@@ -11,15 +11,15 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from msgspec import Struct, structs
 
-from engage.events.validation import Fault
 from engage.http.body import read_struct
+from engage.http.commands import HEADERS, REFUSALS, if_version, once_of, refused
 from engage.http.documents import DOCUMENTS, JSON, problems
 from engage.http.guard import actor, needs, refusals
-from engage.http.problems import ProblemError, faulty
+from engage.http.problems import ProblemError
 from engage.http.waited import waited
-from engage.relationships.errors import ClosedError, CommandError, ConflictError, InvalidError, NotFoundError
+from engage.relationships.errors import CommandError
 from engage.services.commanding import REQUESTS, Verb, command
-from engage.services.desk import FollowUpState
+from engage.services.once import FollowUpState
 from engage.services.platform import Platform
 from engage.services.reading import FollowUp, Reading, Which
 
@@ -125,10 +125,15 @@ def _route(verb: Verb) -> Callable[[Request, str], Awaitable[Response]]:
         identity = _identity(follow_up)
         asked = await read_struct(request, kind)
         asked = structs.replace(asked, actor=actor(request, asked.actor))
-        wanted = command(verb, identity, asked, platform.clock(), _if_version(request))
-        answer = (await run_in_threadpool(platform.desk.do, [wanted]))[0]
+        version = if_version(request)
+        wanted = command(verb, identity, asked, platform.clock(), version)
+        key = once_of(request, ["follow-up", identity, verb, asked, version])
+        try:
+            answer = (await run_in_threadpool(platform.desk.do, [wanted], once=key))[0]
+        except CommandError as error:
+            raise refused(error) from error
         if isinstance(answer, CommandError):
-            raise _refused(answer)
+            raise refused(answer)
         return Response(msgspec.json.encode(answer), headers={"etag": f'"{answer.version}"'}, media_type=JSON)
 
     return act
@@ -143,20 +148,12 @@ for _verb, (_kind, _) in REQUESTS.items():
         name=_verb,
         summary=f"{_verb.capitalize()} a follow-up",
         description=f"{_kind.__doc__} With `If-Match`, only if its version is still that of the ETag.",
-        openapi_extra=DOCUMENTS.body(_kind, _EXAMPLES[_verb]),
+        openapi_extra={**DOCUMENTS.body(_kind, _EXAMPLES[_verb]), **HEADERS},
         response_class=Response,
         responses={
             200: DOCUMENTS.answer(FollowUpState, "Its state after the command.", _STATE),
             **refusals("work"),
-            **problems(
-                _400="The body is not JSON.",
-                _404="No such follow-up.",
-                _409="It is closed, or others keep changing it.",
-                _412="Its version is not that of If-Match.",
-                _413="The body is too long.",
-                _415="Another media type.",
-                _422="The body does not fit.",
-            ),
+            **REFUSALS,
         },
     )
 
@@ -170,24 +167,3 @@ def _identity(text: str) -> UUID:
 
 def _unknown(text: str) -> ProblemError:
     return ProblemError(404, f"there is no follow-up {text!r}: GET /v1/follow-ups lists the open ones")
-
-
-def _if_version(request: Request) -> int | None:
-    wanted = request.headers.get("if-match")
-    if wanted is None or wanted == "*":
-        return None
-    version = wanted.removeprefix("W/").strip('"')
-    if not (version.isdecimal() and len(version) < 10):
-        raise ProblemError(412, f"If-Match {wanted!r} is no ETag of ours: read the follow-up, and send its ETag")
-    return int(version)
-
-
-def _refused(error: CommandError) -> ProblemError:
-    if isinstance(error, NotFoundError):
-        return ProblemError(404, str(error))
-    if isinstance(error, ConflictError):
-        return ProblemError(412, str(error))
-    if isinstance(error, ClosedError):
-        return ProblemError(409, str(error))
-    field = error.field if isinstance(error, InvalidError) else "until"
-    return faulty(str(error), [Fault(f"/{field}" if field else "", str(error))])

@@ -20,7 +20,7 @@ from engage.relationships.aggregate import AccountAggregate, AccountEvent
 from engage.relationships.follow_up import FollowUp
 from engage.relationships.mapper import CatalogueMapper
 from engage.relationships.postgres import RelationshipsPostgresFactory
-from engage.relationships.recorder import Beside, Move, PositionMovedError, Recorder
+from engage.relationships.recorder import KEPT_MICROS, Answered, Beside, Move, PositionMovedError, Recorder
 from engage.relationships.sqlite import RelationshipsSQLiteFactory
 
 SCHEMA_VERSION = 1
@@ -83,13 +83,19 @@ class Relationships(Application[UUID]):
             found[event.originator_id] = cast("FollowUp", follow_up)
         return found
 
-    def record(self, aggregates: Iterable[AccountAggregate] = (), *moves: Move) -> None:
-        """Save the aggregates' new events and advance the positions, all or nothing.
+    def record(
+        self, aggregates: Iterable[AccountAggregate] = (), *moves: Move, answered: Answered | None = None
+    ) -> None:
+        """Save the aggregates' new events, advance the positions and keep an answer, all or nothing.
 
         PositionMovedError if a position is not where its move says; eventsourcing's IntegrityError if somebody else
-        saved one of the aggregates meanwhile.
+        saved one of the aggregates meanwhile, or a command with the same key was answered.
         """
-        self.save(*aggregates, beside=Beside(moves=moves))
+        self.save(*aggregates, beside=Beside(moves=moves, answered=answered))
+
+    def answered(self, key: str, now: datetime) -> Answered | None:
+        """What a command with this key was answered within the day before ``now``; None if none was."""
+        return self.store.answered(key, to_micros(now) - KEPT_MICROS + 1)
 
     def record_relayed(self, events: Sequence[AccountEvent], relay: str) -> None:
         """Save events that the log has already, and with them the position ``relay`` at their end."""
@@ -120,6 +126,7 @@ class Relationships(Application[UUID]):
             opened=[(e.originator_id, to_micros(e.data.expires)) for e in events if isinstance(e, FollowUp.Opened)],
             closed=[*beside.closed, *(e.originator_id for e in events if e.closes)],
             all_relayed=beside.all_relayed,
+            answered=beside.answered,
         )
         return super()._record(processing_event)
 

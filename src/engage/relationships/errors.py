@@ -32,3 +32,7 @@ class SnoozeError(CommandError):
 
 class ConflictError(CommandError):
     """Somebody else changed it meanwhile: read it again, then decide."""
+
+
+class KeyReusedError(CommandError):
+    """Another request came with this key before: a key belongs to one request; take a new one."""

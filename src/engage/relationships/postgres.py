@@ -8,26 +8,33 @@ from uuid import UUID
 
 from eventsourcing.persistence import StoredEvent
 from eventsourcing.postgres import PostgresFactory, PostgresProcessRecorder
+from msgspec import structs
 from psycopg import Cursor
 from psycopg.rows import DictRow
 from psycopg.sql import SQL, Identifier
 
-from engage.relationships.recorder import Beside, PositionMovedError
+from engage.relationships.recorder import KEPT_MICROS, Answered, Beside, PositionMovedError
 
 _CREATING = 0x656E67616765  # "engage", as the number of the advisory lock
 
 
 class RelationshipsPostgresRecorder(PostgresProcessRecorder):
-    """Stored events, positions and open follow-ups in one PostgreSQL database."""
+    """Stored events, positions, open follow-ups and answers in one PostgreSQL database."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._events = Identifier(self.datastore.schema, self.events_table_name)
         self._tracking = Identifier(self.datastore.schema, self.tracking_table_name)
         self._open = Identifier(self.datastore.schema, "open_follow_ups")
+        self._answered = Identifier(self.datastore.schema, "answered_commands")
         self.sql_create_statements += [
             SQL("CREATE TABLE IF NOT EXISTS {} (id uuid PRIMARY KEY, expires bigint NOT NULL)").format(self._open),
             SQL("CREATE INDEX IF NOT EXISTS open_follow_ups_expires ON {} (expires)").format(self._open),
+            SQL(
+                "CREATE TABLE IF NOT EXISTS {} "
+                "(key text PRIMARY KEY, request text NOT NULL, answer bytea NOT NULL, at bigint NOT NULL)"
+            ).format(self._answered),
+            SQL("CREATE INDEX IF NOT EXISTS answered_commands_at ON {} (at)").format(self._answered),
         ]
 
     def create_table(self) -> None:
@@ -81,6 +88,17 @@ class RelationshipsPostgresRecorder(PostgresProcessRecorder):
                     ).format(self._tracking, self._events),
                     (beside.all_relayed,),
                 )
+            if (answered := beside.answered) is not None:
+                c.execute(SQL("DELETE FROM {} WHERE at <= %s").format(self._answered), (answered.at - KEPT_MICROS,))
+                c.execute(
+                    SQL("INSERT INTO {} VALUES (%s, %s, %s, %s)").format(self._answered), structs.astuple(answered)
+                )
+
+    def answered(self, key: str, since: int) -> Answered | None:
+        """What a command with this key was answered at ``since`` or later (microseconds since 1970)."""
+        found = "SELECT key, request, answer, at FROM {} WHERE key = %s AND at >= %s"
+        rows = self._rows(found, self._answered, key, since)
+        return Answered(rows[0]["key"], rows[0]["request"], bytes(rows[0]["answer"]), rows[0]["at"]) if rows else None
 
     def select_many(self, ids: Iterable[UUID]) -> list[StoredEvent]:
         """All stored events of these aggregates, each aggregate's in order."""

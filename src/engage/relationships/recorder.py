@@ -1,7 +1,8 @@
 """What is kept in the transaction of the events, because it must not drift apart from them.
 
-That is positions, advanced by compare-and-swap (the library's own guard, "stored < new", lets a zombie pass), and a
-small table of the follow-ups that are open with their expiry, so that finding those that expire loads nothing else.
+That is positions, advanced by compare-and-swap (the library's own guard, "stored < new", lets a zombie pass), a
+small table of the follow-ups that are open with their expiry, so that finding those that expire loads nothing else, and
+what commands were answered that came with a key.
 """
 
 from __future__ import annotations
@@ -32,17 +33,35 @@ class PositionMovedError(RuntimeError):
         )
 
 
+class Answered(Struct, frozen=True):
+    """What a command was answered that came with a ``key``: asked again with it, it is answered the same.
+
+    ``request`` tells one request from another, ``answer`` is what was said, ``at`` when (microseconds since 1970).
+    """
+
+    key: str
+    request: str
+    answer: bytes
+    at: int
+
+
+KEPT_MICROS = 24 * 3600 * 1_000_000
+"""How long an answer is kept."""
+
+
 class Beside(Struct, frozen=True):
     """What is recorded in the transaction of some stored events.
 
     ``opened`` are follow-ups with their expiry (microseconds since 1970), ``closed`` those that nothing may follow.
-    ``all_relayed`` names the position that now stands at the last notification.
+    ``all_relayed`` names the position that now stands at the last notification. ``answered`` is a command's answer: if
+    its key has one that is kept still, nothing is recorded (eventsourcing's IntegrityError).
     """
 
     moves: Sequence[Move] = ()
     opened: Sequence[tuple[UUID, int]] = ()
     closed: Sequence[UUID] = ()
     all_relayed: str | None = None
+    answered: Answered | None = None
 
 
 class Recorder(Protocol):
@@ -58,6 +77,10 @@ class Recorder(Protocol):
 
     def expired(self, micros: int, limit: int) -> list[UUID]:
         """Up to ``limit`` open follow-ups whose expiry is at or before ``micros``, the earliest first."""
+        ...
+
+    def answered(self, key: str, since: int) -> Answered | None:
+        """What a command with this key was answered at ``since`` or later (microseconds since 1970)."""
         ...
 
     def max_tracking_id(self, application_name: str) -> int | None: ...

@@ -16,12 +16,13 @@ from eventsourcing.sqlite import (
     SQLiteProcessRecorder,
 )
 from eventsourcing.utils import Environment
+from msgspec import structs
 
-from engage.relationships.recorder import Beside, PositionMovedError
+from engage.relationships.recorder import KEPT_MICROS, Answered, Beside, PositionMovedError
 
 
 class RelationshipsSQLiteRecorder(SQLiteProcessRecorder):
-    """Stored events, positions and open follow-ups in one SQLite file."""
+    """Stored events, positions, open follow-ups and answers in one SQLite file."""
 
     def construct_create_table_statements(self) -> list[str]:
         """The library's tables and ours."""
@@ -29,6 +30,9 @@ class RelationshipsSQLiteRecorder(SQLiteProcessRecorder):
             *super().construct_create_table_statements(),
             "CREATE TABLE IF NOT EXISTS open_follow_ups (id TEXT PRIMARY KEY, expires INTEGER NOT NULL) WITHOUT ROWID",
             "CREATE INDEX IF NOT EXISTS open_follow_ups_expires ON open_follow_ups (expires)",
+            "CREATE TABLE IF NOT EXISTS answered_commands "
+            "(key TEXT PRIMARY KEY, request TEXT NOT NULL, answer BLOB NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID",
+            "CREATE INDEX IF NOT EXISTS answered_commands_at ON answered_commands (at)",
         ]
 
     def create_table(self) -> None:
@@ -66,7 +70,17 @@ class RelationshipsSQLiteRecorder(SQLiteProcessRecorder):
                 f"INSERT OR REPLACE INTO tracking SELECT ?, MAX(rowid) FROM {self.events_table_name}",
                 (beside.all_relayed,),
             )
+        if (answered := beside.answered) is not None:
+            c.execute("DELETE FROM answered_commands WHERE at <= ?", (answered.at - KEPT_MICROS,))
+            c.execute("INSERT INTO answered_commands VALUES (?, ?, ?, ?)", structs.astuple(answered))
         return ids
+
+    def answered(self, key: str, since: int) -> Answered | None:
+        """What a command with this key was answered at ``since`` or later (microseconds since 1970)."""
+        rows = self._rows(
+            "SELECT key, request, answer, at FROM answered_commands WHERE key = ? AND at >= ?", key, since
+        )
+        return Answered(*rows[0]) if rows else None
 
     def select_many(self, ids: Iterable[UUID]) -> list[StoredEvent]:
         """All stored events of these aggregates, each aggregate's in order."""

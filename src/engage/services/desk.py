@@ -10,11 +10,10 @@ from uuid import UUID
 import msgspec
 import structlog
 from eventsourcing.persistence import IntegrityError
-from msgspec import Struct
 
 from engage.events import codec
 from engage.events.catalogue import type_of
-from engage.events.catalogue.follow_up import CLOSED, FollowUpRequested, Status
+from engage.events.catalogue.follow_up import CLOSED, FollowUpRequested
 from engage.events.sealing import seal_text
 from engage.events.validation import MAX_AHEAD
 from engage.log.contract import Batch, Log
@@ -24,6 +23,7 @@ from engage.relationships.errors import CommandError, ConflictError, InvalidErro
 from engage.relationships.follow_up import FollowUp
 from engage.relationships.recorder import Move, PositionMovedError
 from engage.services.edge import Keyring
+from engage.services.once import FollowUpState, Once, again, kept_of
 
 ACTOR = "engage/desk"
 """Who acts when nobody does: opening and expiry."""
@@ -33,20 +33,6 @@ _ATTEMPTS = 5
 _EXPIRE_AT_ONCE = 1_000
 
 _logger = structlog.get_logger(__name__)
-
-
-class FollowUpState(Struct, frozen=True, kw_only=True):
-    """A follow-up as it stands after a command; ``until`` says how long it rests, ``outcome`` how it ended."""
-
-    id: UUID
-    version: int
-    account: str
-    status: Status
-    assignee: str | None
-    until: datetime | None
-    outcome: str | None
-    due: datetime
-    expires: datetime
 
 
 class Desk:
@@ -106,10 +92,12 @@ class Desk:
                 break
         return expired
 
-    def do(self, commands: Sequence[Command]) -> list[FollowUpState | CommandError]:
+    def do(self, commands: Sequence[Command], *, once: Once | None = None) -> list[FollowUpState | CommandError]:
         """All commands in one transaction, in order: for each the state after it, or why it was refused.
 
-        A refused command sinks no other. ConflictError if others keep changing the same follow-ups.
+        A refused command sinks no other. ``once``: if any was done, all are answered the same for a day when they are
+        asked again, however many ask at a time; KeyReusedError if it was another request. ConflictError if others keep
+        changing the same follow-ups.
         """
         # What the log would refuse must not be recorded: the relay would stop there.
         now = self._clock()
@@ -117,9 +105,12 @@ class Desk:
         ids = {command.id for command in commands}
         for _ in range(_ATTEMPTS):
             found = self._app.load(ids)
+            # Looked for behind what was loaded: who did it meanwhile has changed that, and would have us refuse it.
+            if once is not None and (kept := self._app.answered(once.key, now)) is not None:
+                return again(kept, once, commands)
             answers = [_answer(found, command) for command in self._sealed(valid, found)]
             try:
-                self._app.record(found.values())
+                self._app.record(found.values(), answered=kept_of(once, answers, now))
             except IntegrityError:
                 continue
             return answers

@@ -7,11 +7,26 @@ from pathlib import Path
 
 import pytest
 
+import engage
 from engage.client import BATCH_BYTES, Client, ClientError
 from engage.events.validation import Refusal
 from engage.log.contract import Duplicate, Taken
 from tests.cli.given import PATIENCE, running
 from tests.http.given import order
+
+
+async def test_awaited_it_does_the_same(home: Path):
+    with running(home, "up", "--port", "0") as (_, url):
+        async with engage.AsyncClient(url) as client:
+            [taken, refused] = await client.publish([order(), {"odd": 1}])
+            assert isinstance(taken, Taken)
+            assert isinstance(refused, Refusal)
+            found = await client.account("customer-17", wait_for=str(taken.token))
+            assert found["account"] == "customer-17"
+            assert (await client.timeline("customer-17", limit=5))["entries"][-1]["event_id"] == "order-1"
+            assert isinstance(await client.follow_ups(account="customer-17"), list)
+            with pytest.raises(ClientError, match="there is no account"):
+                await client.account("nobody")
 
 
 @pytest.fixture
@@ -56,6 +71,6 @@ def test_what_the_service_refuses_is_said_in_its_words(client: Client):
 def test_a_service_that_is_away_is_named(home: Path):
     with running(home, "up", "--port", "0") as (_, url):
         pass
-    with Client(url) as away, pytest.raises(ClientError, match=f"{url} cannot be reached") as error:
+    with Client(url, patience=0.3) as away, pytest.raises(ClientError, match=f"{url} cannot be reached") as error:
         away.status()
     assert error.value.status is None

@@ -18,6 +18,8 @@ from engage.services.owner import FolderOwnedError, door_secret
 from engage.services.platform import Platform
 from engage.settings import Settings
 
+_PATIENCE = 5.0
+"""Seconds: the owner runs on this machine, and answers or is gone."""
 Publish = Callable[[Sequence[bytes | Event[Raw]]], Awaitable[list[Answer]]]
 
 
@@ -32,7 +34,7 @@ async def open_door(settings: Settings) -> AsyncIterator[Platform | Client]:
             if error.owner is None or error.owner.url is None:
                 raise
             say(f"going through process {error.owner.pid}, which serves at {error.owner.url}")
-            yield stack.enter_context(Client(error.owner.url, key=door_secret(settings.home_path)))
+            yield stack.enter_context(Client(error.owner.url, key=door_secret(settings.home_path), patience=_PATIENCE))
             return
         yield platform
 

@@ -14,6 +14,7 @@ from engage.cli.as_of import as_of, replay
 from engage.cli.audit import audit
 from engage.cli.demo import demo
 from engage.cli.errors import Commands
+from engage.cli.privacy import access, erase
 from engage.cli.publish import publish
 from engage.cli.status import status
 from engage.cli.up import up
@@ -48,7 +49,7 @@ def engage(
         typer.echo(ctx.get_help())
 
 
-for command in (demo, up, publish, status, account, what_if, as_of, replay, audit):
+for command in (demo, up, publish, status, account, what_if, as_of, replay, access, erase, audit):
     app.command()(command)
 app.add_typer(imports.app, name="import")
 app.add_typer(follow_ups.app, name="follow-ups")

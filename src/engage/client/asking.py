@@ -75,6 +75,10 @@ class Client:
         """Give a follow-up a command (assign, snooze, start, complete, dismiss); its state after it."""
         return self.do(calls.commanding(follow_up, verb, request, if_version))
 
+    def erase(self, account: str) -> dict[str, Any]:
+        """Destroy the account's keys; what came of it."""
+        return self.do(calls.erasing(account))
+
     def status(self) -> dict[str, Any]:
         """How far everything has come."""
         return self.get("/v1/status")
@@ -146,6 +150,10 @@ class AsyncClient:
     ) -> dict[str, Any]:
         """See ``Client.act``."""
         return await self.do(calls.commanding(follow_up, verb, request, if_version))
+
+    async def erase(self, account: str) -> dict[str, Any]:
+        """See ``Client.erase``."""
+        return await self.do(calls.erasing(account))
 
     async def status(self) -> dict[str, Any]:
         """See ``Client.status``."""

@@ -84,6 +84,11 @@ def commanding(follow_up: str, verb: str, request: Mapping[str, Any], if_version
     return Call("POST", path, body_of, repeatable=False, parts={"json": request, "headers": headers})
 
 
+def erasing(account: str) -> Call[dict[str, Any]]:
+    """A call that destroys an account's keys; done twice, it is done."""
+    return Call("DELETE", f"/v1/privacy/{segment(account)}", body_of)
+
+
 def asking(method: str, path: str, body: Any) -> Call[Any]:
     """A request for which there is no other call; only a ``GET`` is sent again when its answer is lost."""
     return Call(method, path, _any_body, repeatable=method == "GET", parts={} if body is None else {"json": body})

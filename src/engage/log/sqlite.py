@@ -285,6 +285,11 @@ class SqliteLog:
                     self._index(partition)
                 self._forget_waiting(partition)
 
+    def forget_dead_letters(self, account: str) -> None:
+        """Drop the account's dead letters; its records stay, sealed."""
+        with self._transaction():
+            self._db.execute("DELETE FROM dead_letters WHERE account = ?", (account,))
+
     def forget_engine(self, partition: int) -> None:
         """Drop the engine's state of a partition, which can be folded from the log again."""
         with self._transaction():

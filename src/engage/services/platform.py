@@ -16,8 +16,8 @@ from engage.services.access import Access
 from engage.services.announcer import Announcer
 from engage.services.audit import Trail, TrailRelay
 from engage.services.desk import Desk
-from engage.services.edge import Keyring
 from engage.services.embedded import EmbeddedLog
+from engage.services.erasure import Erasures
 from engage.services.gathering import Gathering
 from engage.services.openings import Openings
 from engage.services.owner import Owner
@@ -27,6 +27,7 @@ from engage.services.turns import Turns
 from engage.services.view_clock import ViewClock
 from engage.services.waiting import Waiting
 from engage.services.webhooks.managing import Webhooks
+from engage.store.keys import KeyStore
 from engage.store.views import ViewStore
 
 BATCH = 1_000
@@ -56,7 +57,7 @@ class Platform:
         desk: Desk,
         relay: Relay,
         relationships: Relationships,
-        keyring: Keyring,
+        keyring: KeyStore,
         access: Access,
         webhooks: Webhooks,
         owner: Owner | None = None,
@@ -77,6 +78,7 @@ class Platform:
         self.trail = Trail(access.store, clock)
         self.trail_relay = TrailRelay(access.store, publisher)
         self.webhooks = webhooks
+        self.erasures = Erasures(log, keyring)
         self.owner = owner
         self.clock = clock
         self.gathering = Gathering(self.publish, at_once=1 if embedded else _AT_ONCE)
@@ -89,6 +91,7 @@ class Platform:
                 "clock": self._tick,
                 "desk": self._desk,
                 "relay": self._relay,
+                "erasures": self._erase,
                 "projections": self.project,
                 "announcements": self.announce,
                 "openings": self.openings.step,
@@ -110,9 +113,9 @@ class Platform:
         return answers
 
     async def work(self, now: datetime | None = None) -> int:
-        """One turn of what rules and people set going: wakes, the desk, expiry, the relay; how much was done."""
+        """One turn of what rules and people set going: wakes, desk, expiry, relay, erasures; how much was done."""
         moment = now or self.clock()
-        return await self._tick(moment) + await self._desk(moment) + await self._relay()
+        return await self._tick(moment) + await self._desk(moment) + await self._relay() + await self._erase()
 
     async def settle(self, now: datetime | None = None) -> None:
         """Work until nothing is left to do at ``now``, with every read model at the log's end."""
@@ -152,6 +155,9 @@ class Platform:
 
     async def _desk(self, now: datetime | None = None) -> int:
         return await self.desk.step(BATCH) + await self.desk.expire_due(now or self.clock())
+
+    async def _erase(self) -> int:
+        return await self.erasures.step(BATCH)
 
     async def _relay(self) -> int:
         return await self.relay.step(BATCH) + await self.trail_relay.step(BATCH)

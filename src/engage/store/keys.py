@@ -20,7 +20,7 @@ from engage.store.master_key import MasterKey, MasterKeyError, load_master_key
 
 __all__ = ["KeyStore", "MasterKey", "MasterKeyError", "load_master_key"]
 
-SCHEMA = 1
+SCHEMA = 2
 _CHUNK = 900  # accounts of one SELECT: SQLite before 3.32 takes 999 values
 _PROBE = bytes(32)
 
@@ -41,6 +41,14 @@ _KEYS = Table(
     Column("wrapped", LargeBinary, comment="RFC 3394; null once it was forgotten, its generation never returns"),
     comment="A key per account and generation.",
 )
+_ERASURES = Table(
+    "erasures",
+    _TABLES,
+    Column("log", Text, primary_key=True, comment="the log's generation"),
+    Column("partition", BigInteger, primary_key=True, autoincrement=False),
+    Column("position", BigInteger, nullable=False, comment="every account.erased before it has been carried out here"),
+    comment="How far the log has been read for accounts whose keys are to be forgotten.",
+)
 
 
 class KeyStore:
@@ -59,7 +67,7 @@ class KeyStore:
                 "keys",
                 _TABLES,
                 version=SCHEMA,
-                migrations={},
+                migrations={1: _ERASURES.create},
                 remedy="open them with the engage that wrote them; without the keys what is sealed stays unreadable",
             )
             self._prove(connection)
@@ -114,6 +122,30 @@ class KeyStore:
         with self.database.write() as connection:
             connection.execute(theirs.values(wrapped=None))
         self.database.scrub()
+
+    def newest_generation(self, account: str) -> int:
+        """The generation of the account's newest key, also of a forgotten one; 0 if it never had one."""
+        with self.database.read() as connection:
+            return max((kept[0] for _, kept in self._newest(connection, [account])), default=0)
+
+    def erased_up_to(self, log: str, partition: int) -> int:
+        """The position up to which erasures of this log (its generation) have been carried out here."""
+        columns = _ERASURES.c
+        ours = columns.log == log, columns.partition == partition
+        with self.database.read() as connection:
+            return connection.scalar(select(columns.position).where(*ours)) or 0
+
+    def set_erased_up_to(self, log: str, partition: int, position: int) -> None:
+        """Note that they have been; it never goes back."""
+        moved = self._insert(_ERASURES).values(log=log, partition=partition, position=position)
+        new = moved.excluded.position
+        kept = moved.on_conflict_do_update(
+            index_elements=[_ERASURES.c.log, _ERASURES.c.partition],
+            set_={"position": new},
+            where=_ERASURES.c.position < new,
+        )
+        with self.database.write() as connection:
+            connection.execute(kept)
 
     def _newest(self, connection: Connection, accounts: Sequence[str]) -> Iterator[tuple[str, tuple[int, Any, int]]]:
         columns = _KEYS.c

@@ -1,0 +1,64 @@
+"""Forgets the keys of accounts that were erased: what was sealed with them can be read by nobody any more.
+
+The log says who was erased, so every store of keys learns of it, one restored from an old backup too: it reads on from
+where it stood. Forgetting a key again does no harm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import structlog
+
+from engage.events import codec
+from engage.events.catalogue import type_of
+from engage.events.catalogue.account import AccountErased
+from engage.events.envelope import Event
+from engage.log.contract import Log
+from engage.log.sqlite import SqliteLog
+from engage.services.log_search import Sieve, Wanted
+from engage.store.keys import KeyStore
+
+ERASED = type_of(AccountErased)
+_NOTED_EVERY = 10_000
+"""Records that may pass before the position is noted although nobody was erased: what a restart reads again."""
+
+_logger = structlog.get_logger(__name__)
+
+
+class Erasures:
+    """Carries out what ``log`` says of erased accounts on ``keys``."""
+
+    def __init__(self, log: Log, keys: KeyStore) -> None:
+        self._log = log
+        self._keys = keys
+        self._sieve = Sieve(Wanted(types=(ERASED,)))
+        self._positions: dict[int, int] = {}
+        self._noted: dict[int, int] = {}
+
+    async def step(self, limit: int) -> int:
+        """Read up to ``limit`` records of each partition; how many, 0 when there was nothing new."""
+        done = 0
+        for partition in range(self._log.partitions):
+            if partition not in self._positions:
+                stored = await asyncio.to_thread(self._keys.erased_up_to, self._log.generation, partition)
+                self._positions[partition] = self._noted[partition] = stored
+            batch = await self._log.read(partition, self._positions[partition], limit)
+            found = [event for record in batch.records if (event := self._sieve.event(record)) is not None]
+            for event in found:
+                await asyncio.to_thread(self._carry_out, codec.open_data(event))
+            self._positions[partition] = batch.next_position
+            if found or batch.next_position - self._noted[partition] >= _NOTED_EVERY:
+                await asyncio.to_thread(
+                    self._keys.set_erased_up_to, self._log.generation, partition, batch.next_position
+                )
+                self._noted[partition] = batch.next_position
+            done += len(batch.records)
+        return done
+
+    def _carry_out(self, event: Event[Any]) -> None:
+        self._keys.forget(event.subject, event.data.generation)
+        if isinstance(self._log, SqliteLog):
+            self._log.forget_dead_letters(event.subject)
+        _logger.info("account erased", account=event.subject, generation=event.data.generation)

@@ -76,6 +76,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """A TOML file that says what inbound webhooks mean; empty for ``hooks.toml`` in ``home``, if there, or none."""
     webhooks_private: bool = False
     """Webhooks may go into this house's own network, over plain http too; else only to public addresses by https."""
+    drain_seconds: Annotated[float, Meta(ge=0, le=300)] = 0.0
+    """How long ``/readyz`` says no on SIGTERM before HTTP listens no more: time for who balances load to hear of it."""
     metrics_port: Annotated[int, Meta(ge=0, le=65535)] = 0
     """The port of the loopback on which a worker answers ``/metrics`` for Prometheus; 0: none."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import ipaddress
 import socket
@@ -15,6 +16,7 @@ from engage import bootstrap
 from engage.cli.output import USAGE, CommandFailedError, program
 from engage.cli.running import on_signals
 from engage.http.app import create_app
+from engage.http.ending import Ending
 from engage.services.platform import Platform
 from engage.settings import Settings
 
@@ -90,7 +92,9 @@ async def serve(platform: Platform, settings: Settings, port: int | None, starte
         server = _Server(
             uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE_SECONDS),
             lambda: _announce(platform, url, started),
+            app.state.ending,
             platform.waiting.close,
+            drain_seconds=settings.drain_seconds,
         )
         with on_signals(server.end):
             await server.serve([opened])
@@ -99,10 +103,20 @@ async def serve(platform: Platform, settings: Settings, port: int | None, starte
 class _Server(uvicorn.Server):
     """uvicorn, which says when it can be asked, and leaves signals to us: its own way is to raise them again."""
 
-    def __init__(self, config: uvicorn.Config, started: Callable[[], None], ending: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        started: Callable[[], None],
+        ending: Ending,
+        let_go: Callable[[], None],
+        *,
+        drain_seconds: float,
+    ) -> None:
         super().__init__(config)
         self._started = started
         self._ending = ending
+        self._let_go = let_go
+        self._drain_seconds = drain_seconds
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -116,10 +130,20 @@ class _Server(uvicorn.Server):
             self._started()
 
     def end(self) -> None:
-        """Finish what is being answered; at once when asked again."""
-        self.force_exit = self.should_exit
-        self.should_exit = True
-        self._ending()  # what never ends by itself would be waited for
+        """Say that it ends, go on for as long as it takes to be heard, then finish what is being answered.
+
+        When asked again, at once; whatever was answered `taken` is on the log by then as well.
+        """
+        if self._ending.announced:
+            self.force_exit = self._ending.closed
+            self._close()
+            return
+        self._ending.announced = True
+        asyncio.get_running_loop().call_later(self._drain_seconds, self._close)
+
+    def _close(self) -> None:
+        self._ending.closed = self.should_exit = True
+        self._let_go()  # what never ends by itself would be waited for
 
 
 def _announce(platform: Platform, url: str, started: Callable[[str], None]) -> None:

@@ -28,6 +28,7 @@ from engage.http import (
 )
 from engage.http.direct import Direct
 from engage.http.documents import DOCUMENTS
+from engage.http.ending import Ending
 from engage.http.pressure import Pressure
 from engage.http.shell import Shell
 from engage.http.watched import Watched
@@ -116,6 +117,7 @@ def create_app(
     app.state.topics = topics or Topics()
     app.state.hooks = hooks or {}
     app.state.pressure = Pressure()
+    app.state.ending = Ending()
     problems.install(app)
     for resource in _RESOURCES:
         app.include_router(resource.router)
@@ -124,7 +126,7 @@ def create_app(
         routes={"/v1/events": events.publish, **segment.ROUTES},
         members=dict.fromkeys(segment.ROUTES, segment.members),
     )
-    app.add_middleware(Shell, local_only=local_only)
+    app.add_middleware(Shell, local_only=local_only, ending=app.state.ending)
     app.add_middleware(Watched, access=access)
     app.openapi = lambda: DOCUMENTS.describe(app)  # type: ignore[method-assign]
     return app

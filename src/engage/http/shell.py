@@ -6,6 +6,7 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from engage.http.ending import Ending
 from engage.http.problems import problem
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
@@ -15,6 +16,8 @@ _HEADERS = {
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
 }
+# Whoever keeps this connection would ask here again.
+_GONE = {"connection": "close", "retry-after": "1"}
 
 _log = structlog.get_logger(__name__)
 
@@ -26,8 +29,9 @@ class Shell:
     header gives it away.
     """
 
-    def __init__(self, app: ASGIApp, *, local_only: bool) -> None:
+    def __init__(self, app: ASGIApp, *, local_only: bool, ending: Ending) -> None:
         self._app = app
+        self._ending = ending
         self._local_only = local_only
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -49,6 +53,10 @@ class Shell:
                     headers.setdefault(name, value)
             await send(message)
 
+        if self._ending.closed:
+            gone = problem(503, "engage is ending here: send the same again, it was not taken", _GONE)
+            await gone(scope, receive, send_with_headers)
+            return
         host = _host_name(Headers(scope=scope).get("host", ""))
         if self._local_only and host not in LOOPBACK:
             refused = problem(421, f"engage answers on this machine only, and this was sent to {host!r}: ask 127.0.0.1")

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from msgspec import Struct
 
 from engage.http.documents import DOCUMENTS, JSON, problems
+from engage.http.ending import Ending
 from engage.http.guard import needs, refusals
 from engage.http.problems import problem
 from engage.services.owner import find_owner
@@ -101,6 +102,9 @@ async def status(request: Request) -> Response:
 
 async def _reasons(request: Request) -> list[str]:
     platform: Platform = request.app.state.platform
+    ending: Ending = request.app.state.ending
+    if ending.announced:
+        return ["it is ending: send what is new elsewhere"]
     work: asyncio.Task[None] | None = request.app.state.work
     reasons = []
     if work is not None and work.done():

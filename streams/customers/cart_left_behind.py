@@ -98,7 +98,7 @@ def left(state: State, wake: Woken, settings: Settings) -> Iterable[Effect]:
     worth = f", worth {cart.total:.2f} {cart.currency}" if cart.total else ""
     yield FollowUpRequest(
         what="cart reminder",
-        why=f"They left a cart behind on {cart.last:%Y-%m-%d} at {cart.last:%H:%M}{worth} and have not ordered since.",
+        why=f"They left a cart behind on {cart.last.date()} at {cart.last:%H:%M}{worth} and have not ordered since.",
         about=wake.about,
         purpose="marketing",
         channels=("email",),

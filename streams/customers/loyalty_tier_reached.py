@@ -46,10 +46,10 @@ def reached(state: State, event: Event[TierReached], settings: Settings) -> Iter
     state.congratulated[tier] = event.time
     for known in list(state.congratulated)[:-_REMEMBERED]:
         del state.congratulated[known]
-    until = f", and keep it until {event.data.until:%Y-%m-%d} at least" if event.data.until else ""
+    until = f", and keep it until {event.data.until.date()} at least" if event.data.until else ""
     yield FollowUpRequest(
         what="tier congratulation",
-        why=f"They reached the tier {tier} on {event.time:%Y-%m-%d}{until}.",
+        why=f"They reached the tier {tier} on {event.time.date()}{until}.",
         about=tier,
         purpose="service",
         channels=("email",),

@@ -89,7 +89,7 @@ def lapse_soon(state: State, wake: Woken, settings: Settings) -> Iterable[Effect
     lot.reminded = True
     yield FollowUpRequest(
         what="points reminder",
-        why=f"{at_stake} points lapse in {wake.about}, the first of them on {lot.first:%Y-%m-%d}.",
+        why=f"{at_stake} points lapse in {wake.about}, the first of them on {lot.first.date()}.",
         about=wake.about,
         purpose="service",
         channels=("email",),

@@ -74,7 +74,7 @@ def ask(state: State, wake: Woken, settings: Settings) -> Iterable[Effect]:
     state.asked = wake.due
     yield FollowUpRequest(
         what="referral ask",
-        why=f"They gave us one of the best marks on {state.said:%Y-%m-%d} and have bought from us.",
+        why=f"They gave us one of the best marks on {state.said.date()} and have bought from us.",
         about=REFERRAL,
         purpose="marketing",
         channels=("email",),

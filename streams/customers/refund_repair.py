@@ -47,7 +47,7 @@ def refunded(state: State, event: Event[OrderRefunded], settings: Settings) -> I
     yield FollowUpRequest(
         what="refund repair",
         why=f"{data.total:.2f} {data.currency} of order {data.order_id} went back to them on "
-        f"{event.time:%Y-%m-%d}{_because(data.reason)}.",
+        f"{event.time.date()}{_because(data.reason)}.",
         about=data.order_id,
         purpose="service",
         channels=(MANAGER,) if large else ("email",),
@@ -68,7 +68,7 @@ def charged_back(state: State, event: Event[ChargebackReceived], settings: Setti
     yield FollowUpRequest(
         what="chargeback repair",
         why=f"Their bank took {data.total:.2f} {data.currency} of order {data.order_id} back on "
-        f"{event.time:%Y-%m-%d}{_because(data.reason)}.",
+        f"{event.time.date()}{_because(data.reason)}.",
         about=data.order_id,
         purpose="service",
         priority="urgent",

@@ -89,7 +89,7 @@ def runs_out(state: State, wake: Woken, settings: Settings) -> Iterable[Effect]:
     yield FollowUpRequest(
         what="replenishment reminder",
         why=f"They buy {wake.about} about every {rhythm / timedelta(days=1):.0f} days and last did on "
-        f"{good.last:%Y-%m-%d}: the next is due on {good.last + rhythm:%Y-%m-%d}.",
+        f"{good.last.date()}: the next is due on {good.last + rhythm:%Y-%m-%d}.",
         about=wake.about,
         purpose="marketing",
         channels=("email",),

@@ -85,7 +85,7 @@ def stuck(state: State, wake: Woken, settings: Settings) -> Iterable[Effect]:
     of = f" of {progress.steps}" if progress.steps else ""
     yield FollowUpRequest(
         what="tutorial help",
-        why=f"They did {progress.step}{of} steps of the tutorial {name} and stopped on {progress.last:%Y-%m-%d}.",
+        why=f"They did {progress.step}{of} steps of the tutorial {name} and stopped on {progress.last.date()}.",
         about=wake.about,
         purpose="service",
         channels=("email",),

@@ -87,7 +87,7 @@ def slipped(state: State, wake: Woken, settings: Settings) -> Iterable[Effect]:
     yield FollowUpRequest(
         what="valued customer slipping",
         why=f"They spent {spend.total:.2f} {wake.about} with us, and what counts of it today is down to {share:.0%} of "
-        f"its best: nothing since {last:%Y-%m-%d}.",
+        f"its best: nothing since {last.date()}.",
         about=wake.about,
         purpose="service",
         priority="high",

@@ -95,8 +95,7 @@ def left(state: State, wake: Woken, settings: Settings) -> Iterable[Effect]:
     of = f" of {_minutes(video.length)}" if video.length else ""
     yield FollowUpRequest(
         what="video invitation",
-        why=f"They saw {_minutes(video.position)}{of} minutes of the video {name} and stopped on "
-        f"{video.last:%Y-%m-%d}.",
+        why=f"They saw {_minutes(video.position)}{of} minutes of the video {name} and stopped on {video.last.date()}.",
         about=wake.about,
         purpose="marketing",
         channels=("email",),

@@ -51,7 +51,7 @@ def came(state: State, event: Event[SignedUp | OrderCompleted], settings: Settin
     how = f"placed their first order, {data.order_id}," if isinstance(data, OrderCompleted) else "signed up"
     welcome = FollowUpRequest(
         what="welcome",
-        why=f"They {how} on {event.time:%Y-%m-%d}.",
+        why=f"They {how} on {event.time.date()}.",
         about=WELCOME,
         purpose="service",
         channels=("email",),

@@ -64,7 +64,7 @@ def lapsed(state: State, wake: Woken, settings: Settings) -> Iterable[Effect]:
     yield FollowUpRequest(
         what="win back",
         why=f"They bought about every {_gap(state):.0f} days and have not bought for {silent} days, "
-        f"since {state.last:%Y-%m-%d}.",
+        f"since {state.last.date()}.",
         about=LAPSE,
         purpose="marketing",
         channels=("email",),

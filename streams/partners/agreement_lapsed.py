@@ -81,7 +81,7 @@ def lapsed(state: State, wake: Woken, settings: Settings) -> Iterable[Effect]:
     term.told = True
     yield FollowUpRequest(
         what="agreement lapsed",
-        why=f"{f'“{term.title}”' if term.title else wake.about} ended on {term.ends:%Y-%m-%d} and was not renewed: "
+        why=f"{f'“{term.title}”' if term.title else wake.about} ended on {term.ends.date()} and was not renewed: "
         "nothing that was agreed in it binds either side any more.",
         about=wake.about,
         purpose="partnership",

@@ -87,10 +87,10 @@ def renewal_due(state: State, wake: Woken, settings: Settings) -> Iterable[Effec
     term.asked = True
     last_notice = term.ends - timedelta(days=term.notice_days)
     near = last_notice - wake.now <= settings.near
-    notice = f", notice has to be given by {last_notice:%Y-%m-%d}" if term.notice_days else ""
+    notice = f", notice has to be given by {last_notice.date()}" if term.notice_days else ""
     yield FollowUpRequest(
         what="agreement renewal",
-        why=f"{f'“{term.title}”' if term.title else wake.about} ends on {term.ends:%Y-%m-%d}, "
+        why=f"{f'“{term.title}”' if term.title else wake.about} ends on {term.ends.date()}, "
         f"in {(term.ends - wake.now).days} days{notice}.",
         about=wake.about,
         purpose="partnership",

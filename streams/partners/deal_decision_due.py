@@ -76,7 +76,7 @@ def decision_due(state: State, wake: Woken, settings: Settings) -> Iterable[Effe
     _done(state, wake.about)
     yield FollowUpRequest(
         what="decide on a registered deal",
-        why=f"They registered deal {wake.about} over {deal.value:,.2f} {deal.currency} on {deal.registered:%Y-%m-%d} "
+        why=f"They registered deal {wake.about} over {deal.value:,.2f} {deal.currency} on {deal.registered.date()} "
         f"and have waited for our word for {(wake.due - deal.registered).days} days.",
         about=wake.about,
         purpose="partnership",

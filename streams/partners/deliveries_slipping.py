@@ -83,7 +83,7 @@ def _count(state: State, delivery: Delivery, settings: Settings) -> Iterable[Eff
         yield FollowUpRequest(
             what="talk about deliveries",
             why=f"{len(late)} of the last {len(state.latest)} deliveries were more than {_days(settings.grace)} late, "
-            f"the latest of them promised for {late[-1].promised:%Y-%m-%d}.",
+            f"the latest of them promised for {late[-1].promised.date()}.",
             about=DELIVERIES,
             purpose="partnership",
             priority="high",

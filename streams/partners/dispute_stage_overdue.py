@@ -113,7 +113,7 @@ def overdue(state: State, wake: Woken, settings: Settings) -> Iterable[Effect]:
     turn = {"us": " It is our turn.", "them": " It is their turn.", None: ""}[dispute.turn]
     yield FollowUpRequest(
         what=what,
-        why=f"Dispute {wake.about} {was} on {dispute.since:%Y-%m-%d}, and after {days} days {lacks}.{turn}",
+        why=f"Dispute {wake.about} {was} on {dispute.since.date()}, and after {days} days {lacks}.{turn}",
         about=wake.about,
         purpose="partnership",
         priority="urgent" if dispute.turn == "us" or dispute.stage == ESCALATED else "high",

@@ -105,10 +105,10 @@ def unpaid(state: State, wake: Woken, settings: Settings) -> Iterable[Effect]:
     days = (wake.due - invoice.due).days
     if invoice.direction == "payable":
         what = "pay an invoice in time" if invoice.asked == 1 else "pay an overdue invoice"
-        why = f"We have to pay {told} by {invoice.due:%Y-%m-%d} and have not yet: late money costs us their trust."
+        why = f"We have to pay {told} by {invoice.due.date()} and have not yet: late money costs us their trust."
     else:
         what = "remind of an invoice" if invoice.asked == 1 else "speak about an overdue invoice"
-        why = f"They owe us {told} since {invoice.due:%Y-%m-%d}, for {days} days: ask whether anything is in the way."
+        why = f"They owe us {told} since {invoice.due.date()}, for {days} days: ask whether anything is in the way."
     if invoice.asked == 1:
         yield Wake(second, about=wake.about)
     yield FollowUpRequest(

@@ -87,11 +87,11 @@ def stalled(state: State, wake: Woken, settings: Settings) -> Iterable[Effect]:
     known.waits = False
     days = (wake.due - known.since).days
     if known.party is None:
-        why = f"Negotiation {wake.about} began on {known.since:%Y-%m-%d}, and after {days} days nobody made an offer."
+        why = f"Negotiation {wake.about} began on {known.since.date()}, and after {days} days nobody made an offer."
     elif known.party == "us":
-        why = f"Our offer in negotiation {wake.about} has had no answer for {days} days, since {known.since:%Y-%m-%d}."
+        why = f"Our offer in negotiation {wake.about} has had no answer for {days} days, since {known.since.date()}."
     else:
-        until = f" and is open until {known.expires:%Y-%m-%d}" if known.expires else ""
+        until = f" and is open until {known.expires.date()}" if known.expires else ""
         why = f"Their offer in negotiation {wake.about} has waited for us for {days} days{until}: it is our turn."
     yield FollowUpRequest(
         what="negotiation stalled",

@@ -58,7 +58,7 @@ def look_in(state: State, wake: Woken, settings: Settings) -> Iterable[Effect]:
         days = (wake.due - state.since).days
         yield FollowUpRequest(
             what="check in with a new partner",
-            why=f"They have been our partner for {days} days, since {state.since:%Y-%m-%d}: "
+            why=f"They have been our partner for {days} days, since {state.since.date()}: "
             "hear what goes well and what they lack.",
             about=BEGINNING,
             purpose="partnership",
@@ -87,7 +87,7 @@ def _welcome(state: State, since: datetime, settings: Settings) -> FollowUpReque
     state.welcomed = True
     return FollowUpRequest(
         what="welcome a new partner",
-        why=f"They have been our partner since {since:%Y-%m-%d}: introduce yourself and say whom to ask for what.",
+        why=f"They have been our partner since {since.date()}: introduce yourself and say whom to ask for what.",
         about=BEGINNING,
         purpose="partnership",
         due=timedelta(days=2),

@@ -98,7 +98,7 @@ def quiet(state: State, wake: Woken, settings: Settings) -> Iterable[Effect]:
     yield FollowUpRequest(
         what="call a quiet partner",
         why=f"We heard of them about every {_gap(state):.0f} days, and have not for {(wake.due - state.last).days}, "
-        f"since {state.last:%Y-%m-%d}.",
+        f"since {state.last.date()}.",
         about=SILENCE,
         purpose="partnership",
         due=timedelta(days=3),

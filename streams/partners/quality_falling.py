@@ -72,7 +72,7 @@ def inspected(state: State, event: Event[QualityInspected], settings: Settings) 
         yield FollowUpRequest(
             what="talk about quality",
             why=f"{defective} of the {pieces} pieces of the last {len(state.latest)} inspections were defective "
-            f"({share:.1%}), since {state.latest[0].at:%Y-%m-%d}.",
+            f"({share:.1%}), since {state.latest[0].at.date()}.",
             about=QUALITY,
             purpose="partnership",
             priority="high",

@@ -95,7 +95,7 @@ def rejected(state: State, event: Event[DeliveryRejected], settings: Settings) -
 @rule.on(AgreementBreached)
 def breached(state: State, event: Event[AgreementBreached], settings: Settings) -> Iterable[Effect]:
     """Somebody's word was not kept; the same term counts once a day."""
-    about = f"{event.data.agreement_id}|{event.data.term}|{event.time:%Y-%m-%d}"
+    about = f"{event.data.agreement_id}|{event.data.term}|{event.time.date()}"
     return _count(state, event.now, Harm(event.time, "breaches", about), settings)
 
 
@@ -103,7 +103,7 @@ def breached(state: State, event: Event[AgreementBreached], settings: Settings) 
 def level_breached(state: State, event: Event[ServiceLevelBreached], settings: Settings) -> Iterable[Effect]:
     """A level was missed; where it is a term's, it is the same breach."""
     name = f"{event.data.agreement_id}|{event.data.term}" if event.data.term else event.data.service
-    return _count(state, event.now, Harm(event.time, "breaches", f"{name}|{event.time:%Y-%m-%d}"), settings)
+    return _count(state, event.now, Harm(event.time, "breaches", f"{name}|{event.time.date()}"), settings)
 
 
 @rule.on(DisputeOpened)
@@ -150,7 +150,7 @@ def _count(state: State, now: datetime, harm: Harm, settings: Settings) -> Itera
         told = ", ".join(f"{kind}: {count}" for kind, count in sorted(counts.items()))
         yield FollowUpRequest(
             what="rebuild trust",
-            why=f"Trust stands at {trust:.0f} of 100. Since {weighing[0].at:%Y-%m-%d} {told}.",
+            why=f"Trust stands at {trust:.0f} of 100. Since {weighing[0].at.date()} {told}.",
             about=TRUST,
             purpose="partnership",
             priority="high",

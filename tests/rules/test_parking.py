@@ -163,6 +163,19 @@ def test_a_state_that_cannot_be_written_down_stops_its_account_and_nobody_else()
     assert [key for key, _ in ledger.runner.engine.cells.parked()] == [("odd", "acc-1")]
 
 
+def test_a_stored_state_that_is_damaged_stops_its_account_and_nobody_else():
+    ledger = Ledger([asking()])
+    ledger.admit(ticket("2026-03-01"), ticket("2026-03-01", subject="acc-2"))
+    ledger.cells["asking", "acc-1"] = b'{"state":{"count":"many"}}'
+    ledger.restart()
+    assert ledger.admit(ticket("2026-03-02", "t-2")) == []
+    assert [(failure.rule, failure.account) for failure in ledger.failures] == [("asking", "acc-1")]
+    (decision,) = ledger.admit(ticket("2026-03-03", "t-2", subject="acc-2"))
+    assert decision.data.why == "The ticket is number 2."
+    ledger.restart()
+    assert [key for key, _ in ledger.runner.engine.cells.parked()] == [("asking", "acc-1")]
+
+
 def test_when_a_word_on_consent_cannot_be_read_nobody_is_contacted():
     ledger = Ledger([asking(channels=("email",))])
     spoiled = happened(ConsentWithdrawn(channel="email", purpose="service"), at="2026-03-01")
@@ -186,5 +199,5 @@ def test_a_wake_that_is_set_again_and_again_is_one_timer():
     for hour in range(5_000):
         at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=hour / 100)
         ledger.admit(ticket(at, f"t-{hour}"))
-    assert len(ledger.runner.engine.cells._timers) < 2_000
+    assert len(ledger.runner.engine.cells.timers) < 2_000
     assert ledger.runner.engine.cells.next_due() == at + timedelta(days=400)

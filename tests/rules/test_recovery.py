@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from copy import copy
 from datetime import time, timedelta, timezone
 
+import msgspec
 import pytest
 from hypothesis import assume
 from hypothesis import given as for_all
 from hypothesis import strategies as st
+from msgspec import Struct
 
 import streams
 from engage.events.catalogue.agreements import AgreementSigned
@@ -202,3 +205,31 @@ def test_the_id_of_a_decision_survives_a_restart_between_wake_and_firing(lose):
         strike(ledger)
         ids.update(decision.id for decision in ledger.tick("2026-03-10"))
     assert len(ids) == 1
+
+
+class Counted(Struct):
+    """What ``Seen`` might become without anybody thinking of the rule's version."""
+
+    count: str = ""
+
+
+def test_a_state_of_another_shape_is_folded_anew_though_nobody_touches_the_account():
+    ledger = Ledger([asking()])
+    ledger.admit(ticket("2026-03-01"), ticket("2026-03-01", subject="acc-2"))
+    changed = copy(asking())
+    changed.state = Counted
+    ledger.restart([changed])
+    activations = [read_event(record).type for record in ledger.log].count("rule.activated")
+    ledger.admit(ticket("2026-03-02", subject="acc-3"))
+    assert [read_event(record).type for record in ledger.log].count("rule.activated") == activations + 1
+
+
+def test_a_state_as_an_older_engine_left_it_is_taken_up():
+    ledger = Ledger([asking(), reminder()])
+    ledger.admit(ticket("2026-03-01"), ordered("2026-03-01"))
+    told = msgspec.msgpack.decode(ledger.basis)
+    ledger.basis = msgspec.msgpack.encode({rule: kept[:3] for rule, kept in told.items()})
+    ledger.restart()
+    (second,) = ledger.admit(ticket("2026-03-02", "t-2"))
+    assert second.data.why == "The ticket is number 2."
+    assert msgspec.msgpack.decode(ledger.basis) == told

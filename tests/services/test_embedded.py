@@ -3,6 +3,7 @@
 import sqlite3
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import prometheus_client
 import pytest
 from msgspec import Struct
@@ -351,6 +352,12 @@ async def test_engine_state_of_another_shape_is_folded_anew(house, spoiled):
         other.execute(
             "UPDATE cells SET value = ? WHERE rule = ?", (b'{"state": {"asked": "many"}, "consent": 5}', spoiled)
         )
+        for partition, basis in other.execute("SELECT partition, basis FROM partitions").fetchall():
+            of_another_shape = {rule: [*told[:3], "other"] for rule, told in msgspec.msgpack.decode(basis).items()}
+            other.execute(
+                "UPDATE partitions SET basis = ? WHERE partition = ?",
+                (msgspec.msgpack.encode(of_another_shape), partition),
+            )
     other.close()
     await house.open(counting_rule())
     assert [event for event in house.events() if event.type != "rule.activated"] == [

@@ -21,6 +21,7 @@ MARKET_SUBJECT = "market:"
 OWN_SUBJECT = "engage:"
 OPERATIONS = f"{OWN_SUBJECT}operations"
 """The subject of what operators do with engage itself."""
+_NO_ACCOUNT = (PARTITION_SUBJECT, MARKET_SUBJECT, OWN_SUBJECT)
 
 
 class Event(Struct, Generic[D], kw_only=True, omit_defaults=True, gc=False):
@@ -67,7 +68,7 @@ class Event(Struct, Generic[D], kw_only=True, omit_defaults=True, gc=False):
 
 def is_account(subject: str) -> bool:
     """Whether ``subject`` names a customer or partner, and not a partition, an outside market or engage itself."""
-    return not subject.startswith((PARTITION_SUBJECT, MARKET_SUBJECT, OWN_SUBJECT))
+    return not subject.startswith(_NO_ACCOUNT)
 
 
 def to_micros(moment: datetime) -> int:

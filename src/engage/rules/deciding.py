@@ -16,11 +16,15 @@ from engage.rules.policy import No, PolicySettings, PolicyState, Yes
 
 
 class Basis(Struct, frozen=True, array_like=True):
-    """The version and settings of a rule that its cells were folded with, and from which offset on it emits."""
+    """The version and settings of a rule that its cells were folded with, and from which offset on it emits.
+
+    ``shape`` is that of its cells as they are stored, empty where nobody said.
+    """
 
     version: int
     settings: dict[str, Any]
     since: int
+    shape: str = ""
 
 
 class Deciding:
@@ -82,7 +86,7 @@ class Deciding:
             until, cause = known.data.deferred.until, known.data.cause
             armed = Armed(until, until, cause.id, cause.source, cause.offset)
             self._cells.arm(cell, policy.NAME, known.subject, isoformat(until), armed)
-        self._policy.changed.add(known.subject)
+        self._policy.changed[known.subject] = None
 
 
 def _urgency(proposal: Proposal) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct
+from msgspec.structs import replace
 
 from engage.events import codec
 from engage.events.catalogue import type_of
@@ -68,7 +69,7 @@ class Engine:
         states: dict[str, type[Any]] = {rule.name: rule.state for rule in rules}
         self.cells = Cells({**states, policy.NAME: PolicyState}, self._unkept)
         self._deciding = Deciding(self.cells, self.policy_settings, self.rules)
-        self._settings: dict[str, Any] = {rule.name: rule.settings for rule in rules}
+        self._policy_cells = self.cells.of(policy.NAME)
         self._dispatch: dict[str, tuple[Observer | None, list[Listener]]] = {
             kind: (observer, []) for kind, observer in OBSERVERS.items()
         }
@@ -85,10 +86,11 @@ class Engine:
         ``silent``: decide nothing. ``known`` are then the decisions that the log holds as decided at this record: the
         policy remembers them instead.
         """
-        now = event.now
-        cells = self.cells
+        now = event.recorded
+        assert now is not None, "an event that is folded has been recorded"
+        timers = self.cells.timers
         decided: list[Event[Any]] = []
-        if cells.may_be_due(now):
+        if timers and timers[0][0] <= now:
             proposals = self._fire(event, now)
             if proposals and not silent:
                 decided += self._deciding.decide_on(proposals, self.basis)
@@ -97,7 +99,7 @@ class Engine:
             proposals = self._hand(event, now, *heard_by)
             if proposals and not silent:
                 decided += self._deciding.decide_on(proposals, self.basis)
-            if cells.may_be_due(now):  # what the handlers armed for a moment that is past already
+            if timers and timers[0][0] <= now:  # what the handlers armed for a moment that is past already
                 proposals = self._fire(event, now)
                 if proposals and not silent:
                     decided += self._deciding.decide_on(proposals, self.basis)
@@ -149,7 +151,8 @@ class Engine:
             self.cells.adopt(name, before.cells)
             self.failures += before.failures
             self._whole.add(name)
-        self.basis[name] = Basis(activation.rule_version, activation.settings, record.offset)
+        shape = self.cells.of(name).shape
+        self.basis[name] = Basis(activation.rule_version, activation.settings, record.offset, shape)
 
     def resume(self, basis: Mapping[str, Basis], position: int, stored: Iterable[tuple[str, str, bytes]]) -> None:
         """Take up the state another engine left: what ``cells.changes`` gave out, its ``basis`` and ``position``.
@@ -168,7 +171,10 @@ class Engine:
                 kept_cells.append(cell)
             else:
                 self.cells.touch((cell[0], cell[1]))
-        unreadable = self.cells.load(kept_cells)
+        shapes = {name: self.cells.of(name).shape for name in self.basis}
+        known = {name for name, kept in self.basis.items() if kept.shape == shapes[name]}
+        unreadable = self.cells.load(kept_cells, known)
+        self.basis = {name: replace(kept, shape=shapes[name]) for name, kept in self.basis.items()}
         if policy.NAME in unreadable:  # its state comes from the decisions on the log: everything is folded anew
             unreadable = set(self.basis)
             self.position = 0
@@ -180,24 +186,25 @@ class Engine:
     def _fire(self, event: Event[Any], now: datetime) -> list[Proposal]:
         """What is due at this record."""
         proposals: list[Proposal] = []
-        while fired := self.cells.pop_due(now):
-            key, about, cell, armed = fired
-            name, account = key
+        pop_due = self.cells.pop_due
+        while fired := pop_due(now):
+            name, account, about, cell, armed = fired
             if name == policy.NAME:
                 waited = policy.release(cell.state, armed.due)
                 proposals += [proposed_again(each, event, account) for each in waited]
                 continue
             rule = self.rules[name]
-            if rule.wake_handler is None:
+            handler = rule.wake_handler
+            if handler is None:
                 continue
             woken = Woken(account, about, armed.due, now)
             try:
-                effects = list(rule.wake_handler(cell.state, woken, self._settings[name]) or ())
+                effects = list(handler(cell.state, woken, rule.settings) or ())
                 if effects:
                     self._check_wakes(effects, armed.due)
                     proposals += self._apply(effects, rule, account, cell, event, now, armed)
             except Exception:
-                self._park(key, cell, armed.cause_id, event.offset)
+                self._park((name, account), cell, armed.cause_id, event.offset)
         return proposals
 
     def _hand(
@@ -211,9 +218,14 @@ class Engine:
                 if type(event.data) is Raw:  # older than its type: nobody could hear of it then
                     return []
             if observer is not None:
-                cells = self.cells.of(policy.NAME)
-                observer(cells.get(account).state, event)
-                cells.changed.add(account)
+                cells = self._policy_cells
+                cell = cells.by_account.get(account) or cells.lend(account)
+                observer(cell.state, event)
+                if cell is not cells.spare:
+                    cells.changed[account] = None
+                elif not cells.untouched:
+                    cells.keep(account)
+                    cells.changed[account] = None
         except Exception:
             # A record that can no longer be read: its account waits, for every rule that wanted to hear of it.
             heard = [rule.name for rule, _, _, _ in listeners] + [policy.NAME] * (observer is not None)
@@ -224,18 +236,25 @@ class Engine:
             return []
         proposals: list[Proposal] = []
         for rule, cells, handler, settings in listeners:
-            cell = cells.by_account.get(account) or cells.make(account)
+            cell = cells.by_account.get(account) or cells.lend(account)
             if cell.parked is not None:
                 continue
-            cells.changed.add(account)
             try:
                 effects = handler(cell.state, event, settings)
-                if type(effects) is not tuple and type(effects) is not list:
-                    effects = list(effects or ())  # all of them before the first is applied: it may raise
                 if effects:
-                    proposals += self._apply(effects, rule, account, cell, event, now, None)
+                    if type(effects) is not tuple and type(effects) is not list:
+                        effects = list(effects)  # all of them before the first is applied: it may raise
+                    if effects:
+                        if cell is cells.spare:
+                            cells.keep(account)
+                        proposals += self._apply(effects, rule, account, cell, event, now, None)
             except Exception:
                 self._park((rule.name, account), cell, event.id, event.offset)
+            if cell is cells.spare:
+                if cells.untouched:
+                    continue
+                cells.keep(account)
+            cells.changed[account] = None
         return proposals
 
     def _apply(
@@ -258,13 +277,14 @@ class Engine:
         for effect in effects:
             if isinstance(effect, Wake):
                 at = fires = effect.at
+                about = effect.about
                 # Most are in UTC, and checking and converting them takes longer than making the wake.
-                if type(at) is not datetime or at.tzinfo is not UTC or type(effect.about) is not str:
+                if type(at) is not datetime or at.tzinfo is not UTC or type(about) is not str:
                     check_wake(effect)
                     at = fires = at.astimezone(UTC)
                 if woken_by is None and now - base > self.settling:
                     fires = max(at, now + self.settling)
-                self.cells.arm(cell, rule.name, account, effect.about, Armed(fires, at, cause_id, source, offset))
+                self.cells.arm(cell, rule.name, account, about, Armed(fires, at, cause_id, source, offset))
             elif isinstance(effect, Forget):
                 cell.wakes.pop(effect.about, None)
             elif isinstance(effect, FollowUpRequest):

@@ -138,7 +138,8 @@ def decide(
     channels = request.channels
     if channels != _MANAGER_ALONE:
         words, purpose = state.consent, request.purpose
-        channels = tuple([each for each in channels if consent.consents(words, each, purpose)])
+        if words or purpose == "marketing":  # who said nothing refused nothing
+            channels = tuple([each for each in channels if consent.consents(words, each, purpose)])
         if not channels:
             return No("consent", f"no consent to {purpose} by {', '.join(request.channels)}")
     if channels != _MANAGER_ALONE:
@@ -165,22 +166,30 @@ def is_news(state: PolicyState, rule: str, about: str, no: No) -> bool:
 def learn(state: PolicyState, settings: PolicySettings, decision: Event[Any]) -> None:
     """Remember a decision: one just made, or one on the log when the state is folded anew."""
     data = decision.data
-    key = f"{data.rule}|{data.about}"
-    state.noes.pop(key, None)
+    noes = state.noes
     if not isinstance(data, FollowUpRequested):
-        state.noes[key] = data.reason
-        while len(state.noes) > _NOES_KEPT:
-            del state.noes[next(iter(state.noes))]
+        key = f"{data.rule}|{data.about}"
+        noes.pop(key, None)  # the newest stands last
+        noes[key] = data.reason
+        while len(noes) > _NOES_KEPT:
+            del noes[next(iter(noes))]
         if data.deferred:
             state.deferred.append(data)
         return
+    if noes:
+        noes.pop(f"{data.rule}|{data.about}", None)
     now = decision.time
-    state.open = {matter: known for matter, known in state.open.items() if known.expires > now}
+    for known in state.open.values():
+        if known.expires <= now:
+            state.open = {matter: known for matter, known in state.open.items() if known.expires > now}
+            break
     state.open[data.matter] = OpenMatter(decision.id, data.expires)
     if data.channels != _MANAGER_ALONE:
         since = now - max(settings.cap_window, _CONTACTS_KEPT)
-        state.contacted = [contact for contact in state.contacted if contact.at > since]
-        state.contacted.append(Contacted(now, URGENCY[data.priority]))
+        contacted = state.contacted
+        if contacted and contacted[0].at <= since:  # the oldest stands first
+            state.contacted = contacted = [contact for contact in contacted if contact.at > since]
+        contacted.append(Contacted(now, URGENCY[data.priority]))
 
 
 def release(state: PolicyState, until: datetime) -> list[FollowUpSkipped]:

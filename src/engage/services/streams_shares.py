@@ -18,6 +18,8 @@ from aiokafka import TopicPartition
 from engage.services.faust_batches import BATCH, Batch
 from engage.services.intake import ClockLeapError
 
+TOGETHER = 2 * BATCH
+"""Records at most in one transaction: the cells that several of them change are written once."""
 IDLE_SECONDS = 0.5
 """For how long nothing may have arrived on a partition before the clock speaks there."""
 
@@ -59,7 +61,7 @@ class _Share:
         count = 0
         while self.waiting:
             batch = self.waiting[0]
-            if gathered and (batch.start != gathered[-1].end or count + len(batch.records) > BATCH):
+            if gathered and (batch.start != gathered[-1].end or count + len(batch.records) > TOGETHER):
                 break
             gathered.append(self.waiting.popleft())
             count += len(batch.records)

@@ -14,7 +14,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from engage.events.catalogue.base import EventData
-from engage.events.catalogue.health import Band, HealthBandCrossed
+from engage.events.catalogue.health import Band, HealthBandCrossed, HealthBandStands, KnownBand
 from engage.events.catalogue.profile import AccountIdentified, AccountKind
 from engage.events.envelope import EPOCH, Event
 from engage.views import health, weekly
@@ -64,6 +64,7 @@ class AccountHealth(Struct):
     bought_on: the latest days of purchases, as ordinals (UTC)
     boundaries: the boundaries agreed with a partner, as agreement and term
     next_look: when silence may change the band at the earliest; null for never
+    told: the band that the log was told last; null before the first
     version: how many events have counted
     """
 
@@ -94,11 +95,12 @@ class AccountHealth(Struct):
     bought_on: list[int] = field(default_factory=list)
     boundaries: list[str] = field(default_factory=list)
     next_look: datetime | None = None
+    told: KnownBand | None = None
     version: int = 0
 
 
 account_health = Projection(
-    "account_health", version=3, row=AccountHealth, key=account_of, indexes=(("band", "score"), "trend")
+    "account_health", version=4, row=AccountHealth, key=account_of, indexes=(("band", "score"), "trend")
 )
 
 
@@ -124,6 +126,13 @@ for _kind in dict.fromkeys(kind for markings in MARKINGS for kind in markings):
     account_health.on(_kind)(_folding([markings[_kind] for markings in MARKINGS if _kind in markings]))
 
 
+@account_health.on(HealthBandCrossed, HealthBandStands)
+def was_told(row: AccountHealth, event: Event[Any]) -> AccountHealth:
+    """What this read model has said reached the log."""
+    row.told = event.data.band
+    return row
+
+
 @account_health.on_wake(lambda row: row.next_look)
 def looked_at(row: AccountHealth, moment: datetime) -> AccountHealth:
     """Nothing happened, and so the band may be another."""
@@ -144,6 +153,14 @@ def crossed(before: Band | None, row: AccountHealth, moment: datetime) -> Iterab
         value=getattr(row, row.mover),
     )
     return (told,)
+
+
+@account_health.stands
+def stands(row: AccountHealth) -> tuple[EventData, datetime] | None:
+    """It is in a band of which the log does not know."""
+    if row.band == "unknown" or row.band == row.told or row.score is None or row.band_since is None:
+        return None
+    return HealthBandStands(band=row.band, score=row.score), row.band_since
 
 
 def score_at(row: AccountHealth, moment: datetime) -> Assessment:

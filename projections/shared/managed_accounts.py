@@ -20,7 +20,7 @@ from engage.events.catalogue.follow_up import (
     FollowUpOpened,
     FollowUpRequested,
 )
-from engage.events.catalogue.health import Band, HealthBandCrossed
+from engage.events.catalogue.health import Band, HealthBandCrossed, HealthBandStands
 from engage.events.catalogue.profile import AccountIdentified, AccountKind
 from engage.events.envelope import EPOCH, Event
 from engage.views.latest_words import Word, count_open, said
@@ -41,7 +41,7 @@ class ManagedAccount(Struct):
     account: the account's id
     manager: the id of who looks after it; null while nobody does
     kind: customer, vendor, supplier, distributor, reseller or partner; null until somebody said so
-    band: its health's band as last announced (health.band_crossed); null until it is known
+    band: its health's band as last announced (health.band_crossed, health.band_stands); null until it is known
     open_follow_ups: follow-ups that are not closed
     overdue_follow_ups: of those, the ones whose service level is missed
     open_disputes: disputes that are not settled
@@ -94,9 +94,9 @@ def identified(row: ManagedAccount, event: Event[AccountIdentified]) -> ManagedA
     return row
 
 
-@managed_accounts.on(HealthBandCrossed)
-def crossed(row: ManagedAccount, event: Event[HealthBandCrossed]) -> ManagedAccount:
-    """Its health passed into another band."""
+@managed_accounts.on(HealthBandCrossed, HealthBandStands)
+def crossed(row: ManagedAccount, event: Event[Any]) -> ManagedAccount:
+    """Its health passed into another band, or stands in one of which we did not know."""
     _tell(row, event, "band", event.data.band)
     return row
 

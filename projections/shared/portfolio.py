@@ -1,7 +1,6 @@
 """What does each relationship manager look after, how is it doing, and what waits for them?
 
-The rows of ``managed_accounts``, added up by manager. An account's band is the one last announced; that of an account
-which never passed from one band to another is counted as ``unknown``.
+The rows of ``managed_accounts``, added up by manager. An account's band is the one last announced, ``unknown`` before.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ class Portfolio(Struct):
     manager: the manager's id; null of the accounts that nobody looks after
     accounts: accounts in it
     kinds: by kind of account, how many; "unknown" where nobody said what they are
-    bands: by band of health, how many; "unknown" until it first passed from one to another
+    bands: by band of health, how many; "unknown" until the log was told one
     kinds_and_bands: by kind and band ("supplier|steady"), how many
     value: by currency, what orders of the last 12 calendar months left with us, in major units
     open_follow_ups: follow-ups that are not closed

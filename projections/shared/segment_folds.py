@@ -176,9 +176,9 @@ def fell(row: Membership, event: Event[loyalty.TierLost]) -> None:
     _tell(row, event, "tier", event.data.now)
 
 
-@_on(health.HealthBandCrossed, facts=("band",))
-def crossed(row: Membership, event: Event[health.HealthBandCrossed]) -> None:
-    """Its health passed into another band."""
+@_on(health.HealthBandCrossed, health.HealthBandStands, facts=("band",))
+def crossed(row: Membership, event: Event[health.HealthBandCrossed | health.HealthBandStands]) -> None:
+    """Its health passed into another band, or stands in one of which we did not know."""
     _tell(row, event, "band", event.data.band)
 
 

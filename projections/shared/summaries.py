@@ -119,6 +119,7 @@ SUMMARIES: dict[type[EventData], Summary] = {
     health.HealthBandCrossed: lambda d: (
         f"Health went from {_band(d.before)} to {_band(d.band)}: score {d.score:.0f}, {d.component} {d.value:.0f}"
     ),
+    health.HealthBandStands: lambda d: f"Health stands at {_band(d.band)}: score {d.score:.0f}",
     invoices.InvoiceIssued: lambda d: (
         f"Invoice {d.invoice_id} issued, {d.direction}, due {d.due:%Y-%m-%d}{_money(d, d.total)}"
     ),

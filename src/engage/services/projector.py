@@ -14,6 +14,7 @@ from msgspec import Struct
 from engage.log.contract import Log
 from engage.services.batches import Batches, CorruptRecordError
 from engage.services.rebuilding import Rebuilder, Rebuilt
+from engage.services.standings import Standings
 from engage.services.verifying import Difference, Progress, Verifier
 from engage.store.beginning import is_of
 from engage.store.families import Family, families, family_of, slotted
@@ -69,6 +70,7 @@ class Projector:
         self._batches = Batches(log, store, cache=cache)
         self._rebuilder = Rebuilder(log, store)
         self._verifier = Verifier(log, store)
+        self._standings = Standings(log, store)
         self._waking: list[ReadModel[Any]] = []
         self._ends_known = ends is not None
         self._strange: set[str] = set()
@@ -104,7 +106,8 @@ class Projector:
             starts: list[int | None] = [*sorted(groups), None]
             for start, following in itertools.pairwise(starts):
                 assert start is not None, "only the last one is"
-                done += await self._batches.advance(partition, groups[start], start, following, limit)
+                until = await self._standings.until(groups[start], partition, start, following, standing)
+                done += await self._batches.advance(partition, groups[start], start, until, limit)
         built = [await self._rebuilder.step(family, limit, ours) for family in beside]
         done += sum(one.records for one in built)
         if any(one.swapped for one in built):  # what is live now has the rest of the log before it

@@ -75,6 +75,12 @@ def waiting(connection: Connection, limit: int, partitions: Collection[int] | No
     return [Announcement(*row) for row in rows]
 
 
+def waits(connection: Connection, projection: str, partition: int) -> bool:
+    """Whether something of this read model waits, on this partition."""
+    of = ANNOUNCEMENTS.c.projection == projection, ANNOUNCEMENTS.c.partition == partition
+    return connection.scalar(select(ANNOUNCEMENTS.c.number).where(*of).limit(1)) is not None
+
+
 def published(connection: Connection, numbers: Sequence[int]) -> None:
     """Let go of these."""
     for start in range(0, len(numbers), 900):  # SQLite before 3.32 takes 999 values

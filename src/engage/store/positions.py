@@ -62,7 +62,14 @@ PARKED = Table(
     Column("skipped", BigInteger, nullable=False, comment="events after that one, not folded"),
     comment="Rows that stand still because an event could not be folded; all others go on.",
 )
-OWNED = (POSITIONS, PARKED, MODELS)
+STANDINGS = Table(
+    "view_standings",
+    TABLES,
+    Column("projection", Text, primary_key=True),
+    Column("partition", BigInteger, primary_key=True, autoincrement=False),
+    comment="The tables that have told the log how their rows stand, after a past that was folded in silence.",
+)
+OWNED = (POSITIONS, PARKED, MODELS, STANDINGS)
 """What is kept of a read model beside its rows, each by its name."""
 
 

@@ -72,6 +72,7 @@ class ViewTable:
         self._select = f"SELECT {columns} FROM {quote.format_table(self.table)}"
         self._upsert = _compiled(self._upsert_statement(sqlite), dialect)
         mark = "?" if sqlite else "%s"
+        self._of_partition = f"{self._select} WHERE _partition = {mark}"
         self._due_keys = (
             f"SELECT {self._quoted_key} FROM {quote.format_table(self.table)} "
             f"WHERE _partition = {mark} AND _due IS NOT NULL AND _due <= {mark} ORDER BY _due, {self._quoted_key}"
@@ -126,6 +127,11 @@ class ViewTable:
     def scan(self, connection: Connection) -> Iterator[Any]:
         """Every row, in no order."""
         for values in connection.exec_driver_sql(self._select):
+            yield self.decode(values)
+
+    def of_partition(self, connection: Connection, partition: int) -> Iterator[Any]:
+        """Every row of a partition, in no order."""
+        for values in connection.exec_driver_sql(self._of_partition, (partition,)):
             yield self.decode(values)
 
     def dues(self, connection: Connection) -> dict[str, datetime]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
-from engage.store import beginning, deletions, exchange, outbox, pauses, reader_roles, schema_version
+from engage.store import beginning, deletions, exchange, outbox, pauses, reader_roles, schema_version, standings
 from engage.store import positions as ledger
 from engage.store.beginning import Beginner, Source
 from engage.store.database import Database
@@ -21,6 +21,7 @@ from engage.store.reader import Changed, Standing, ViewMissingError, ViewReader,
 from engage.store.tables import Stamp, Values, ViewTable
 from engage.views.passes import Folded
 from engage.views.projection import ReadModel
+from engage.views.walk import Announced
 
 __all__ = [
     "Change",
@@ -34,7 +35,7 @@ __all__ = [
     "ViewStore",
 ]
 
-SCHEMA = 4
+SCHEMA = 5
 MOVED = "engage_views"
 """The channel on which PostgreSQL tells other processes that read models have moved."""
 
@@ -84,7 +85,7 @@ class ViewStore(ViewReader):
                 "views",
                 ledger.TABLES,
                 version=SCHEMA,
-                migrations={1: beginning.drop_all, 2: pauses.add, 3: reader_roles.add},
+                migrations={1: beginning.drop_all, 2: pauses.add, 3: reader_roles.add, 4: standings.add},
                 remedy=remedy,
             )
 
@@ -193,6 +194,22 @@ class ViewStore(ViewReader):
             if failures:
                 raise UnstorableRowsError(failures) from error
             raise
+
+    def silent_until(self, model: ReadModel[Any], partition: int) -> int | None:
+        """See ``standings.silent_until``."""
+        with self.database.read() as connection:
+            return standings.silent_until(connection, model.name, partition)
+
+    def tell_standing(
+        self,
+        model: ReadModel[Any],
+        partition: int,
+        position: int,
+        say: Callable[[Iterable[Any]], list[Announced]],
+    ) -> bool:
+        """See ``standings.tell``."""
+        with self.database.write() as connection:
+            return standings.tell(connection, self.table(model), partition, position, say)
 
     def announcements(self, limit: int, partitions: Collection[int] | None = None) -> list[Announcement]:
         """The first ``limit`` events that wait to be published, of these partitions or all, in order."""

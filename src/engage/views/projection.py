@@ -28,6 +28,7 @@ Due = Callable[[Any], datetime | None]
 Waking = Callable[[Any, datetime], Any]
 Watch = Callable[[Any], Hashable]
 Announce = Callable[[Any, Any, datetime], Iterable[EventData]]
+Stands = Callable[[Any], tuple[EventData, datetime] | None]
 
 
 def account_of(event: Event[Any]) -> str | None:
@@ -86,6 +87,7 @@ class Projection(ReadModel[R]):
         self.waking: Waking | None = None
         self.watch: Watch | None = None
         self.announce: Announce | None = None
+        self.standing: Stands | None = None
         self.aggregates: list[Aggregate[Any, Any]] = []
 
     def on(self, *kinds: type[D]) -> Callable[[Callable[[R, Event[D]], R | None]], Fold]:
@@ -138,6 +140,15 @@ class Projection(ReadModel[R]):
             return announce
 
         return register
+
+    def stands(self, standing: Stands) -> Stands:
+        """Tell the log how a row stands, once, when a model comes live whose past was folded in silence.
+
+        The decorated function gives the data and since when that is so, or None of a row of which the log knows it:
+        fold what is announced too, to know what was told, and a store that is made anew tells nothing again.
+        """
+        self.standing = standing
+        return standing
 
 
 def _subject(event: Event[Any]) -> str | None:

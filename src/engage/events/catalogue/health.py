@@ -1,4 +1,4 @@
-"""Health: when an account's relationship passed from one band of health into another, by an event or in silence."""
+"""Health: in which band an account's relationship stands, and when it passed into another."""
 
 from __future__ import annotations
 
@@ -28,3 +28,15 @@ class HealthBandCrossed(EventData):
     score: Points
     component: Ref
     value: Points
+
+
+class HealthBandStands(EventData):
+    """The account's health stands in ``band`` since the event's time, with ``score`` as of now, and nobody was told.
+
+    Said once where the past was folded in silence, or a new way of counting sees it otherwise: it is no crossing.
+    """
+
+    type_name: ClassVar[str] = "health.band_stands"
+
+    band: KnownBand
+    score: Points

@@ -24,6 +24,7 @@ from engage.services.desk import Desk
 from engage.services.edge import Edge
 from engage.services.embedded import EmbeddedLog
 from engage.services.hooks.mapping import Hook, load_hooks
+from engage.services.links import Links
 from engage.services.oidc import Oidc, OidcSettings
 from engage.services.own_segments import with_segments
 from engage.services.owner import Owner
@@ -75,6 +76,13 @@ def hooks(settings: Settings, environment: Mapping[str, str] | None = None) -> d
     if not settings.hooks and not path.exists():
         return {}
     return load_hooks(path, (os.environ if environment is None else environment).get)
+
+
+def links(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Links:
+    """What makes and reads the links in mails, with a key derived from the master key in ``home``."""
+    settings.home_path.mkdir(parents=True, exist_ok=True)
+    key = load_master_key(settings.home_path / "master.key").derived("links")
+    return Links(key, settings.public_url or f"http://{settings.host}:{settings.port}", clock)
 
 
 def log_path(settings: Settings) -> Path:

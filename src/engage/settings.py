@@ -74,6 +74,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """The claim that names the bearer; no e-mail address, for commands bear it on the log."""
     hooks: str = ""
     """A TOML file that says what inbound webhooks mean; empty for ``hooks.toml`` in ``home``, if there, or none."""
+    public_url: str = ""
+    """How people outside reach this service, for links in mails: ``https://engage.example``; empty: as it listens."""
     webhooks_private: bool = False
     """Webhooks may go into this house's own network, over plain http too; else only to public addresses by https."""
     drain_seconds: Annotated[float, Meta(ge=0, le=300)] = 0.0
@@ -133,6 +135,8 @@ def load(environment: Mapping[str, str]) -> Settings:
             "postgresql+psycopg://user:word@host/name"
         )
     _check_access(settings)
+    if settings.public_url and not settings.public_url.startswith(("https://", "http://")):
+        raise SettingsError(f"ENGAGE_PUBLIC_URL is {settings.public_url!r}: write https://host")
     return settings
 
 

@@ -26,8 +26,9 @@ async def platform(tmp_path: Path, clock: Clock) -> AsyncIterator[Platform]:
 
 
 @pytest.fixture
-def app(platform: Platform) -> FastAPI:
-    return create_app(platform, local_only=True)
+def app(platform: Platform, tmp_path: Path, clock: Clock) -> FastAPI:
+    links = bootstrap.links(Settings(home=str(tmp_path)), clock)
+    return create_app(platform, local_only=True, links=links)
 
 
 @pytest.fixture

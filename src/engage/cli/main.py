@@ -8,7 +8,19 @@ from typing import Annotated
 
 import typer
 
-from engage.cli import api_keys, benchmark, follow_ups, hooks, imports, log, projections, topics, webhooks, worker
+from engage.cli import (
+    api_keys,
+    benchmark,
+    follow_ups,
+    hooks,
+    imports,
+    links,
+    log,
+    projections,
+    topics,
+    webhooks,
+    worker,
+)
 from engage.cli.account import account
 from engage.cli.as_of import as_of, replay
 from engage.cli.audit import audit
@@ -56,6 +68,7 @@ app.add_typer(follow_ups.app, name="follow-ups")
 app.add_typer(log.app, name="log")
 app.add_typer(api_keys.app, name="api-keys")
 app.add_typer(projections.app, name="projections")
+app.add_typer(links.app, name="links")
 app.add_typer(hooks.app, name="hooks")
 app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(worker.app, name="worker")

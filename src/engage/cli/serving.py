@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
+from msgspec import structs
 
 from engage import bootstrap
 from engage.cli.output import USAGE, CommandFailedError, program
@@ -87,6 +88,7 @@ async def serve(platform: Platform, settings: Settings, port: int | None, starte
             local_only=_is_loopback(settings.host) and not settings.behind_proxy,
             topics=bootstrap.topics(settings),
             hooks=hooks,
+            links=bootstrap.links(structs.replace(settings, public_url=settings.public_url or url), platform.clock),
             access=settings.log_level in ("access", "debug"),
         )
         server = _Server(

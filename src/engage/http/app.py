@@ -26,6 +26,7 @@ from engage.http import (
     views,
     webhooks,
 )
+from engage.http import links as signed_links
 from engage.http.direct import Direct
 from engage.http.documents import DOCUMENTS
 from engage.http.ending import Ending
@@ -34,6 +35,7 @@ from engage.http.shell import Shell
 from engage.http.watched import Watched
 from engage.log.topics import Topics
 from engage.services.hooks.mapping import Hook
+from engage.services.links import Links
 from engage.services.platform import Platform
 from engage.services.reading import Reading
 from engage.services.views import Views
@@ -77,13 +79,15 @@ def create_app(
     access: bool = False,
     topics: Topics | None = None,
     hooks: Mapping[str, Hook] | None = None,
+    links: Links | None = None,
 ) -> FastAPI:
     """The application over ``platform``, which stays open as long as it serves.
 
     ``works``: it also keeps rules, desk, relay and read models going, as long as it lives; False where workers do.
     ``home`` is the folder whose files the status counts, the owned one if there is none. ``local_only`` refuses
     whoever does not ask for this machine's loopback by name. ``access`` logs a line for each request;
-    ``topics`` are those that the AsyncAPI document names; ``hooks`` the inbound webhooks by name.
+    ``topics`` are those that the AsyncAPI document names; ``hooks`` the inbound webhooks by name;
+    ``links`` makes and reads those in mails, which are not served without.
     """
 
     @asynccontextmanager
@@ -116,11 +120,14 @@ def create_app(
     app.state.work = None
     app.state.topics = topics or Topics()
     app.state.hooks = hooks or {}
+    app.state.links = links
     app.state.pressure = Pressure()
     app.state.ending = Ending()
     problems.install(app)
     for resource in _RESOURCES:
         app.include_router(resource.router)
+    if links is not None:
+        app.include_router(signed_links.router)
     app.add_middleware(
         Direct,
         routes={"/v1/events": events.publish, **segment.ROUTES},

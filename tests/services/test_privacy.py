@@ -20,7 +20,7 @@ from engage.services import erasure, plaintext
 from engage.services.as_of import as_of
 from engage.services.erasure import Erasures
 from engage.services.platform import Platform
-from engage.services.privacy import Held, NoSuchAccountError, erase, held_on, texts_of
+from engage.services.privacy import NoSuchAccountError, PersonalCopy, erase, held_on, texts_of
 from engage.settings import Settings
 from engage.store.database import Database
 from projections.shared.timeline import timeline
@@ -59,7 +59,7 @@ async def publish(platform: Platform, *events: bytes) -> None:
     await platform.settle()
 
 
-async def copy_of(platform: Platform, account: str = "acc-1") -> Held:
+async def copy_of(platform: Platform, account: str = "acc-1") -> PersonalCopy:
     models = platform.projector.projections
     return await held_on(platform.log, platform.keyring, models, account, platform.clock(), platform.store)
 

@@ -26,7 +26,7 @@ from engage.cli.output import (
 
 if TYPE_CHECKING:
     from engage.services.plaintext import Found
-    from engage.services.privacy import Erased, Held
+    from engage.services.privacy import Erased, PersonalCopy
     from engage.settings import Settings
 
 Account = Annotated[str, typer.Argument(metavar="ACCOUNT", help="The account's id.")]
@@ -100,7 +100,7 @@ def _ask(account: str, yes: bool) -> None:
         raise CommandFailedError("nothing was erased")
 
 
-async def _held(settings: Settings, account: str) -> Held:
+async def _held(settings: Settings, account: str) -> PersonalCopy:
     from engage import bootstrap
     from engage.services.privacy import NoSuchAccountError, held_on
 

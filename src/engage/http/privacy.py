@@ -10,7 +10,7 @@ from engage.http.guard import actor, guarded
 from engage.http.paths import decoded
 from engage.http.problems import ProblemError
 from engage.services.platform import Platform
-from engage.services.privacy import Erased, ErasureError, Held, NoSuchAccountError, erase, held_on
+from engage.services.privacy import Erased, ErasureError, NoSuchAccountError, PersonalCopy, erase, held_on
 
 router = APIRouter(tags=["operate"], **guarded("operate"))
 
@@ -29,7 +29,7 @@ _UNKNOWN = problems(_404="The log has nothing of this account.")
     "/v1/privacy/{account:path}",
     summary="Everything held on an account",
     response_class=Response,
-    responses={200: DOCUMENTS.answer(Held, "The copy, with what is sealed in plain words.", _HELD), **_UNKNOWN},
+    responses={200: DOCUMENTS.answer(PersonalCopy, "The copy, with what is sealed in plain words.", _HELD), **_UNKNOWN},
 )
 async def copy(request: Request, account: str) -> Response:
     """A person's right to a copy: every event of the account, and its row in every read model."""

@@ -45,7 +45,7 @@ class ErasureError(RuntimeError):
     """The account was not erased, or it is not known yet that it was: the message says what to do."""
 
 
-class Held(Struct, frozen=True):
+class PersonalCopy(Struct, frozen=True):
     """Everything held on an account: its events with what is sealed in plain words, and its rows in every read model.
 
     ``erased``: some of it was sealed with keys that are gone, and reads ``[erased]``.
@@ -77,7 +77,7 @@ async def held_on(
     account: str,
     now: datetime,
     store: ViewStore | None = None,
-) -> Held:
+) -> PersonalCopy:
     """A copy of everything on ``account``; NoSuchAccountError if there is nothing."""
     opened = await asyncio.to_thread(keys.all_of, account)
     events = [_plain(event, opened) async for event in find(log, Wanted(account=account))]
@@ -91,7 +91,7 @@ async def held_on(
             if found:
                 rows[model.name] = found
     erased = any(ERASED in event["data"].values() for event in events if isinstance(event["data"], dict))
-    return Held(account, now, erased, events, rows)
+    return PersonalCopy(account, now, erased, events, rows)
 
 
 async def erase(platform: Platform, account: str, actor: str) -> Erased:
@@ -120,7 +120,7 @@ async def erase(platform: Platform, account: str, actor: str) -> Erased:
     return Erased(account, generation, kept)
 
 
-def texts_of(held: Held) -> list[str]:
+def texts_of(held: PersonalCopy) -> list[str]:
     """What was written of a person in plain words, to be looked for where it must not stand: each text once.
 
     Short ones are left out, because they stand in other words: personal fields below five letters, others below twelve.

@@ -1,0 +1,45 @@
+"""The transcripts of docs/operating.md, run on a small demo; ``python -m tests.project.transcripts`` renews them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import tempfile
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from engage.cli.main import app
+
+PAGE = Path(__file__).parents[2] / "docs/operating.md"
+DEMO = ("demo", "--once", "--json", "--today", "2026-03-01", "--scale", "0.003")
+_BLOCK = re.compile(r"(?<=^```console\n).*?(?=^```$)", re.MULTILINE | re.DOTALL)
+_RUNNER = CliRunner()
+
+
+def run_anew(page: str, home: Path) -> str:
+    """The page with every transcript as it is now, on the demo in ``home``, which is loaded if it is not there."""
+    environment = {"ENGAGE_HOME": str(home), "ENGAGE_ACTOR": "ada"}
+    loaded = _RUNNER.invoke(app, [*DEMO], env=environment)
+    assert loaded.exit_code == 0, loaded.output
+
+    def told(block: re.Match[str]) -> str:
+        commands = [line for line in block[0].splitlines() if line.startswith("$ ")]
+        return "\n".join(f"{command}\n{_said(command, environment)}" for command in commands)
+
+    return _BLOCK.sub(told, page)
+
+
+def _said(command: str, environment: dict[str, str]) -> str:
+    words = shlex.split(command.removeprefix("$ "))
+    assert words[0] == "engage", command
+    done = _RUNNER.invoke(app, words[1:], env=environment)
+    assert done.exit_code == 0, f"{command}: {done.output}"
+    return done.stdout
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ.pop("ENGAGE_HOME", None)
+        PAGE.write_text(run_anew(PAGE.read_text(), Path(folder)))

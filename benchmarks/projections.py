@@ -30,6 +30,7 @@ from engage import bootstrap
 from engage.events import codec
 from engage.events.catalogue.commerce import OrderCompleted
 from engage.events.envelope import Event
+from engage.interpreter import tune
 from engage.log.contract import Taken
 from engage.log.topics import Topics, create_topics
 from engage.services.waiting import Waiting
@@ -132,6 +133,7 @@ def _quantiles(latencies: list[float]) -> tuple[float, float]:
 
 def main() -> None:
     """Run the contenders and write ``benchmarks/results/projections.json``."""
+    tune()
     with (
         tempfile.TemporaryDirectory() as folder,
         tempfile.TemporaryDirectory(prefix="pg") as data,

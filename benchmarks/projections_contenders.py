@@ -26,6 +26,7 @@ from sqlalchemy import make_url
 from benchmarks.streams_load import ACCOUNTS, PARTITIONS
 from engage.events.catalogue.commerce import OrderCompleted
 from engage.events.envelope import Event
+from engage.interpreter import tune
 from engage.log.kafka import FETCH_BYTES, KafkaLog
 from engage.log.topics import Topics
 from engage.services.projector import Projector
@@ -223,6 +224,7 @@ def main() -> None:
         if name == "library":
             asyncio.run(library(bootstrap, Topics(prefix), count, folder))
             return
+        tune()
         begin = time.perf_counter()
         asyncio.run(CONTENDERS[name](bootstrap, Topics(prefix), count, str(Path(folder))))
         _told(count, begin)

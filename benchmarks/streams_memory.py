@@ -19,10 +19,10 @@ from benchmarks.harness import PROJECT
 from benchmarks.streams_load import PARTITIONS
 from engage.events import codec
 from engage.events.envelope import PARTITION_SUBJECT, Event
+from engage.interpreter import tune
 from engage.log.partitioning import partition_of
 from engage.rules.engine import ACTIVATED, Engine
 from streams import RULES
-from streams.worker import tune
 
 _BATCH = 8_000
 

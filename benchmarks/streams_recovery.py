@@ -29,6 +29,7 @@ from msgspec import Raw
 from benchmarks.harness import PROJECT
 from engage.events import codec
 from engage.events.envelope import PARTITION_SUBJECT, Event
+from engage.interpreter import tune
 from engage.log.kafka import KafkaLog
 from engage.log.topics import Topics, create_topics
 from engage.rules.engine import ACTIVATED, Engine
@@ -37,7 +38,6 @@ from engage.services.kafka_rules import PartitionRules
 from engage.services.kafka_transaction import FencedProducer, Outgoing
 from engage.services.rules_changelog import Place, written
 from streams import RULES
-from streams.worker import tune
 
 _CHUNK = 8_000
 _SECONDS = 100

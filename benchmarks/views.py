@@ -75,7 +75,7 @@ def _write(rows: list[Any], raw: bool) -> float:
             batch = rows[start : start + BATCH]
             with store.database.write() as connection:
                 if raw:
-                    table.upsert(connection, [table.encode(row) for row in batch], STAMP)
+                    table.upsert(connection, table.stamped([table.encode(row) for row in batch], STAMP))
                 else:
                     stamp = {f"_{name}": value for name, value in structs.asdict(STAMP).items()}
                     values = [{name: getattr(row, name) for name in names} | stamp for row in batch]

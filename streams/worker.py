@@ -8,7 +8,6 @@ so an error ends the process at once, and its supervisor starts it again: nothin
 from __future__ import annotations
 
 import asyncio
-import gc
 import io
 import os
 import sys
@@ -22,6 +21,7 @@ from aiokafka import TopicPartition
 from faust.tables import TableManager
 
 from engage import bootstrap
+from engage.interpreter import tune
 from engage.log.topics import Topics
 from engage.services import metrics
 from engage.services.configuration import Configured
@@ -38,8 +38,6 @@ _BEAT_SECONDS = 0.2
 _SHOW_SECONDS = 1.0
 _GATHERED = 16
 """Batches of a partition at most that wait to be taken together."""
-_GC_THRESHOLD = 50_000
-_SWITCH_SECONDS = 0.001
 _END = 1
 
 _logger = structlog.get_logger(__name__)
@@ -138,17 +136,6 @@ def sharing_app(
         _agent(app, name, topic)
     _follow_rebalances(app)
     return app
-
-
-def tune() -> None:
-    """Set the interpreter up for a worker's load.
-
-    Its garbage collector looks for cycles among what a batch makes, and finds none: at the interpreter's own threshold
-    that was an eighth of the engine's time. And the reader's thread would wait 5 ms, each time it is to run, for a main
-    thread at work.
-    """
-    gc.set_threshold(_GC_THRESHOLD, *gc.get_threshold()[1:])
-    sys.setswitchinterval(_SWITCH_SECONDS)
 
 
 def run(app: StreamsApp) -> None:

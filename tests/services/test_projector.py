@@ -126,7 +126,7 @@ def test_a_rebuild_mends_what_verify_found(store: ViewStore) -> None:
     with store.database.write() as connection:
         table = store.table(spend)
         wrong = table.encode(Spend("acc-3", 7, {"EUR": 10.0}, order(1).time))
-        table.upsert(connection, [wrong], Stamp(partition_of("acc-3", 2), 1, 1))
+        table.upsert(connection, table.stamped([wrong], Stamp(partition_of("acc-3", 2), 1, 1)))
     difference = asyncio.run(projector.verify(spend))
     assert difference is not None
     assert (difference.key, difference.column, difference.stored, difference.folded) == ("acc-3", "orders", 7, 1)

@@ -52,7 +52,7 @@ def spoil(store: ViewStore, account: str) -> None:
         assert row is not None
         wrong = structs.replace(row, visits=row.visits + 90)
         due = {account: row.since} if row.since else {}
-        table.upsert(connection, [table.encode(wrong)], Stamp(own_partition(account), 1, 1), due)
+        table.upsert(connection, table.stamped([table.encode(wrong)], Stamp(own_partition(account), 1, 1), due))
 
 
 async def test_a_family_follows_the_log_with_its_wakes_and_sums(store: ViewStore) -> None:

@@ -72,3 +72,18 @@ async def test_a_log_that_cannot_be_read_is_tried_again(monkeypatch):
     made = Turns(Away(partitions=1), {"desk": part})
     await running(made, lambda: part.turns)
     assert made.troubles == {}
+
+
+async def test_what_takes_turns_of_its_own_waits_for_no_other_part():
+    async def stuck():
+        await asyncio.Event().wait()
+        return 0
+
+    quick = Part()
+    made = Turns(MemoryLog(partitions=1), {"desk": stuck, "projections": quick}, beside=("projections",))
+    task = asyncio.create_task(made.run(asyncio.Event()))
+    async with asyncio.timeout(20):
+        while quick.turns < 3:
+            await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

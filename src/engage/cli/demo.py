@@ -51,6 +51,7 @@ def demo(
     from engage.cli.log_lines import log_to_stderr
     from engage.cli.serving import check_host, check_port, serve
     from engage.demo.load import LoadClock, Plan
+    from engage.interpreter import tune
     from engage.services.overview import read_overview
     from engage.services.platform import utc_now
 
@@ -97,6 +98,7 @@ def demo(
                 example = _example(platform)
                 await serve(platform, settings, port, lambda url: _where(url, example, program(settings)))
 
+    tune()
     asyncio.run(run())
     if not once:
         say(GOODBYE)

@@ -29,6 +29,7 @@ def rebuild(
     from engage import bootstrap
     from engage.cli.door import must_exist
     from engage.cli.log_lines import log_to_stderr
+    from engage.interpreter import tune
 
     settings = bootstrap.settings()
     must_exist(settings)
@@ -37,6 +38,7 @@ def rebuild(
     if account is not None:
         _rebuild_account(settings, model, account, who(actor), as_json)
         return
+    tune()
     done = asyncio.run(_rebuilt(settings, model, sample, who(actor)))
     if as_json:
         emit({"name": name, "records": done.records, "swapped": done.swapped, "differing": done.differing})

@@ -33,6 +33,7 @@ def up(host: Host = None, port: Port = None) -> None:
     from engage import bootstrap
     from engage.cli.log_lines import log_to_stderr
     from engage.cli.serving import check_host, check_port, serve
+    from engage.interpreter import tune
 
     settings = bootstrap.settings()
     if host is not None:
@@ -56,5 +57,6 @@ def up(host: Host = None, port: Port = None) -> None:
         async with bootstrap.platform(settings) as platform:
             await serve(platform, settings, port, started)
 
+    tune()
     asyncio.run(run())
     say(GOODBYE)

@@ -136,6 +136,7 @@ def _kafka_settings() -> Settings:
 def _run(name: str, settings: Settings, work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
     from engage.cli.log_lines import log_to_stderr
     from engage.cli.running import on_signals
+    from engage.interpreter import tune
     from engage.services import metrics
 
     log_to_stderr(settings)
@@ -147,6 +148,7 @@ def _run(name: str, settings: Settings, work: Callable[[asyncio.Event], Awaitabl
             say(f"{name} works on the log {settings.topics!r} at {settings.kafka}")
             await work(stop)
 
+    tune()
     asyncio.run(run())
     say(f"{name} ended")
 

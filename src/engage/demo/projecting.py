@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from engage import bootstrap
+from engage.interpreter import tune
 from engage.log.sqlite import SqliteLog
 from engage.services.projector import Projector
 from engage.store.views import PositionMovedError
@@ -82,5 +83,6 @@ async def _fold(home: str) -> None:
 
 
 if __name__ == "__main__":
+    tune()
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_fold(sys.argv[1]))

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import structlog
-from msgspec import DecodeError
+from msgspec import DecodeError, Struct, structs
 
 from engage.events import codec
 from engage.events.envelope import Event
 from engage.log.contract import Log, Record
 from engage.services import metrics
 from engage.store.families import Slot, slotted
-from engage.store.positions import Mark, Moved, Position
+from engage.store.positions import Mark, Moved, Position, PositionMovedError
 from engage.store.reader import Rows, Standing
 from engage.store.row_cache import RowCache
 from engage.store.views import Change, UnstorableRowsError, ViewStore
@@ -24,11 +24,36 @@ from engage.views.parking import Parked, Stops, parked
 from engage.views.passes import Folded, Load
 from engage.views.projection import ReadModel
 
+TOGETHER = 200
+"""Events of several partitions that are committed at once, at most: a commit costs about what folding thirty does."""
+
+Marks = Mapping[tuple[str, int], Mark]
+"""The state of read models, by name and partition."""
+
 _log = structlog.get_logger()
 
 
 class CorruptRecordError(ValueError):
     """A log record is no event: restore the log from its backup; no view goes past it."""
+
+
+class Reach(Struct, frozen=True):
+    """What stands at ``start`` of a partition and is to be folded on, up to before ``until`` (None: the end)."""
+
+    partition: int
+    models: Sequence[ReadModel[Any]]
+    start: int
+    until: int | None = None
+
+
+class Cut(Struct, frozen=True):
+    """What was read of a partition for ``models``: the events from ``start`` up to before ``position``."""
+
+    partition: int
+    models: Sequence[ReadModel[Any]]
+    start: int
+    position: int
+    events: list[Event[Any]]
 
 
 class Batches:
@@ -41,23 +66,39 @@ class Batches:
         self._foldings: dict[tuple[str, ...], Folding] = {}
         self._cache = RowCache() if cache is None else cache
 
-    async def advance(
-        self, partition: int, models: Sequence[ReadModel[Any]], start: int, until: int | None, limit: int
-    ) -> int:
-        """Fold up to ``limit`` records from ``start`` on, and before ``until``; how many, 0 when there are none.
+    async def advance(self, reaches: Iterable[Reach], limit: int) -> int:
+        """Fold up to ``limit`` records for each of these; how many in all, 0 when there are none.
 
-        PositionMovedError if the models do not stand at ``start`` any more: nothing was written.
+        PositionMovedError if models do not stand at their start any more: nothing of theirs was written.
         """
-        events, position = await self.read(partition, start, until, limit)
+        done, cuts = 0, list[Cut]()
+        try:
+            for reach in reaches:
+                cut = await self._next(reach, limit)
+                done += len(cut.events)
+                if sum(len(one.events) for one in cuts) + len(cut.events) > TOGETHER:
+                    waiting, cuts = cuts, []
+                    await self._committed(waiting)
+                if cut.events:
+                    cuts.append(cut)
+        finally:
+            await self._committed(cuts)
+        return done
+
+    async def _next(self, reach: Reach, limit: int) -> Cut:
+        partition, models, start = reach.partition, reach.models, reach.start
+        events, position = await self.read(partition, start, reach.until, limit)
         while not events and position > start:
             # Offsets without records (Kafka's transaction markers): step over them, 0 is to mean "caught up".
-            await asyncio.to_thread(self._commit, partition, models, start, position, events)
+            await self._committed([Cut(partition, models, start, position, [])])
             start = position
-            events, position = await self.read(partition, start, until, limit)
-        if events:
+            events, position = await self.read(partition, start, reach.until, limit)
+        return Cut(partition, models, start, position, events)
+
+    async def _committed(self, cuts: Sequence[Cut]) -> None:
+        if cuts:
             # In a thread: a database that lets us wait must not let those wait who publish on this loop.
-            await asyncio.to_thread(self._commit, partition, models, start, position, events)
-        return len(events)
+            await asyncio.to_thread(self._commit, cuts)
 
     async def read(self, partition: int, position: int, until: int | None, limit: int) -> tuple[list[Event[Any]], int]:
         """Up to ``limit`` events of a partition, and the position behind them; none at ``until`` or behind it."""
@@ -71,56 +112,72 @@ class Batches:
     def _decoded(self, records: Sequence[Record]) -> list[Event[Any]]:
         return [_event(record) for record in records]
 
-    def _commit(
-        self, partition: int, models: Sequence[ReadModel[Any]], start: int, position: int, events: list[Event[Any]]
-    ) -> None:
-        folding = self._folding(models)
+    def _commit(self, cuts: Sequence[Cut]) -> None:
         with self._store.rows(self._slot) as rows:
-            stops = Standing({}, rows.stops()).stopped(models, self._slot)
-            marks = rows.marks(partition)
-            folded = folding.fold(events, self._loading(rows, partition, marks), stops, rows.due_keys)
+            standing = Standing({}, rows.stops())
+            marks = rows.marks({cut.partition for cut in cuts})
+            for cut in cuts:
+                rows.look_ahead(cut.models, cut.partition)
+            made = [
+                self._folding(cut.models).fold(
+                    cut.events,
+                    self._loading(rows, cut.partition, marks),
+                    standing.stopped(cut.models, self._slot),
+                    rows.due_keys,
+                )
+                for cut in cuts
+            ]
+        changes = [
+            change for cut, folded in zip(cuts, made, strict=True) for change in self._changes(cut, folded, marks)
+        ]
         try:
-            moved = self._store.commit(self._changes(folded, events, partition, start, position, marks))
-        except UnstorableRowsError as error:
-            if len(events) > 1:
-                # Halve until the one event is found whose row the database refuses; all before it goes in.
-                middle = len(events) // 2
-                between = events[middle].offset
-                self._commit(partition, models, start, between, events[:middle])
-                self._commit(partition, models, between, position, events[middle:])
-                return
-            folded = self._without_unstorable(folding, events[0], stops, error)
-            moved = self._store.commit(self._changes(folded, events, partition, start, position, marks))
-        self._keep(folded, partition, position, marks, moved)
-        if events and self._slot == "live":
-            metrics.seen(events[0].now)
+            moved = self._store.commit(changes)
+        except (PositionMovedError, UnstorableRowsError) as error:
+            if len(cuts) > 1:  # only where it happened it stops, or is looked into
+                for cut in cuts:
+                    self._commit([cut])
+            elif isinstance(error, UnstorableRowsError):
+                self._commit_storable(cuts[0], standing.stopped(cuts[0].models, self._slot), marks, error)
+            else:
+                raise
+            return
+        for cut, folded in zip(cuts, made, strict=True):
+            self._settle(cut, folded, marks, moved)
+
+    def _commit_storable(self, cut: Cut, stops: dict[str, Stops], marks: Marks, error: UnstorableRowsError) -> None:
+        if len(cut.events) > 1:
+            # Halve until the one event is found whose row the database refuses; all before it goes in.
+            middle = len(cut.events) // 2
+            between = cut.events[middle].offset
+            self._commit([structs.replace(cut, position=between, events=cut.events[:middle])])
+            self._commit([structs.replace(cut, start=between, events=cut.events[middle:])])
+            return
+        folded = self._without_unstorable(self._folding(cut.models), cut.events[0], stops, error)
+        self._settle(cut, folded, marks, self._store.commit(self._changes(cut, folded, marks)))
+
+    def _settle(self, cut: Cut, folded: Sequence[Folded], marks: Marks, moved: Mapping[tuple[str, int], Moved]) -> None:
+        """What follows once it is committed: rows are kept, and what stands still is told."""
+        for one in folded:
+            if not one.model.append_only:
+                name = slotted(one.model.name, self._slot)
+                place = name, cut.partition
+                mark = Mark(cut.position, moved[place].change, marks[place].epoch)
+                self._cache.keep(name, cut.partition, mark, one.rows)
+        if cut.events and self._slot == "live":
+            metrics.seen(cut.events[0].now)
         for one in folded:
             for stopped in one.parked.values():
                 _tell(one.model.name, stopped)
 
-    def _loading(self, rows: Rows, partition: int, marks: Mapping[str, Mark]) -> Load:
+    def _loading(self, rows: Rows, partition: int, marks: Marks) -> Load:
         def load(model: ReadModel[Any], keys: Sequence[str]) -> dict[str, Any]:
             name = slotted(model.name, self._slot)
-            found = self._cache.take(name, partition, marks.get(name), keys)
+            found = self._cache.take(name, partition, marks.get((name, partition)), keys)
             if len(found) < len(keys):
                 found |= rows.load(model, [key for key in keys if key not in found])
             return found
 
         return load
-
-    def _keep(
-        self,
-        folded: Sequence[Folded],
-        partition: int,
-        position: int,
-        marks: Mapping[str, Mark],
-        moved: Mapping[tuple[str, int], Moved],
-    ) -> None:
-        for one in folded:
-            if not one.model.append_only:
-                name = slotted(one.model.name, self._slot)
-                mark = Mark(position, moved[name, partition].change, marks[name].epoch)
-                self._cache.keep(name, partition, mark, one.rows)
 
     def _folding(self, models: Sequence[ReadModel[Any]]) -> Folding:
         names = tuple(model.name for model in models)
@@ -150,23 +207,16 @@ class Batches:
                     one.parked["row", key] = parked("row", key, event.partition, event.offset, failure)
         return folded
 
-    def _changes(
-        self,
-        folded: Sequence[Folded],
-        events: Sequence[Event[Any]],
-        partition: int,
-        start: int,
-        position: int,
-        marks: Mapping[str, Mark],
-    ) -> list[Change]:
+    def _changes(self, cut: Cut, folded: Sequence[Folded], marks: Marks) -> list[Change]:
         generation = self._records.generation
-        inbox = events[-1].inboxoffset if events else None
+        inbox = cut.events[-1].inboxoffset if cut.events else None
         changes = []
         for one in folded:
             name = slotted(one.model.name, self._slot)
-            old = Position(name, one.model.version, partition, generation, start)
-            counted = marks[name].changes if name in marks else None  # None: it is gone, as the position will say
-            changes.append(Change(old, position, one, self._slot, inbox, counted=counted))
+            old = Position(name, one.model.version, cut.partition, generation, cut.start)
+            mark = marks.get((name, cut.partition))  # None: it is gone, as its position will say
+            counted = None if mark is None else mark.changes
+            changes.append(Change(old, cut.position, one, self._slot, inbox, counted=counted))
         return changes
 
 

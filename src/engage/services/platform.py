@@ -97,6 +97,7 @@ class Platform:
                 "openings": self.openings.step,
                 "webhooks": self.tell,
             },
+            beside=("projections",),
         )
 
     async def publish(

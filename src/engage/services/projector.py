@@ -12,7 +12,7 @@ import structlog
 from msgspec import Struct
 
 from engage.log.contract import Log
-from engage.services.batches import Batches, CorruptRecordError
+from engage.services.batches import Batches, CorruptRecordError, Reach
 from engage.services.rebuilding import Rebuilder, Rebuilt
 from engage.services.standings import Standings
 from engage.services.verifying import Difference, Progress, Verifier
@@ -97,7 +97,7 @@ class Projector:
         live, beside = self._roles(standing)
         self._waking = [model for family in live for model in family if self._store.table(model).waking]
         ours = range(self._records.partitions) if partitions is None else sorted(partitions)
-        done = 0
+        reaches = []
         for partition in ours:
             groups: dict[int, list[ReadModel[Any]]] = {}
             for family in live:
@@ -107,7 +107,8 @@ class Projector:
             for start, following in itertools.pairwise(starts):
                 assert start is not None, "only the last one is"
                 until = await self._standings.until(groups[start], partition, start, following, standing)
-                done += await self._batches.advance(partition, groups[start], start, until, limit)
+                reaches.append(Reach(partition, groups[start], start, until))
+        done = await self._batches.advance(reaches, limit)
         built = [await self._rebuilder.step(family, limit, ours) for family in beside]
         done += sum(one.records for one in built)
         if any(one.swapped for one in built):  # what is live now has the rest of the log before it
@@ -133,8 +134,7 @@ class Projector:
 
         Only of what the last step moved on: nobody wakes a row of what is paused, or of another version.
         """
-        dues = {one: self._store.next_due(self._waking, one) for one in range(self._records.partitions)}
-        return {partition: due for partition, due in dues.items() if due is not None}
+        return self._store.next_dues(self._waking, range(self._records.partitions))
 
     async def lag(self) -> list[Lag]:
         """How far each of the projections is behind on each partition."""

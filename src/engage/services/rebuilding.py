@@ -18,7 +18,7 @@ from engage.events.envelope import Event
 from engage.log.contract import Log
 from engage.log.partitioning import partition_of
 from engage.services.account_rebuild import refolded
-from engage.services.batches import Batches
+from engage.services.batches import Batches, Reach
 from engage.services.verifying import Difference, Progress, Verifier
 from engage.store.families import Family, slotted
 from engage.store.positions import Position
@@ -62,7 +62,9 @@ class Rebuilder:
         ahead, targets = standing.at(family[0], "next"), _targets(standing, family)
         done = 0
         for partition in partitions:
-            done += await self._batches.advance(partition, family, ahead[partition], targets.get(partition, 0), limit)
+            done += await self._batches.advance(
+                [Reach(partition, family, ahead[partition], targets.get(partition, 0))], limit
+            )
         if done:
             return Rebuilt(done, False)
         differing = await asyncio.to_thread(self._store.swap, family)
@@ -99,7 +101,7 @@ class Rebuilder:
             for partition, position in ahead.items():
                 until = targets.get(partition, 0)
                 try:
-                    done += await self._batches.advance(partition, family, position, until, BATCH)
+                    done += await self._batches.advance([Reach(partition, family, position, until)], BATCH)
                 except PositionMovedError:  # another process builds it too: go on from where it is
                     done += 1
             folded += done

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 
@@ -22,22 +22,32 @@ _logger = structlog.get_logger(__name__)
 
 
 class Turns:
-    """Runs ``parts`` (by name) until told to stop; ``troubles`` says what is failing now, and why."""
+    """Runs ``parts`` (by name) until told to stop; ``troubles`` says what is failing now, and why.
 
-    def __init__(self, log: Log, parts: Mapping[str, Part]) -> None:
+    Those named ``beside`` take turns of their own: nobody waits for the others' commits who waits for them.
+    """
+
+    def __init__(self, log: Log, parts: Mapping[str, Part], beside: Sequence[str] = ()) -> None:
         self.troubles: dict[str, str] = {}
         self._log = log
         self._parts = dict(parts)
+        self._beside = beside
         self._patience: dict[str, float] = {}
         self._not_before: dict[str, float] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Turn after turn until ``stop`` is set; the turn that is under way is finished."""
+        together = [name for name in self._parts if name not in self._beside]
+        async with asyncio.TaskGroup() as group:
+            for names in (together, *([name] for name in self._beside)):
+                group.create_task(self._run(stop, names))
+
+    async def _run(self, stop: asyncio.Event, names: Sequence[str]) -> None:
         while not stop.is_set():
             try:
                 # The ends before the turn: what comes during it is not waited for, there is another turn at once.
                 ends = {partition: await self._log.end(partition) for partition in range(self._log.partitions)}
-                if not await self.turn():
+                if not await self.turn(names):
                     await self._log.wait(ends, IDLE_SECONDS)
                 await asyncio.sleep(0)  # a turn may wait for nothing: others on the loop have their turn as well
                 self.troubles.pop("log", None)
@@ -45,9 +55,11 @@ class Turns:
                 self._tell("log", error)
                 await asyncio.sleep(IDLE_SECONDS)
 
-    async def turn(self) -> int:
-        """Every part once, those that failed lately only when their time has come; how much was done."""
-        return sum([await self._one(name, part) for name, part in self._parts.items()])
+    async def turn(self, names: Sequence[str] | None = None) -> int:
+        """Every part, or these, once, those that failed lately only when their time has come; how much was done."""
+        return sum(
+            [await self._one(name, part) for name, part in self._parts.items() if names is None or name in names]
+        )
 
     async def _one(self, name: str, part: Part) -> int:
         now = asyncio.get_running_loop().time()

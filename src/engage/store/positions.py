@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -149,16 +149,20 @@ def last_changes(connection: Connection, projection: str) -> dict[int, int]:
     return dict(connection.execute(found).all())
 
 
-_MARKS = (
-    select(POSITIONS.c.projection, POSITIONS.c.position, POSITIONS.c.changes, MODELS.c.epoch)
-    .join(MODELS, MODELS.c.projection == POSITIONS.c.projection)
-    .where(POSITIONS.c.partition == bindparam("at"))
+_MARKS = str(
+    select(*(POSITIONS.c[name] for name in ("projection", "partition", "position", "changes")), MODELS.c.epoch).join(
+        MODELS, MODELS.c.projection == POSITIONS.c.projection
+    )
 )
 
 
-def marks(connection: Connection, partition: int) -> dict[str, Mark]:
-    """The state of everything on a partition, by name."""
-    return {name: Mark(*values) for name, *values in connection.execute(_MARKS, {"at": partition})}
+def marks(connection: Connection, partitions: Collection[int]) -> dict[tuple[str, int], Mark]:
+    """The state of everything on these partitions, by name and partition."""
+    return {
+        (name, partition): Mark(position, changes, epoch)
+        for name, partition, position, changes, epoch in connection.exec_driver_sql(_MARKS)
+        if partition in partitions
+    }
 
 
 def begin(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from msgspec import Struct, field
@@ -26,6 +26,7 @@ from engage.views.projection import ReadModel
 
 Changed = tuple[str, Any, int, int]
 """A key, its row or None if it is gone, the number of the change, the log position it was committed with."""
+_FOR_EVER = datetime.max.replace(tzinfo=UTC)
 R = TypeVar("R", bound=Struct)
 O = TypeVar("O", bound=Struct)  # noqa: E741  # what is read
 
@@ -63,22 +64,36 @@ class Rows:
         self._reader = reader
         self._connection = connection
         self._slot = slot
+        self._first: dict[tuple[str, int], datetime | None] = {}
 
     def load(self, model: ReadModel[Any], keys: Sequence[str]) -> dict[str, Any]:
         """The rows that exist of these keys, by key, fresh ones each time."""
         return self._reader.table(model, self._slot).load(self._connection, keys)
 
+    def look_ahead(self, models: Sequence[ReadModel[Any]], partition: int) -> None:
+        """Find out at once of which of these models a row waits at all: of most none does, and none is asked for."""
+        waking = [model for model in models if self._reader.table(model, self._slot).waking]
+        statement = self._reader.first_dues(tuple((model, partition) for model in waking), self._slot)
+        if statement:
+            found = self._connection.exec_driver_sql(statement).all()
+            moment = self._reader.table(waking[0], self._slot).moment
+            dues = {waking[place].name: moment(due) for place, due in found}
+            self._first.update({(model.name, partition): dues.get(model.name) for model in waking})
+
     def due_keys(self, model: ReadModel[Any], partition: int, until: datetime) -> list[str]:
         """The keys of a partition's rows that want to be woken by then."""
+        first = self._first.get((model.name, partition), until)
+        if first is None or first > until:
+            return []
         return self._reader.table(model, self._slot).due_keys(self._connection, partition, until)
 
     def stops(self) -> dict[str, Stops]:
         """What is parked, by name."""
         return ledger.stops(self._connection)
 
-    def marks(self, partition: int) -> dict[str, Mark]:
-        """In which state the rows of a partition are, by name."""
-        return ledger.marks(self._connection, partition)
+    def marks(self, partitions: Collection[int]) -> dict[tuple[str, int], Mark]:
+        """In which state the rows of these partitions are, by name and partition."""
+        return ledger.marks(self._connection, partitions)
 
 
 class ViewReader:
@@ -87,6 +102,7 @@ class ViewReader:
     def __init__(self, database: Database) -> None:
         self.database = database
         self._tables: dict[tuple[ReadModel[Any], Slot], ViewTable] = {}
+        self._first_dues: dict[tuple[Any, Slot], str] = {}
         self._whole: set[ReadModel[Any]] = set()
 
     def table(self, projection: ReadModel[Any], slot: Slot = "live") -> ViewTable:
@@ -148,13 +164,29 @@ class ViewReader:
         with self.database.read() as connection:
             return self.table(projection, slot).due_keys(connection, partition, until)
 
-    def next_due(self, models: Sequence[ReadModel[Any]], partition: int) -> datetime | None:
-        """When the first row of these read models on a partition wants to be woken, None if none does."""
-        if not models:
-            return None
-        tables = [self.table(model) for model in models]
+    def next_dues(self, models: Sequence[ReadModel[Any]], partitions: Iterable[int]) -> dict[int, datetime]:
+        """When the first row of these read models wants to be woken, by partition, those of them where one does."""
+        places = tuple((model, partition) for model in models for partition in partitions)
+        statement = self.first_dues(places)
+        if not statement:
+            return {}
         with self.database.read() as connection:
-            return min((due for table in tables if (due := table.next_due(connection, partition))), default=None)
+            found = connection.exec_driver_sql(statement).all()
+        moment, dues = self.table(models[0]).moment, dict[int, datetime]()
+        for place, due in found:
+            partition = places[place][1]
+            dues[partition] = min(moment(due), dues.get(partition, _FOR_EVER))
+        return dues
+
+    def first_dues(self, places: tuple[tuple[ReadModel[Any], int], ...], slot: Slot = "live") -> str:
+        """One statement for when the first row wants to be woken: the number of the place and the moment, where any.
+
+        Each batch and each turn asks it of many models, and of most there is nothing to say.
+        """
+        if (places, slot) not in self._first_dues:
+            parts = [self.table(model, slot).first_due(at, partition) for at, (model, partition) in enumerate(places)]
+            self._first_dues[places, slot] = " UNION ALL ".join(parts)
+        return self._first_dues[places, slot]
 
     def count(self, projection: ReadModel[Any], slot: Slot = "live") -> int:
         """How many rows there are."""

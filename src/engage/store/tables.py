@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, get_type_hints
+from typing import Any, cast, get_type_hints
 
 import msgspec
 from msgspec import Struct
@@ -69,6 +69,7 @@ class ViewTable:
         self.key = self._names[0]
         self._key_column = self.table.columns[self.key]
         self._quoted_key = quote.format_column(self._key_column)
+        self._quoted_name = quote.format_table(self.table)
         self._select = f"SELECT {columns} FROM {quote.format_table(self.table)}"
         self._upsert = _compiled(self._upsert_statement(sqlite), dialect)
         mark = "?" if sqlite else "%s"
@@ -99,20 +100,18 @@ class ViewTable:
                 changed[place] = convert(value)
         return self._row(*changed)
 
-    def upsert(
-        self, connection: Connection, rows: Sequence[Values], stamp: Stamp, due: Mapping[str, datetime] | None = None
-    ) -> None:
-        """Insert the rows, or replace those whose key is there; ``due`` says by key when they want to be woken."""
-        if not rows:
-            return
-        stamped = (stamp.partition, stamp.position, stamp.change)
+    def stamped(self, rows: Sequence[Values], stamp: Stamp, due: Mapping[str, datetime] | None = None) -> list[Values]:
+        """The rows as one commit writes them; ``due`` says by key when they want to be woken."""
+        tail = (stamp.partition, stamp.position, stamp.change)
         if due:
             moments = {key: self._due_of(moment) for key, moment in due.items()}
-            stored = [(*values, *stamped, moments.get(values[0])) for values in rows]
-        else:
-            tail = (*stamped, None)
-            stored = [(*values, *tail) for values in rows]
-        connection.exec_driver_sql(self._upsert, stored)
+            return [(*values, *tail, moments.get(values[0])) for values in rows]
+        return [(*values, *tail, None) for values in rows]
+
+    def upsert(self, connection: Connection, stamped: Sequence[Values]) -> None:
+        """Insert the stamped rows, or replace those whose key is there."""
+        if stamped:
+            connection.exec_driver_sql(self._upsert, list(stamped))
 
     def delete(self, connection: Connection, keys: Sequence[str]) -> None:
         """Delete the rows of these keys, where there are any."""
@@ -145,12 +144,16 @@ class ViewTable:
         found = connection.exec_driver_sql(self._due_keys, (partition, self._due_of(until)))
         return [key for (key,) in found]
 
-    def next_due(self, connection: Connection, partition: int) -> datetime | None:
-        """When the first of the partition's rows wants to be woken."""
-        table = self.table.columns
-        found = select(table._due).where(table._partition == partition, table._due.is_not(None))
-        first: datetime | None = connection.scalar(found.order_by(table._due).limit(1))
-        return first
+    def first_due(self, number: int, partition: int) -> str:
+        """What selects ``number`` and, as the driver returns it, when the partition's first row wants to be woken."""
+        return (
+            f"SELECT {int(number)}, _due FROM (SELECT _due FROM {self._quoted_name} "
+            f"WHERE _partition = {int(partition)} AND _due IS NOT NULL ORDER BY _due LIMIT 1) AS first_{int(number)}"
+        )
+
+    def moment(self, stored: Any) -> datetime:
+        """A moment from what the driver returned."""
+        return cast("datetime", self._moment_of(stored))
 
     def never_wake(self, connection: Connection, keys: Iterable[str]) -> None:
         """Let these rows sleep: they stand still."""

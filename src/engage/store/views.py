@@ -227,20 +227,30 @@ class ViewStore(ViewReader):
         with self.database.write() as connection:
             moved = ledger.advance(connection, moves, name=self.database.name)
             pauses.refuse(connection, [one.folded.model.name for one in changes])
+            stamps = [
+                Stamp(one.old.partition, one.position, moved[one.old.projection, one.old.partition].change)
+                for one in changes
+            ]
+            written: dict[ViewTable, list[Values]] = {}
+            for change, rows, stamp in zip(changes, encoded, stamps, strict=True):
+                table = self.table(change.folded.model, change.slot)
+                written.setdefault(table, []).extend(table.stamped(rows, stamp, change.folded.due))
+            for table, stamped in written.items():  # of all partitions at once: statements are what small batches cost
+                table.upsert(connection, stamped)
             noted = deletions.noted(connection, [one.old.projection for one in changes if one.folded.rows])
-            for change, rows in zip(changes, encoded, strict=True):
-                came = moved[change.old.projection, change.old.partition]
-                self._write(connection, change, rows, came, change.old.projection in noted)
+            for change, rows, stamp in zip(changes, encoded, stamps, strict=True):
+                if change.old.projection in noted or _says_more(change, len(rows)):
+                    came = moved[change.old.projection, change.old.partition]
+                    self._write_beside(connection, change, stamp, came, change.old.projection in noted)
             self.database.tell(connection, MOVED)
         return moved
 
-    def _write(
-        self, connection: Connection, change: Change, rows: list[Values], moved: Moved, has_deletions: bool
+    def _write_beside(
+        self, connection: Connection, change: Change, stamp: Stamp, moved: Moved, has_deletions: bool
     ) -> None:
+        """What follows from a change but for the rows that are there."""
         folded, partition = change.folded, change.old.partition
         table, name = self.table(folded.model, change.slot), change.old.projection
-        stamp = Stamp(partition, change.position, moved.change)
-        table.upsert(connection, rows, stamp, folded.due)
         gone = [key for key, row in folded.rows.items() if row is None]
         table.delete(connection, gone)
         ledger.release(connection, name, change.released)
@@ -270,7 +280,7 @@ class ViewStore(ViewReader):
                 for key, row in change.folded.rows.items():
                     try:
                         with connection.begin_nested():
-                            table.upsert(connection, [] if row is None else [table.encode(row)], stamp)
+                            table.upsert(connection, [] if row is None else table.stamped([table.encode(row)], stamp))
                     except (OperationalError, InterfaceError):
                         raise
                     except Exception as error:
@@ -286,3 +296,10 @@ class ViewStore(ViewReader):
         if build == 1:
             return self.table(projection, slot)
         return ViewTable(projection, sqlite=self.database.sqlite, slot=slot, build=build)
+
+
+def _says_more(change: Change, rows: int) -> bool:
+    """Whether there is anything to write of it but its ``rows`` that are there: of most there is not."""
+    folded = change.folded
+    gone = len(folded.rows) > rows
+    return bool(gone or folded.parked or folded.skipped or folded.announced or change.released)

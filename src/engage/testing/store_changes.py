@@ -77,11 +77,11 @@ class ChangesContract:
         assert store.due_keys(growing, 0, NOON) == ["b", "a"]
         assert store.due_keys(growing, 0, NOON - timedelta(minutes=1)) == ["b"]
         assert store.due_keys(growing, 1, NOON) == []
-        assert (store.next_due([growing], 0), store.next_due([growing], 1)) == (NOON - timedelta(hours=1), None)
+        assert store.next_dues([growing], range(PARTITIONS)) == {0: NOON - timedelta(hours=1)}
         later = change(1, 2, Everything("a", count=1), projection=growing)
         later.folded.parked["row", "b"] = parked("row", "b", 0, 1, ValueError("boom"))
         store.commit([later])
-        assert store.next_due([growing], 0) is None
+        assert store.next_dues([growing], [0]) == {}
 
     def test_announcements_wait_in_order_and_only_those_of_what_came_after_the_model(self, store: ViewStore) -> None:
         store.prepare([growing], GENERATION, PARTITIONS, {0: 5, 1: 0})

@@ -1,0 +1,20 @@
+"""How Python itself is set up where a process folds or decides all the time: its collector of garbage, its threads."""
+
+from __future__ import annotations
+
+import gc
+import sys
+
+_GC_THRESHOLD = 50_000
+_SWITCH_SECONDS = 0.001
+
+
+def tune() -> None:
+    """Set the interpreter up for a process that works through events.
+
+    Its garbage collector looks for cycles among what a batch makes, and finds none: at the interpreter's own threshold
+    that was an eighth of the engine's time and a fifth of the projector's. And a thread would wait 5 ms, each time it
+    is to run, for another one at work: a worker's reader of Kafka, or who publishes while read models are folded.
+    """
+    gc.set_threshold(_GC_THRESHOLD, *gc.get_threshold()[1:])
+    sys.setswitchinterval(_SWITCH_SECONDS)

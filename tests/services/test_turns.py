@@ -32,7 +32,8 @@ async def running(made, until):
     await task
 
 
-async def test_a_part_that_fails_is_named_and_stops_no_other():
+async def test_a_part_that_fails_is_named_and_stops_no_other(monkeypatch):
+    monkeypatch.setattr(turns, "IDLE_SECONDS", 15.0)
     bad, good = Part(*[OSError("disk full")] * 3), Part()
     made = Turns(MemoryLog(partitions=1), {"relay": bad, "desk": good})
     assert await made.turn() == 1

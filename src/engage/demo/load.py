@@ -176,6 +176,12 @@ class _Load:
         self._story = story
 
     async def run(self, progress: Progress) -> None:
+        """All that is left of the history; if the power fails on the way, begin again with ``--fresh``."""
+        with self._embedded.log.hurried(), self._platform.relationships.hurried():
+            await self._live(progress)
+        await self._embedded.publish([], marker=(_MARKER, _DONE))
+
+    async def _live(self, progress: Progress) -> None:
         published, relaying = divmod(self._embedded.log.marker(_MARKER), 2)
         first = max(0, published - 1)
         done = self._story.before(first)
@@ -191,7 +197,6 @@ class _Load:
                 pass
             done += len(events)
             progress(done, len(self._story))
-        await self._embedded.publish([], marker=(_MARKER, _DONE))
 
     def _rounds(self, first: int) -> Iterator[tuple[int, tuple[datetime, list[Event[Raw]]]]]:
         at_rest: tuple[datetime, list[Event[Raw]]] = (self._story.end, [])

@@ -290,6 +290,18 @@ class SqliteLog:
         with self._transaction():
             self._db.execute("DELETE FROM dead_letters WHERE account = ?", (account,))
 
+    @contextmanager
+    def hurried(self) -> Iterator[None]:
+        """Commits outlive this process meanwhile, and not a failure of the power; the next one makes all of them safe.
+
+        For what can be loaded again: to reach the disk takes longer than a day of a history takes to decide.
+        """
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        try:
+            yield
+        finally:
+            self._db.execute("PRAGMA synchronous=FULL")
+
     def forget_engine(self, partition: int) -> None:
         """Drop the engine's state of a partition, which can be folded from the log again."""
         with self._transaction():

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
@@ -73,6 +73,12 @@ class Relationships(Application[UUID]):
     def store(self) -> Recorder:
         """The recorder, by what we added to it."""
         return cast("Recorder", self.recorder)
+
+    @contextmanager
+    def hurried(self) -> Iterator[None]:
+        """See ``RelationshipsSQLiteFactory.hurried``; PostgreSQL goes on as ever."""
+        with self.factory.hurried() if isinstance(self.factory, RelationshipsSQLiteFactory) else nullcontext():
+            yield
 
     def load(self, ids: Iterable[UUID]) -> dict[UUID, FollowUp]:
         """Those of these follow-ups that exist, in one read."""

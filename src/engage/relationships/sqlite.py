@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -114,11 +115,16 @@ class RelationshipsSQLiteRecorder(SQLiteProcessRecorder):
 
 
 class _DurablePool(SQLiteConnectionPool):
-    """Every commit reaches the disk: people's commands are kept nowhere else until they are relayed."""
+    """Every commit reaches the disk: people's commands are kept nowhere else until they are relayed.
 
-    def _create_connection(self) -> SQLiteConnection:
-        connection = super()._create_connection()
-        connection.cursor().execute("PRAGMA synchronous = FULL")
+    ``hurries`` says that they need not for a while.
+    """
+
+    hurries = False
+
+    def _get_connection(self, timeout: float = 0.0) -> SQLiteConnection:
+        connection = super()._get_connection(timeout)
+        connection.cursor().execute(f"PRAGMA synchronous = {'NORMAL' if self.hurries else 'FULL'}")
         return connection
 
 
@@ -130,4 +136,15 @@ class RelationshipsSQLiteFactory(SQLiteFactory):
     def __init__(self, env: Environment) -> None:
         super().__init__(env)
         pool = self.datastore.pool
-        self.datastore.pool = _DurablePool(db_name=pool.db_name, lock_timeout=pool.lock_timeout)
+        self._pool = self.datastore.pool = _DurablePool(db_name=pool.db_name, lock_timeout=pool.lock_timeout)
+
+    @contextmanager
+    def hurried(self) -> Iterator[None]:
+        """Commits outlive this process meanwhile, and not a failure of the power; behind it all are on the disk."""
+        self._pool.hurries = True
+        try:
+            yield
+        finally:
+            self._pool.hurries = False
+            with self.datastore.get_connection(commit=True) as connection:
+                connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)")

@@ -8,17 +8,23 @@ from datetime import timedelta
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 
 from engage import bootstrap
 from engage.events import codec
+from engage.http import changes, status
+from engage.http.app import create_app
+from engage.http.guard import guarded
+from engage.http.problems import ProblemError
 from engage.scopes import SCOPES
 from engage.services import access
 from engage.services.api_keys import ApiKeys
 from engage.services.platform import Platform
 from engage.settings import Settings
 from tests.http.given import Clock, order, ticket
+from tests.http.served import served
 
 PROBLEM = "application/problem+json"
 OPEN = {"/livez", "/readyz"}
@@ -202,6 +208,104 @@ async def test_a_command_bears_the_name_that_was_proven(
     ]
     actors = [event.actor for event in events if event.type == "follow_up.assigned"]
     assert actors == ["console", "console", "console/ada"]
+
+
+async def test_what_is_commanded_of_engage_itself_leaves_its_trace(
+    app: FastAPI, http: httpx.AsyncClient, keys: ApiKeys, platform: Platform
+):
+    router = APIRouter(**guarded("operate"))
+
+    @router.post("/v1/engines/{engine}/start")
+    def start(engine: str) -> dict[str, str]:
+        if engine == "broken":
+            raise ProblemError(409, "it does not start")
+        return {"engine": engine}
+
+    @router.get("/v1/engines/{engine}")
+    def look(engine: str) -> dict[str, str]:
+        return {"engine": engine}
+
+    app.include_router(router)
+    await http.post("/v1/engines/one/start")
+    await http.post("/v1/engines/two/start", headers={"x-engage-actor": "gr%C3%A4ce"})
+    _, operator = keys.create("console", ["operate"])
+    _, reader = keys.create("reader", ["read"])
+    await http.post("/v1/engines/three/start", headers=bearer(operator))
+    await http.post("/v1/engines/broken/start", headers=bearer(operator) | {"x-engage-actor": "ada"})
+    await http.get("/v1/engines/three", headers=bearer(operator))
+    assert (await http.post("/v1/engines/four/start", headers=bearer(reader))).status_code == 403
+    assert (await http.post("/v1/engines/four/start")).status_code == 401
+    told = [(one.actor, one.thing, one.outcome) for one in platform.access.store.deeds(10) if "engines" in one.command]
+    assert told[::-1] == [
+        ("anybody", "one", "done"),
+        ("gr\u00e4ce", "two", "done"),
+        ("console", "three", "done"),
+        ("console/ada", "broken", "failed"),
+    ]
+
+
+async def test_a_page_from_elsewhere_changes_nothing_where_nobody_is_asked_for_a_key(
+    http: httpx.AsyncClient, keys: ApiKeys
+):
+    def page(site: str, **more: str) -> dict[str, str]:
+        return {"sec-fetch-site": site, "origin": "https://evil.example", "content-type": "text/plain"} | more
+
+    body = b'{"userId": "customer-17", "event": "Robot Waved", "messageId": "m-1"}'
+    for site in ("cross-site", "same-site"):
+        refused = await http.post("/v1/track", content=body, headers=page(site))
+        assert (refused.status_code, refused.headers["content-type"]) == (403, PROBLEM)
+    assert (await http.post("/v1/track", content=body, headers=page("same-origin"))).status_code == 200
+    assert (await http.get("/v1/status", headers=page("cross-site"))).status_code == 200
+    _, secret = keys.create("shop", ["publish"])
+    assert (await http.post("/v1/track", content=body, headers=page("cross-site", **basic(secret)))).status_code == 200
+
+
+async def test_pages_from_elsewhere_may_ask_only_where_a_setting_names_them(
+    http: httpx.AsyncClient, platform: Platform
+):
+    asks = {"origin": "https://crm.example", "access-control-request-method": "POST"}
+    asks["access-control-request-headers"] = "authorization,if-match"
+    assert not {name for name in (await http.options("/v1/events", headers=asks)).headers if "access-control" in name}
+    opened = create_app(platform, origins=("https://crm.example",))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(opened), base_url="http://127.0.0.1") as named:
+        before = await named.options("/v1/events", headers=asks)
+        assert (before.status_code, before.headers["access-control-allow-origin"]) == (200, "https://crm.example")
+        assert "access-control-allow-credentials" not in before.headers
+        answer = await named.post("/v1/events", json=order(), headers=asks | {"sec-fetch-site": "cross-site"})
+        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, "https://crm.example")
+        assert "etag" in answer.headers["access-control-expose-headers"]
+        other = await named.options("/v1/events", headers=asks | {"origin": "https://evil.example"})
+        assert "access-control-allow-origin" not in other.headers
+
+
+async def test_a_probe_is_told_that_it_is_not_ready_and_an_operator_why(
+    http: httpx.AsyncClient, keys: ApiKeys, monkeypatch: pytest.MonkeyPatch
+):
+    _, secret = keys.create("monitor", ["operate"])
+    monkeypatch.setattr(status, "READY_LAG", -1)
+    probe, told = await http.get("/readyz"), await http.get("/readyz", headers=bearer(secret))
+    assert (probe.status_code, told.status_code) == (503, 503)
+    assert "timeline" in told.text
+    assert "timeline" not in probe.text
+
+
+async def test_who_follows_a_read_model_is_cut_off_when_the_key_is_revoked(
+    platform: Platform, keys: ApiKeys, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(changes, "ASK_AGAIN_SECONDS", 0.0)
+    _, secret = keys.create("crm", ["read"])
+    async with (
+        served(platform) as client,
+        asyncio.timeout(20),
+        client.stream("GET", "/v1/changes/profile", headers=bearer(secret)) as answer,
+    ):
+        lines = answer.aiter_lines()
+        assert await anext(lines) == "event: ready"
+        keys.revoke("crm")
+        await platform.publish([msgspec.json.encode(order())])
+        await platform.settle()
+        platform.waiting.tell()
+        assert not [line async for line in lines if line.startswith("event: changed")]
 
 
 async def test_where_nobody_proves_a_name_one_has_to_be_said(http: httpx.AsyncClient, platform: Platform, clock: Clock):

@@ -10,7 +10,7 @@ from msgspec import Raw
 
 from engage import bootstrap
 from engage.cli.log_lines import log_to_stderr
-from engage.cli.output import NOT_FOUND, USAGE, CommandFailedError, say
+from engage.cli.output import NOT_FOUND, USAGE, CommandFailedError, say, who
 from engage.client import Client
 from engage.events.envelope import Event
 from engage.log.contract import Answer
@@ -34,7 +34,8 @@ async def open_door(settings: Settings) -> AsyncIterator[Platform | Client]:
             if error.owner is None or error.owner.url is None:
                 raise
             say(f"going through process {error.owner.pid}, which serves at {error.owner.url}")
-            yield stack.enter_context(Client(error.owner.url, key=door_secret(settings.home_path), patience=_PATIENCE))
+            secret = door_secret(settings.home_path)
+            yield stack.enter_context(Client(error.owner.url, key=secret, actor=who(None), patience=_PATIENCE))
             return
         yield platform
 

@@ -32,14 +32,16 @@ if TYPE_CHECKING:
 Account = Annotated[str, typer.Argument(metavar="ACCOUNT", help="The account's id.")]
 
 
-def access(account: Account) -> None:
+def access(account: Account, actor: Actor = None) -> None:
     """Write everything held on an account as JSON: its events, what was sealed opened, its rows in the read models."""
     from engage import bootstrap
     from engage.cli.door import must_exist
 
     settings = bootstrap.settings()
     must_exist(settings)
-    emit(asyncio.run(_held(settings, account)))
+    with bootstrap.trail(settings) as trail, trail.of(who(actor), "access", account):
+        held = asyncio.run(_held(settings, account))
+    emit(held)
 
 
 def erase(
@@ -123,7 +125,8 @@ async def _erased(settings: Settings, account: str, actor: str) -> Erased:
     async with open_door(settings) as door:
         if isinstance(door, Client):
             return msgspec.convert(await asyncio.to_thread(door.erase, account), Erased)
-        done = await forget(door, account, actor)
+        with door.trail.of(actor, "erase", account):
+            done = await forget(door, account, actor)
         if door.embedded is not None:
             await door.settle()
         return done

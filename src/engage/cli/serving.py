@@ -89,6 +89,7 @@ async def serve(platform: Platform, settings: Settings, port: int | None, starte
             topics=bootstrap.topics(settings),
             hooks=hooks,
             links=bootstrap.links(structs.replace(settings, public_url=settings.public_url or url), platform.clock),
+            origins=settings.origins,
             access=settings.log_level in ("access", "debug"),
         )
         server = _Server(

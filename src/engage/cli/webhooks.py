@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from engage.cli.output import FAILED, NOT_FOUND, USAGE, CommandFailedError, JsonFlag, data, emit, moment, say, table
+from engage.cli.output import (
+    FAILED,
+    NOT_FOUND,
+    USAGE,
+    CommandFailedError,
+    JsonFlag,
+    data,
+    emit,
+    moment,
+    say,
+    table,
+    who,
+)
 
 if TYPE_CHECKING:
     from engage.services.webhooks.managing import Webhooks
@@ -176,7 +188,12 @@ def _do(ask: Ask, method: str, path: str = "", body: Any = None) -> Any:
         async with open_door(bootstrap.settings()) as door:
             if isinstance(door, Client):
                 return door.ask(method, f"/v1/webhooks{path}", None if body is None else msgspec.to_builtins(body))
-            return msgspec.to_builtins(await ask(door.webhooks))
+            if method == "GET":
+                return msgspec.to_builtins(await ask(door.webhooks))
+            webhook, _, verb = path.removeprefix("/").partition("/")
+            command = {"DELETE": "remove"}.get(method, verb or "add")
+            with door.trail.of(who(None), f"webhooks {command}", webhook or "/v1/webhooks"):
+                return msgspec.to_builtins(await ask(door.webhooks))
 
     try:
         return asyncio.run(run())

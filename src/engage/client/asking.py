@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx
 
@@ -25,17 +25,24 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 class Client:
     """Talks to the engage at ``url``, with an API key or a token (``key``) where it asks for one.
 
-    ``seconds`` is how long an answer may take, ``patience`` how many seconds a call is tried again in all while the
-    service is away or busy; 0: once. A command upon a follow-up is tried again only if it cannot have been done. Use it
-    in a ``with`` block, or ``close`` it. Every method raises ClientError, which says what to do.
+    ``actor`` is on whose behalf it commands. ``seconds`` is how long an answer may take, ``patience`` how many seconds
+    a call is tried again in all while the service is away or busy; 0: once. A command upon a follow-up is tried again
+    only if it cannot have been done. Use it in a ``with`` block, or ``close`` it. Every method raises ClientError,
+    which says what to do.
     """
 
     def __init__(
-        self, url: str, *, key: str | None = None, seconds: float = _SECONDS, patience: float = _PATIENCE
+        self,
+        url: str,
+        *,
+        key: str | None = None,
+        actor: str | None = None,
+        seconds: float = _SECONDS,
+        patience: float = _PATIENCE,
     ) -> None:
         self.url = url
         self._patience = patience
-        self._http = httpx.Client(**_settings(url, key, seconds))
+        self._http = httpx.Client(**_settings(url, key, actor, seconds))
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -110,11 +117,17 @@ class AsyncClient:
     """The same as ``Client``, to be awaited, in an ``async with`` block."""
 
     def __init__(
-        self, url: str, *, key: str | None = None, seconds: float = _SECONDS, patience: float = _PATIENCE
+        self,
+        url: str,
+        *,
+        key: str | None = None,
+        actor: str | None = None,
+        seconds: float = _SECONDS,
+        patience: float = _PATIENCE,
     ) -> None:
         self.url = url
         self._patience = patience
-        self._http = httpx.AsyncClient(**_settings(url, key, seconds))
+        self._http = httpx.AsyncClient(**_settings(url, key, actor, seconds))
 
     async def close(self) -> None:
         """Let go of the connections."""
@@ -182,11 +195,14 @@ class AsyncClient:
             await asyncio.sleep(wait)
 
 
-def _settings(url: str, key: str | None, seconds: float) -> dict[str, Any]:
+def _settings(url: str, key: str | None, actor: str | None, seconds: float) -> dict[str, Any]:
+    headers = {} if key is None else {"authorization": f"Bearer {key}"}
+    if actor is not None:
+        headers["x-engage-actor"] = quote(actor)
     return {
         "base_url": url,
         "timeout": seconds,
-        "headers": {} if key is None else {"authorization": f"Bearer {key}"},
+        "headers": headers,
         # A proxy of this machine's environment is not meant for what runs on this machine.
         "trust_env": urlsplit(url).hostname not in _LOOPBACK,
     }

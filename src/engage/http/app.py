@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import structlog
 from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
 
 from engage.http import (
     accounts,
@@ -67,6 +68,9 @@ _RESOURCES = (
     pages,
 )
 
+_SHOWN = ("etag", "link", "location", "retry-after", "www-authenticate", "x-request-id")
+"""The headers of an answer that pages from elsewhere may see."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -80,6 +84,7 @@ def create_app(
     topics: Topics | None = None,
     hooks: Mapping[str, Hook] | None = None,
     links: Links | None = None,
+    origins: Sequence[str] = (),
 ) -> FastAPI:
     """The application over ``platform``, which stays open as long as it serves.
 
@@ -87,7 +92,8 @@ def create_app(
     ``home`` is the folder whose files the status counts, the owned one if there is none. ``local_only`` refuses
     whoever does not ask for this machine's loopback by name. ``access`` logs a line for each request;
     ``topics`` are those that the AsyncAPI document names; ``hooks`` the inbound webhooks by name;
-    ``links`` makes and reads those in mails, which are not served without.
+    ``links`` makes and reads those in mails, which are not served without. Pages of ``origins`` may ask from a browser,
+    others may not.
     """
 
     @asynccontextmanager
@@ -114,6 +120,7 @@ def create_app(
     )
     app.state.platform = platform
     app.state.access = platform.access
+    app.state.origins = frozenset(origins)
     app.state.reading = Reading(platform.store, platform.clock)
     app.state.views = Views(platform.store, platform.projector.projections)
     app.state.home = home or (platform.owner.home if platform.owner else Path())
@@ -133,6 +140,14 @@ def create_app(
         routes={"/v1/events": events.publish, **segment.ROUTES},
         members=dict.fromkeys(segment.ROUTES, segment.members),
     )
+    if origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=["GET", "POST", "PUT", "DELETE"],
+            allow_headers=["*"],
+            expose_headers=_SHOWN,
+        )
     app.add_middleware(Shell, local_only=local_only, ending=app.state.ending)
     app.add_middleware(Watched, access=access)
     app.openapi = lambda: DOCUMENTS.describe(app)  # type: ignore[method-assign]

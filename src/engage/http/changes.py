@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from time import monotonic
 from typing import Annotated, Literal
 
 import msgspec
@@ -11,7 +12,7 @@ from fastapi.sse import format_sse_event
 
 from engage.events.validation import Fault
 from engage.http.documents import problems
-from engage.http.guard import guarded
+from engage.http.guard import guarded, may
 from engage.http.problems import ProblemError, faulty
 from engage.http.spooled import PatientResponse
 from engage.http.views import views_of, waited_for_view
@@ -22,6 +23,8 @@ from engage.views.asking import Condition
 
 router = APIRouter(tags=["views"], **guarded("read"))
 
+ASK_AGAIN_SECONDS = 10.0
+"""A line may stay open for days: whoever follows it is asked again, so that a key that was revoked ends it."""
 _MEDIA = "text/event-stream"
 _RETRY_MS = 2_000
 _ROW = {"account": "customer-17", "score": 38.5, "band": "slipping"}
@@ -86,12 +89,17 @@ async def changes(
     told = follow(platform.store, platform.waiting, model, last_event_id, keys=keys, from_start=since == "start")
     first = await anext(told)  # before anything is said: what fails here is told as a problem
     headers = {"x-accel-buffering": "no"}
-    return PatientResponse(_written(first, told), media_type=_MEDIA, headers=headers)
+    return PatientResponse(_written(request, first, told), media_type=_MEDIA, headers=headers)
 
 
-async def _written(first: Told, rest: AsyncIterator[Told]) -> AsyncIterator[bytes]:
+async def _written(request: Request, first: Told, rest: AsyncIterator[Told]) -> AsyncIterator[bytes]:
     yield _event(first, retry=_RETRY_MS)
+    asked = monotonic()
     async for one in rest:
+        if monotonic() - asked >= ASK_AGAIN_SECONDS:
+            if not await may(request.scope, "read"):
+                return
+            asked = monotonic()
         yield _event(one)
 
 

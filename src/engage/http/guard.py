@@ -7,16 +7,19 @@ from math import ceil
 from typing import Any
 
 from fastapi import Depends, Request
+from starlette.datastructures import Headers
 from starlette.types import Scope as Asked
 
 from engage.events.validation import Fault
+from engage.http.audited import Audited, said_actor
 from engage.http.documents import problems
 from engage.http.problems import ProblemError, faulty
 from engage.scopes import Scope
 from engage.services.access import Access, AccessUnavailableError, UnknownCallerError
-from engage.services.callers import Caller
+from engage.services.callers import ANYBODY, Caller
 
-_AUTHORIZATION = b"authorization"
+_SAFE = ("GET", "HEAD", "OPTIONS")
+_FROM_ELSEWHERE = ("cross-site", "same-site")
 
 
 async def admit(asked: Asked, need: Scope) -> Caller:
@@ -25,26 +28,29 @@ async def admit(asked: Asked, need: Scope) -> Caller:
     For routes below FastAPI, before anything is read of the body; it leaves the caller in ``request.state.caller``.
     """
     access: Access = asked["app"].state.access
-    brought = next((value for name, value in asked["headers"] if name == _AUTHORIZATION), None)
-    try:
-        caller = await access.caller(None if brought is None else brought.decode("latin-1"))
-    except UnknownCallerError as error:
-        invalid = ', error="invalid_token"' if error.brought else ""
-        raise ProblemError(401, str(error), {"www-authenticate": f'Bearer realm="engage"{invalid}'}) from None
-    except AccessUnavailableError as error:
-        raise ProblemError(503, str(error), {"retry-after": "5"}) from None
+    caller = await _known(access, asked)
     if wait := access.wait(caller):
         again = str(ceil(wait))
         raise ProblemError(429, f"{caller.name!r} asks too often: try again in {again} s", {"retry-after": again})
     if need not in caller.scopes:
         challenge = {"www-authenticate": f'Bearer realm="engage", error="insufficient_scope", scope="{need}"'}
         raise ProblemError(403, f"{caller.name!r} may not {need} here: bring a key with the scope {need!r}", challenge)
+    if caller is ANYBODY:
+        _refuse_pages(asked)
     asked.setdefault("state", {})["caller"] = caller
     return caller
 
 
+async def may(asked: Asked, need: Scope) -> bool:
+    """Whether whoever makes the request may do what ``need`` says, as of now; it is not counted as asking."""
+    try:
+        return need in (await _known(asked["app"].state.access, asked)).scopes
+    except ProblemError:
+        return False
+
+
 def needs(need: Scope) -> Callable[[Request], Awaitable[None]]:
-    """The same as a FastAPI dependency."""
+    """``admit`` as a FastAPI dependency."""
 
     async def check(request: Request) -> None:
         await admit(request.scope, need)
@@ -53,8 +59,12 @@ def needs(need: Scope) -> Callable[[Request], Awaitable[None]]:
 
 
 def guarded(need: Scope) -> dict[str, Any]:
-    """What a router or a route takes to be guarded, and described so: ``APIRouter(**guarded("read"))``."""
-    return {"dependencies": [Depends(needs(need))], "responses": refusals(need)}
+    """What a router takes to be guarded, and described so: ``APIRouter(**guarded("read"))``.
+
+    What operators command through it is kept (``engage audit``).
+    """
+    kept = {"route_class": Audited} if need == "operate" else {}
+    return {"dependencies": [Depends(needs(need))], "responses": refusals(need), **kept}
 
 
 def refusals(need: Scope) -> dict[int | str, dict[str, Any]]:
@@ -75,7 +85,33 @@ def caller(request: Request) -> Caller:
 
 def actor(request: Request, said: str | None) -> str:
     """Who gives a command, for the log: the caller, or whom they say they act for; 422 where nobody can be told."""
-    found = caller(request).actor(said)
+    found = caller(request).actor(said or said_actor(request))
     if found is None:
         raise faulty("the body does not fit: /actor: is missing", [Fault("/actor", "is missing")])
     return found
+
+
+async def _known(access: Access, asked: Asked) -> Caller:
+    brought = next((value for name, value in asked["headers"] if name == b"authorization"), None)
+    try:
+        return await access.caller(None if brought is None else brought.decode("latin-1"))
+    except UnknownCallerError as error:
+        invalid = ', error="invalid_token"' if error.brought else ""
+        raise ProblemError(401, str(error), {"www-authenticate": f'Bearer realm="engage"{invalid}'}) from None
+    except AccessUnavailableError as error:
+        raise ProblemError(503, str(error), {"retry-after": "5"}) from None
+
+
+def _refuse_pages(asked: Asked) -> None:
+    """Where nobody is asked for a key, a page from elsewhere must not act through the browser of who is let in.
+
+    Browsers send what a plain form can send without asking, and say in Sec-Fetch-Site where the page is from; a page
+    cannot change that. Where a key is needed no page has it.
+    """
+    headers = Headers(scope=asked)
+    if (
+        asked["method"] not in _SAFE
+        and headers.get("sec-fetch-site") in _FROM_ELSEWHERE
+        and headers.get("origin") not in asked["app"].state.origins
+    ):
+        raise ProblemError(403, "a page from elsewhere may not change anything here: see ENGAGE_CORS_ORIGINS")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import msgspec
 from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
 
+from engage.http.audited import who_commands
 from engage.http.documents import DOCUMENTS, JSON, problems
-from engage.http.guard import actor, guarded
+from engage.http.guard import guarded
 from engage.http.paths import decoded
 from engage.http.problems import ProblemError
 from engage.services.platform import Platform
@@ -41,6 +43,8 @@ async def copy(request: Request, account: str) -> Response:
         )
     except NoSuchAccountError as error:
         raise ProblemError(404, str(error)) from None
+    # Whoever sees all that is personal leaves a trace, although nothing is changed.
+    await run_in_threadpool(platform.trail.keep, who_commands(request), "access", held.account, "done")
     return Response(msgspec.json.encode(held), media_type=JSON)
 
 
@@ -60,9 +64,8 @@ async def forget(request: Request, account: str) -> Response:
     The log stays, and what is published of the account afterwards is sealed with a new key.
     """
     platform: Platform = request.app.state.platform
-    who = actor(request, None) if request.state.caller.proven else "http"
     try:
-        done = await erase(platform, decoded(account, "account"), who)
+        done = await erase(platform, decoded(account, "account"), who_commands(request))
     except NoSuchAccountError as error:
         raise ProblemError(404, str(error)) from None
     except ErasureError as error:

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from engage.http.documents import DOCUMENTS, JSON, problems
 from engage.http.ending import Ending
-from engage.http.guard import needs, refusals
+from engage.http.guard import may, needs, refusals
 from engage.http.problems import problem
 from engage.services.owner import find_owner
 from engage.services.platform import Platform
@@ -66,15 +66,19 @@ async def alive() -> Response:
     response_class=Response,
     responses={
         200: DOCUMENTS.answer(Ready, "It is.", {"ready": True}),
-        **problems(_503="It is not; `reasons` says what is not and why."),
+        **problems(_503="It is not; `reasons` says what is not and why, to who may operate."),
     },
 )
 async def ready(request: Request) -> Response:
     """Whether what is read here is the truth of now: the log can be read, and the read models keep up with it."""
+    # Who probes brings no key; what goes on inside is for those who may operate.
+    operates = await may(request.scope, "operate")
     reasons = await _reasons(request)
-    if reasons:
+    if reasons and operates:
         return problem(503, "; ".join(reasons), reasons=reasons)
-    paused = await asyncio.to_thread(request.app.state.platform.store.paused)
+    if reasons:
+        return problem(503, "not ready: a key with the scope operate is told why, and engage's own log says it")
+    paused = await asyncio.to_thread(request.app.state.platform.store.paused) if operates else {}
     return Response(msgspec.json.encode(Ready(ready=True, paused=paused)), media_type=JSON)
 
 

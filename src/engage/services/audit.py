@@ -62,7 +62,11 @@ class Trail:
             course.outcome = "failed"
             raise
         finally:
-            self._store.keep(deed(actor, command, thing, self._clock(), course.outcome))
+            self.keep(actor, command, thing, course.outcome)
+
+    def keep(self, actor: str, command: str, thing: str, outcome: Outcome) -> None:
+        """Keep what was done, as of now."""
+        self._store.keep(deed(actor, command, thing, self._clock(), outcome))
 
 
 class TrailRelay:

@@ -15,7 +15,7 @@ from msgspec import Struct, structs
 _ROOM = 256
 
 
-class Held(Struct, frozen=True):
+class Holder(Struct, frozen=True):
     """Who owns the folder: its process id, and the URL of its HTTP service if it has one."""
 
     pid: int
@@ -25,7 +25,7 @@ class Held(Struct, frozen=True):
 class FolderOwnedError(RuntimeError):
     """Another process owns the folder; ``owner`` says which, as far as it said so."""
 
-    def __init__(self, home: Path, owner: Held | None) -> None:
+    def __init__(self, home: Path, owner: Holder | None) -> None:
         self.owner = owner
         who = f"process {owner.pid}" if owner and owner.pid else "another process"
         serves = f", which serves at {owner.url}: stop {who} first" if owner and owner.url else ""
@@ -43,12 +43,12 @@ class Owner:
         if not self._lock():
             self._file.close()
             raise FolderOwnedError(home, find_owner(home))
-        self._say(Held(os.getpid()))
+        self._say(Holder(os.getpid()))
 
     def serving(self, url: str, secret: str) -> None:
         """Let others know where this process listens, and whoever may read the file what opens its door."""
         os.fchmod(self._file.fileno(), 0o600)
-        self._say(Held(os.getpid(), url), secret=secret)
+        self._say(Holder(os.getpid(), url), secret=secret)
 
     def release(self) -> None:
         """Give the folder back."""
@@ -74,12 +74,12 @@ class Owner:
             return True
         return False
 
-    def _say(self, held: Held, **more: str) -> None:
+    def _say(self, held: Holder, **more: str) -> None:
         # In one write over what was there, so that a reader finds the old words or the new.
         os.pwrite(self._file.fileno(), msgspec.json.encode(structs.asdict(held) | more).ljust(_ROOM), 0)
 
 
-def find_owner(home: Path) -> Held | None:
+def find_owner(home: Path) -> Holder | None:
     """Who owns the folder now, None if nobody does."""
     path = home / "owner.lock"
     if not path.exists():
@@ -90,9 +90,9 @@ def find_owner(home: Path) -> Held | None:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             try:
-                return msgspec.json.decode(file.read(), type=Held)
+                return msgspec.json.decode(file.read(), type=Holder)
             except msgspec.DecodeError:
-                return Held(pid=0)
+                return Holder(pid=0)
     return None
 
 

@@ -16,7 +16,7 @@ from engage.relationships.aggregate import RELAY
 from engage.relationships.application import Relationships
 from engage.rules.cells import Cells
 from engage.rules.rule import Rule
-from engage.services.owner import Held
+from engage.services.owner import Holder
 from engage.store.pauses import Paused
 from engage.store.views import ViewStore
 from engage.views.projection import ReadModel
@@ -62,7 +62,7 @@ class Status(Struct, frozen=True):
     next_wake: datetime | None
     dead_letters: int | None
     files: dict[str, int]
-    owner: Held | None
+    owner: Holder | None
 
 
 async def read_status(
@@ -72,7 +72,7 @@ async def read_status(
     projections: Sequence[ReadModel[Any]],
     *,
     home: Path,
-    owner: Held | None,
+    owner: Holder | None,
     next_wake: datetime | None,
 ) -> Status:
     """The status as of now; it changes nothing, and works beside the process that owns the folder.

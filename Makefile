@@ -5,7 +5,7 @@ READY := .venv/.ready
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test soak check fmt bench-codec bench-log bench-streams bench-projections bench-faults clean
+.PHONY: help setup demo test soak check fmt bench-codec bench-log bench-streams bench-projections bench-http bench-faults clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' Makefile
@@ -46,6 +46,9 @@ bench-streams: $(READY) ## the Faust worker on a real broker, against Faust as i
 
 bench-projections: $(READY) ## the projector against a hand-written loop, SQL event by event and a library's runner
 	@$(BIN)/python -m benchmarks.projections
+
+bench-http: $(READY) ## publishing and reading over HTTP, against a bare loop and bare endpoints (ARGS="--overload 600")
+	@$(BIN)/python -m benchmarks.http $(ARGS)
 
 bench-faults: $(READY) ## what kill -9 costs the Faust worker, and what it costs Faust as it comes
 	@$(BIN)/python -m benchmarks.faults

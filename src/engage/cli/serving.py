@@ -18,6 +18,8 @@ from engage.cli.output import USAGE, CommandFailedError, program
 from engage.cli.running import on_signals
 from engage.http.app import create_app
 from engage.http.ending import Ending
+from engage.http.protocol import Protocol
+from engage.interpreter import freeze
 from engage.services.platform import Platform
 from engage.settings import Settings
 
@@ -93,12 +95,19 @@ async def serve(platform: Platform, settings: Settings, port: int | None, starte
             access=settings.log_level in ("access", "debug"),
         )
         server = _Server(
-            uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE_SECONDS),
+            uvicorn.Config(
+                app,
+                http=Protocol,
+                log_config=None,
+                access_log=False,
+                timeout_graceful_shutdown=_GRACE_SECONDS,
+            ),
             lambda: _announce(platform, url, started),
             app.state.ending,
             platform.waiting.close,
             drain_seconds=settings.drain_seconds,
         )
+        freeze()
         with on_signals(server.end):
             await server.serve([opened])
 

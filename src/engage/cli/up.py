@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 
 import typer
@@ -28,6 +27,7 @@ Port = Annotated[
 
 def up(host: Host = None, port: Port = None) -> None:
     """Run engage: take events in, decide, keep the read models, and serve HTTP until Ctrl-C."""
+    import uvloop
     from msgspec import structs
 
     from engage import bootstrap
@@ -58,5 +58,5 @@ def up(host: Host = None, port: Port = None) -> None:
             await serve(platform, settings, port, started)
 
     tune()
-    asyncio.run(run())
+    uvloop.run(run())
     say(GOODBYE)

@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import structlog
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
 
 from engage.http import (
     accounts,
@@ -28,7 +30,7 @@ from engage.http import (
     webhooks,
 )
 from engage.http import links as signed_links
-from engage.http.direct import Direct
+from engage.http.direct import Application, Direct
 from engage.http.documents import DOCUMENTS
 from engage.http.ending import Ending
 from engage.http.pressure import Pressure
@@ -109,7 +111,7 @@ def create_app(
         if app.state.work is not None:
             await asyncio.wait([app.state.work])
 
-    app = FastAPI(
+    app = Application(
         title="engage",
         version="1",
         description=_ABOUT,
@@ -135,21 +137,22 @@ def create_app(
         app.include_router(resource.router)
     if links is not None:
         app.include_router(signed_links.router)
-    app.add_middleware(
-        Direct,
-        routes={"/v1/events": events.publish, **segment.ROUTES},
-        members=dict.fromkeys(segment.ROUTES, segment.members),
-    )
+    crossing: dict[str, Any] = {
+        "allow_origins": origins,
+        "allow_methods": ["GET", "POST", "PUT", "DELETE"],
+        "allow_headers": ["*"],
+        "expose_headers": _SHOWN,
+    }
     if origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=origins,
-            allow_methods=["GET", "POST", "PUT", "DELETE"],
-            allow_headers=["*"],
-            expose_headers=_SHOWN,
-        )
+        app.add_middleware(CORSMiddleware, **crossing)
     app.add_middleware(Shell, local_only=local_only, ending=app.state.ending)
     app.add_middleware(Watched, access=access)
+    routes = {"/v1/events": events.publish, **segment.ROUTES}
+    direct: ASGIApp = Direct(routes, dict.fromkeys(segment.ROUTES, segment.members))
+    if origins:
+        direct = CORSMiddleware(direct, **crossing)
+    app.direct_paths = frozenset(routes)
+    app.direct = Watched(Shell(direct, local_only=local_only, ending=app.state.ending), access=access)
     app.openapi = lambda: DOCUMENTS.describe(app)  # type: ignore[method-assign]
     return app
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from email.message import Message
+from functools import lru_cache
 from typing import TypeVar
 
 import msgspec
 from fastapi import Request
 from msgspec import Struct
-from starlette.requests import ClientDisconnect
 
 from engage.events.plain_words import plain
 from engage.events.validation import Fault
@@ -28,25 +28,22 @@ S = TypeVar("S", bound=Struct)
 async def read_body(request: Request, most: int = MAX_BYTES, *, held: Held | None = None) -> bytes:
     """The whole body, unpacked: 413 as soon as it is known to be longer than ``most`` bytes, 408 if it takes too long.
 
-    ``held`` is where its bytes are counted as they come.
+    ``held`` is where its bytes are counted as they come. For the first of them the server waits (``http.protocol``):
+    most bodies are there by then, and a time limit that nobody needs costs as much as checking an event.
     """
     if announced(request) > most:
         raise too_large(most)
     body = bytearray()
-    try:
-        async with asyncio.timeout(SECONDS):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > most:
-                    raise too_large(most)
-                if held is not None:
-                    held.grow(len(chunk))
-    except TimeoutError:
-        said = f"the body did not come within {SECONDS:.0f} s, {len(body):,} bytes of it did: send it again"
-        raise ProblemError(408, said, {"connection": "close"}) from None
-    except ClientDisconnect:
-        raise ProblemError(400, f"the connection ended after {len(body):,} bytes of the body") from None
-    coding = request.headers.get("content-encoding", "")
+    more = await _receive(request, body, most, held)
+    if more:
+        try:
+            async with asyncio.timeout(SECONDS):
+                while more:
+                    more = await _receive(request, body, most, held)
+        except TimeoutError:
+            said = f"the body did not come within {SECONDS:.0f} s, {len(body):,} bytes of it did: send it again"
+            raise ProblemError(408, said, {"connection": "close"}) from None
+    coding = header(request, b"content-encoding")
     if not coding:
         return bytes(body)
     unpacked = decoded(bytes(body), coding, most)
@@ -55,20 +52,48 @@ async def read_body(request: Request, most: int = MAX_BYTES, *, held: Held | Non
     return unpacked
 
 
+async def _receive(request: Request, body: bytearray, most: int, held: Held | None) -> bool:
+    """Put what comes next behind ``body``; whether there is more."""
+    message = await request.receive()
+    if message["type"] == "http.disconnect":
+        raise ProblemError(400, f"the connection ended after {len(body):,} bytes of the body")
+    chunk: bytes = message.get("body", b"")
+    body += chunk
+    if len(body) > most:
+        raise too_large(most)
+    if held is not None:
+        held.grow(len(chunk))
+    return bool(message.get("more_body", False))
+
+
 def announced(request: Request) -> int:
     """How long the body is by its Content-Length; 0 where that is not said."""
-    length = request.headers.get("content-length", "")
+    length = header(request, b"content-length")
     return int(length) if length.isdecimal() else 0
+
+
+def header(request: Request, name: bytes) -> str:
+    """A header of the request, ``name`` in small letters; empty if there is none."""
+    for known, value in request.scope["headers"]:
+        if known == name:
+            return str(value, "latin-1")
+    return ""
 
 
 def media_type(request: Request) -> str:
     """The body's media type in small letters, empty if none is given; 415 for a charset that is not UTF-8."""
-    header = Message()
-    header["content-type"] = request.headers.get("content-type", "")
-    charset = header.get_content_charset("utf-8")
+    media, charset = _media_type(header(request, b"content-type"))
     if charset not in ("utf-8", "us-ascii"):
         raise ProblemError(415, f"the charset {charset!r} is not taken: send UTF-8")
-    return header.get_content_type() if request.headers.get("content-type") else ""
+    return media
+
+
+@lru_cache(256)
+def _media_type(said: str) -> tuple[str, str]:
+    """Media type and charset; the few that are in use are told apart once."""
+    header = Message()
+    header["content-type"] = said
+    return header.get_content_type() if said else "", str(header.get_content_charset("utf-8"))
 
 
 async def read_struct(request: Request, kind: type[S]) -> S:

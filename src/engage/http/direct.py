@@ -1,4 +1,4 @@
-"""The routes that every event comes by: answered below FastAPI, whose conveniences cost more than taking an event in.
+"""The routes that every event comes by: answered before FastAPI, whose layers cost more than taking an event in.
 
 They are FastAPI's routes as well: so the OpenAPI document tells of them, and other methods get the usual answer.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from fastapi import FastAPI
 from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,6 +22,21 @@ Answering = Callable[[Request], Awaitable[Response]]
 Members = Callable[[int, str], dict[str, Any]]
 
 
+class Application(FastAPI):
+    """FastAPI, but for ``POST`` to ``direct_paths``, which ``direct`` answers."""
+
+    direct: ASGIApp
+    direct_paths: frozenset[str] = frozenset()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] == "http" and scope["path"] in self.direct_paths and scope["method"] == "POST":
+            scope["app"] = self
+            await self.direct(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+
 class _Route(Struct, frozen=True):
     """What the figures of requests are named by, as FastAPI's own routes say it."""
 
@@ -28,25 +44,18 @@ class _Route(Struct, frozen=True):
 
 
 class Direct:
-    """ASGI middleware: a ``POST`` to one of ``routes`` (by path) is answered at once, all else by ``app``.
+    """Answers ``routes`` (by path), to those who may publish.
 
     ``members`` gives further members of the problems of a path, from their status and detail.
     """
 
-    def __init__(
-        self, app: ASGIApp, *, routes: Mapping[str, Answering], members: Mapping[str, Members] | None = None
-    ) -> None:
-        self._app = app
-        self._members = members or {}
+    def __init__(self, routes: Mapping[str, Answering], members: Mapping[str, Members]) -> None:
+        self._members = members
         self._routes = {path: (_Route(path), answering) for path, answering in routes.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        found = self._routes.get(scope.get("path", ""))
-        if found is None or scope["type"] != "http" or scope["method"] != "POST":
-            await self._app(scope, receive, send)
-            return
-        route, answering = found
+        route, answering = self._routes[scope["path"]]
         scope["route"] = route
         try:
             await admit(scope, "publish")

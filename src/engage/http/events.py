@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request, Response
 from msgspec import Raw, Struct
 
 from engage.events.validation import Fault, Refusal
-from engage.http.body import announced, media_type, read_body
+from engage.http.body import announced, header, media_type, read_body
 from engage.http.documents import DOCUMENTS, JSON, problems
 from engage.http.guard import caller, guarded
 from engage.http.pressure import Held, Pressure
@@ -143,7 +143,7 @@ def result_of(answer: Answer) -> Result:
 async def _events(request: Request, held: Held) -> tuple[list[bytes], bool]:
     """The events of a request, each as structured JSON, and whether they came as a batch."""
     media = media_type(request)
-    if "ce-specversion" in request.headers:
+    if header(request, b"ce-specversion"):
         return [_from_headers(request, media, await read_body(request, held=held))], False
     if media not in (SINGLE, BATCH, JSON):
         raise ProblemError(415, f"Content-Type {media!r} is not taken: send {SINGLE}, {BATCH} or {JSON}")

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from engage.http.ending import Ending
 from engage.http.problems import problem
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
-_HEADERS = {
-    "cache-control": "no-store",
-    "content-security-policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "cross-origin-opener-policy": "same-origin",
-    "permissions-policy": "camera=(), geolocation=(), microphone=()",
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
-}
+_HEADERS = (
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+)
 # Whoever keeps this connection would ask here again.
 _GONE = {"connection": "close", "retry-after": "1"}
 
@@ -50,16 +49,16 @@ class Shell:
             nonlocal begun
             if message["type"] == "http.response.start":
                 begun = True
-                headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
-                    headers.setdefault(name, value)
+                said = message["headers"] = list(message.get("headers", ()))
+                names = {name for name, _ in said}
+                said += [header for header in _HEADERS if header[0] not in names]
             await send(message)
 
         if self._ending.closed:
             gone = problem(503, "engage is ending here: send the same again, it was not taken", _GONE)
             await gone(scope, receive, send_with_headers)
             return
-        host = _host_name(Headers(scope=scope).get("host", ""))
+        host = _host_name(next((value for name, value in scope["headers"] if name == b"host"), b"").decode("latin-1"))
         if self._local_only and host not in LOOPBACK:
             refused = problem(421, f"engage answers on this machine only, and this was sent to {host!r}: ask 127.0.0.1")
             await refused(scope, receive, send_with_headers)

@@ -20,6 +20,9 @@ MOST = 1_600
 _ROUNDS = 2
 """Turns of the event loop in which who is ready to publish is waited for: bytes arrive in one, requests in the next."""
 
+_PRESSED, _PRESSED_SECONDS = 6, 0.25
+"""Publishing is pressed for so long after so many requests shared a call."""
+
 Events = Sequence[bytes | Event[Raw]]
 Publish = Callable[[Events], Awaitable[list[Answer]]]
 
@@ -32,8 +35,13 @@ class Gathering:
         self._most = most
         self._at_once = at_once
         self._waiting: deque[tuple[Events, asyncio.Future[list[Answer]]]] = deque()
+        self._pressed_until = 0.0
         self._working = 0
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def pressed(self) -> bool:
+        """Whether more comes than is taken in: those who publish have been waiting for one another just now."""
+        return asyncio.get_running_loop().time() < self._pressed_until
 
     async def publish(self, events: Events) -> list[Answer]:
         """See ``Publisher.publish``. More events than fit one transaction are taken in several, in order."""
@@ -75,6 +83,8 @@ class Gathering:
         return gathered
 
     async def _take(self, gathered: list[tuple[Events, asyncio.Future[list[Answer]]]]) -> None:
+        if len(gathered) >= _PRESSED:
+            self._pressed_until = asyncio.get_running_loop().time() + _PRESSED_SECONDS
         joined = [event for events, _ in gathered for event in events]
         try:
             taken = await self._publish(joined)

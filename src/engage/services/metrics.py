@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import prometheus_client
@@ -121,8 +122,15 @@ def seen(oldest: datetime) -> None:
 
 def answered(method: str, route: str, status: int, seconds: float) -> None:
     """An HTTP request for a route, named by its template, was answered after so long."""
-    _requests.labels(method, route, str(status)).inc()
-    _answering.labels(method, route).observe(seconds)
+    counter, histogram = _of_route(method, route, status)
+    counter.inc()
+    histogram.observe(seconds)
+
+
+@cache
+def _of_route(method: str, route: str, status: int) -> tuple[prometheus_client.Counter, prometheus_client.Histogram]:
+    """Kept, because to look them up takes longer than to count."""
+    return _requests.labels(method, route, str(status)), _answering.labels(method, route)
 
 
 def parked(partition: int, rules: Iterable[str], keys: Iterable[CellKey]) -> None:

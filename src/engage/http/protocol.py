@@ -1,0 +1,97 @@
+"""HTTP/1.1 as uvicorn speaks it, but nobody may take as long as they like, or send heads without end."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+MAX_HEAD_BYTES = 64_000
+"""The request line and all headers."""
+HEAD_SECONDS = 10.0
+"""How long they may take from the first byte on, or from when the connection was made."""
+BODY_SECONDS = 30.0
+"""How long the body may take to begin; after an early answer, how long its rest may take is ``LINGER_SECONDS``."""
+LINGER_SECONDS = 5.0
+
+
+class Protocol(HttpToolsProtocol):
+    """A connection. A head that does not come in time ends it; a body that does not is answered 408, if it can be."""
+
+    _timer: asyncio.TimerHandle | None = None
+    _head_bytes = 0
+    _in_head = True
+    _in_body = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Somebody is there."""
+        super().connection_made(transport)
+        self._wait(HEAD_SECONDS)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """They are gone."""
+        self._unset()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came."""
+        if self._in_head:
+            if self._timer is None:
+                self._wait(HEAD_SECONDS)
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self._in_head and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+            self._refuse(431, f"the head of a request may have {MAX_HEAD_BYTES:,} bytes")
+        elif self._in_body and self._timer is None:
+            self._wait(BODY_SECONDS)
+
+    def on_headers_complete(self) -> None:
+        """The head is there."""
+        self._in_head, self._in_body, self._head_bytes = False, True, 0
+        self._unset()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The body is there."""
+        self._in_head, self._in_body = True, False
+        self._unset()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """The answer is written, maybe before the body was there."""
+        super().on_response_complete()
+        if self._in_body and not self.transport.is_closing():
+            self._wait(LINGER_SECONDS)
+
+    def _wait(self, seconds: float) -> None:
+        self._unset()
+        self._timer = self.loop.call_later(seconds, self._late)
+
+    def _unset(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _late(self) -> None:
+        self._timer = None
+        if self.transport.is_closing():
+            return
+        cycle: Any = self.cycle
+        if self._in_body and cycle is not None and not cycle.response_started and not cycle.body:
+            cycle.disconnected = True
+            cycle.message_event.set()
+            self._refuse(408, f"the body did not come within {BODY_SECONDS:.0f} s: send it again")
+        elif not self._in_body or cycle is None or cycle.response_complete:
+            self.transport.close()
+
+    def _refuse(self, status: int, detail: str) -> None:
+        title = {408: "Request Timeout", 431: "Request Header Fields Too Large"}[status]
+        body = msgspec.json.encode({"title": title, "status": status, "detail": detail})
+        head = (
+            f"HTTP/1.1 {status} {title}\r\ncontent-type: application/problem+json\r\n"
+            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()

@@ -1,0 +1,122 @@
+"""Connections as they are, broken and slow: each ends in bounded time and memory, and others are answered meanwhile."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+from urllib.parse import quote
+
+import pytest
+import uvicorn
+from fastapi import FastAPI
+
+from engage.http import protocol
+from engage.http.protocol import Protocol
+from tests.http.given import STRANGE_IDS, order
+
+BODY = json.dumps(order()).encode()
+HEAD = b"POST /v1/events HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/cloudevents+json\r\n"
+
+
+@pytest.fixture
+async def port(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
+    for name in ("HEAD_SECONDS", "BODY_SECONDS", "LINGER_SECONDS"):
+        monkeypatch.setattr(protocol, name, 0.15)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        config = uvicorn.Config(app, http=Protocol, lifespan="off", log_config=None, access_log=False)
+        server = uvicorn.Server(config)
+        serving = asyncio.create_task(server._serve([listening]))
+        while not server.started:
+            await asyncio.sleep(0)
+        yield listening.getsockname()[1]
+        server.should_exit = True
+        await serving
+
+
+async def sent(port: int, *parts: bytes, end: bool = False) -> bytes:
+    """What is answered until the connection ends, or for ``end`` until we have ended our side."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for part in parts:
+        writer.write(part)
+        await asyncio.sleep(0.001)
+    if end:
+        writer.write_eof()
+    try:
+        return await asyncio.wait_for(reader.read(), 10)
+    except ConnectionError:
+        return b""
+    finally:
+        writer.close()
+
+
+def request(body: bytes = BODY, length: int | None = None, close: bool = True) -> bytes:
+    said = len(body) if length is None else length
+    ends = b"connection: close\r\n" if close else b""
+    return HEAD + b"content-length: %d\r\n" % said + ends + b"\r\n" + body
+
+
+async def test_what_is_slow_or_endless_is_ended_and_whoever_comes_next_is_answered(port: int):
+    async def endless(first: bytes, part: bytes, most: int) -> bytes:
+        return await sent(port, first, *[part] * most)
+
+    answers = await asyncio.gather(
+        sent(port),
+        sent(port, b"POST /v1/ev"),
+        sent(port, HEAD),
+        sent(port, request(b"", length=100)),
+        endless(HEAD + b"x-long: ", b"a" * 10_000, 12),
+        endless(HEAD, b"x-many: a\r\n" * 1_000, 12),
+        sent(port, request(BODY[:20], length=len(BODY)), end=True),
+        sent(port, request()),
+    )
+    statuses = [answer[9:12] for answer in answers]
+    assert statuses[:4] == [b"", b"", b"", b"408"]
+    assert set(statuses[4:6]) <= {b"431", b""}  # a client that goes on sending may hear that it is cut off instead
+    assert statuses[6] in (b"400", b"")
+    assert statuses[7] == b"200"
+
+
+async def test_a_length_that_is_no_length_is_400(port: int):
+    for length in (b"-1", b"1e9", b"0x10", b"99999999999999999999999", b"7, 7"):
+        answer = await sent(port, HEAD + b"content-length: " + length + b"\r\n\r\n" + BODY)
+        assert answer[9:12] == b"400", length
+    both = HEAD + b"content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"
+    assert (await sent(port, both))[9:12] == b"400"
+
+
+async def test_a_length_that_is_too_short_is_two_requests_and_neither_is_taken(port: int):
+    answer = await sent(port, request(length=30))
+    assert answer[9:12] == b"400"
+
+
+async def test_an_early_answer_is_heard_and_the_rest_of_the_body_not_waited_for(port: int):
+    answer = await sent(port, request(b" " * 1_000, length=17_000_000))
+    assert answer[9:12] == b"413"
+
+
+async def test_one_connection_serves_many_requests(port: int):
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for number in range(20):
+        writer.write(request(json.dumps(order(f"o-{number}")).encode(), close=False))
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        assert json.loads(await reader.readexactly(length))["taken"] == 1
+    writer.close()
+
+
+async def test_strange_ids_are_taken_in_every_form(port: int):
+    for number, subject in enumerate(STRANGE_IDS):
+        name = f"{subject}-{number}"
+        structured = json.dumps(order(name, subject), ensure_ascii=False).encode()
+        attributes = {k: v for k, v in order(name, subject).items() if k != "data"}
+        head = b"".join(b"ce-%s: %s\r\n" % (k.encode(), quote(v).encode()) for k, v in attributes.items())
+        data = json.dumps(order(name)["data"], ensure_ascii=False).encode()
+        binary = (
+            HEAD.replace(b"cloudevents+json", b"json")
+            + head
+            + b"content-length: %d\r\nconnection: close\r\n\r\n" % len(data)
+            + data
+        )
+        first, second = await sent(port, request(structured)), await sent(port, binary)
+        assert json.loads(first.partition(b"\r\n\r\n")[2])["taken"] == 1, subject
+        assert json.loads(second.partition(b"\r\n\r\n")[2])["duplicate"] == 1, subject

@@ -21,9 +21,7 @@ from engage.cli.output import (
 from engage.cli.read_models import Sample, named
 
 if TYPE_CHECKING:
-    from engage.log.contract import Log
-    from engage.store.views import ViewStore
-    from engage.views.projection import ReadModel
+    from engage.services.projection_status import ProjectionStatus
 
 app = typer.Typer(no_args_is_help=True, help="The read models: how they stand, prove them, fold them anew.")
 
@@ -33,13 +31,14 @@ def list_(as_json: JsonFlag = False) -> None:
     """Each read model: version, lag, rows, what stands still, what is built beside, what is kept, who paused it."""
     from engage import bootstrap
     from engage.cli.door import must_exist
+    from engage.services.projection_status import read_projections
 
     settings = bootstrap.settings()
     must_exist(settings)
 
-    async def run() -> list[dict[str, Any]]:
+    async def run() -> list[ProjectionStatus]:
         async with bootstrap.readers(settings) as (log, store, _):
-            return await _listed(log, store, bootstrap.read_models(settings))
+            return await read_projections(log, store, bootstrap.read_models(settings))
 
     found = asyncio.run(run())
     if as_json:
@@ -48,14 +47,14 @@ def list_(as_json: JsonFlag = False) -> None:
     header = ("read model", "version", "behind", "rows", "parked", "beside", "previous", "")
     rows = [
         (
-            one["name"],
-            str(one["version"] or "none"),
-            f"{one['behind']:,}",
-            f"{one['rows']:,}",
-            f"{one['parked']:,}",
-            "" if one["beside"] is None else f"{one['beside']['position']:,} of {one['beside']['of']:,}",
-            "kept" if one["previous"] else "",
-            str(one["paused"] or ""),
+            one.name,
+            str(one.version or "none"),
+            f"{one.behind:,}",
+            f"{one.rows:,}",
+            f"{one.parked:,}",
+            "" if one.beside is None else f"{one.beside.position:,} of {one.beside.of:,}",
+            "kept" if one.previous else "",
+            str(one.paused or ""),
         )
         for one in found
     ]
@@ -108,34 +107,6 @@ def verify(
             typer.echo(f"{one['name']}: {_words(one['difference'])}")
     if any(one["difference"] is not None for one in found):
         raise typer.Exit(FAILED)
-
-
-async def _listed(log: Log, store: ViewStore | None, models: tuple[ReadModel[Any], ...]) -> list[dict[str, Any]]:
-    from engage.store.families import slotted
-    from engage.store.reader import Standing
-
-    ends = [await log.end(partition) for partition in range(log.partitions)]
-    standing = store.standing() if store else Standing({})
-    found = []
-    for model in models:
-        stored, at = standing.models.get(model.name), standing.at(model)
-        positions = [at.get(partition, 0) for partition in range(len(ends))]
-        ahead = standing.at(model, "next")
-        there = store is not None and stored is not None
-        found.append(
-            {
-                "name": model.name,
-                "version": stored.version if stored else None,
-                "positions": positions,
-                "behind": sum(max(0, end - position) for end, position in zip(ends, positions, strict=True)),
-                "rows": store.count(model) if store is not None and there else 0,
-                "parked": len(store.parked(model)) if store is not None else 0,
-                "beside": {"position": sum(ahead.values()), "of": sum(positions)} if ahead else None,
-                "previous": slotted(model.name, "previous") in standing.models,
-                "paused": standing.paused.get(model.name),
-            }
-        )
-    return found
 
 
 def _words(difference: Any) -> str:

@@ -23,6 +23,7 @@ from engage.http import (
     pages,
     privacy,
     problems,
+    projections,
     schemas,
     segment,
     status,
@@ -38,6 +39,7 @@ from engage.http.shell import Shell
 from engage.http.watched import Watched
 from engage.log.topics import Topics
 from engage.services.hooks.mapping import Hook
+from engage.services.jobs import Jobs
 from engage.services.links import Links
 from engage.services.platform import Platform
 from engage.services.reading import Reading
@@ -65,6 +67,7 @@ _RESOURCES = (
     inbound,
     schemas,
     privacy,
+    projections,
     status,
     metrics,
     pages,
@@ -107,6 +110,7 @@ def create_app(
         async with platform.waiting.listening():
             yield
         platform.waiting.close()
+        await app.state.jobs.close()
         stop.set()
         if app.state.work is not None:
             await asyncio.wait([app.state.work])
@@ -124,6 +128,7 @@ def create_app(
     app.state.access = platform.access
     app.state.origins = frozenset(origins)
     app.state.reading = Reading(platform.store, platform.clock)
+    app.state.jobs = Jobs(platform.clock)
     app.state.views = Views(platform.store, platform.projector.projections)
     app.state.home = home or (platform.owner.home if platform.owner else Path())
     app.state.work = None

@@ -37,6 +37,16 @@ _CHANGED = {
     "position": 812,
     "row": _ROW,
 }
+_EVENT = {
+    "type": "object",
+    "description": "One event of the stream; `data` is JSON.",
+    "properties": {
+        "event": {"type": "string", "enum": ["ready", "changed", "deleted", "reset"]},
+        "data": {"type": "string"},
+        "id": {"type": "string"},
+        "retry": {"type": "integer"},
+    },
+}
 _EXAMPLE = (
     'event: ready\ndata: {"view":"account_health","version":3}\nid: 5f2c:3,0,7,1\n\n'
     f"event: changed\ndata: {msgspec.json.encode(_CHANGED).decode()}\nid: 5f2c:4~customer-17,0,7,1\n\n: heartbeat\n\n"
@@ -52,7 +62,7 @@ _EXAMPLE = (
         200: {
             "description": "Events without an end: `ready` at first; `changed` with the row; `deleted` with its key; "
             "`reset` where what was seen is void, then every row comes again.",
-            "content": {_MEDIA: {"schema": {"type": "string"}, "example": _EXAMPLE}},
+            "content": {_MEDIA: {"schema": _EVENT, "example": _EXAMPLE}},
         },
         **problems(
             _404="No such view.",

@@ -75,8 +75,10 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> Iterator[st
     for status, response in operation["responses"].items():
         yield f"<tr><td><code>{escape(status)}</code><td>{escape(response['description'])}"
     yield "</table>"
-    for media, content in operation["responses"].get("200", {}).get("content", {}).items():
-        yield _example(f"Get {media}", content["example"])
+    for status, response in operation["responses"].items():
+        if status.startswith("2"):
+            for media, content in response.get("content", {}).items():
+                yield _example(f"Get {media}", content["example"])
 
 
 def _example(title: str, example: Any) -> str:

@@ -166,9 +166,15 @@ class Projector:
         """Let what was live before the last rebuild be live again; see ``ViewStore.roll_back``."""
         return await asyncio.to_thread(self._store.roll_back, family_of(projection, self.projections))
 
-    async def verify(self, projection: ReadModel[Any], *, sample: int | None = None) -> Difference | None:
+    async def verify(
+        self, projection: ReadModel[Any], *, sample: int | None = None, progress: Progress | None = None
+    ) -> Difference | None:
         """The first difference between the stored rows and a fold of the log. See ``Verifier.verify``."""
-        return await self._verifier.verify(projection, sample=sample)
+        return await self._verifier.verify(projection, sample=sample, progress=progress)
+
+    def family(self, projection: ReadModel[Any]) -> Family:
+        """What is folded, built and paused together with it."""
+        return family_of(projection, self.projections)
 
     def _roles(self, standing: Standing) -> tuple[list[Family], list[Family]]:
         """The families that are live as ours, and those that are to be; what others have made of the rest is theirs.

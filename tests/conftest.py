@@ -11,7 +11,11 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from engage.services import tracing
 from tests.servers import KafkaBroker, ServerUnavailableError, fresh_database, kafka_broker, postgres_server
 
 SERVERS = {"broker": "kafka", "postgres": "postgres"}  # the fixture that starts one, and the marker of its tests
@@ -54,6 +58,18 @@ def anyio_backend() -> str:
 def rounds() -> int:
     """How often a fault test strikes: few in `make test`, many in `make soak`."""
     return 40 if SOAK else 3
+
+
+@pytest.fixture
+def spans() -> Iterator[InMemorySpanExporter]:
+    """The spans of traces that this test's own process makes; without it nobody traces."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    tracing.trace_with(provider.get_tracer("test"))
+    yield exporter
+    tracing.trace_with(None)
+    provider.shutdown()
 
 
 @pytest.fixture

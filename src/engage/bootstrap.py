@@ -17,6 +17,7 @@ from engage.log.kafka_publisher import KafkaPublisher
 from engage.log.sqlite import SqliteLog
 from engage.log.topics import Topics
 from engage.relationships.application import Relationships
+from engage.services import tracing
 from engage.services.access import Access
 from engage.services.audit import Trail
 from engage.services.configuration import Configured, configured
@@ -37,7 +38,7 @@ from engage.services.webhooks.managing import Webhooks
 from engage.services.webhooks.outcomes import Outcomes
 from engage.services.webhooks.permission import Permission
 from engage.services.webhooks.sending import Sender
-from engage.settings import Settings, load
+from engage.settings import Settings, SettingsError, load
 from engage.store.access import AccessStore
 from engage.store.keys import KeyStore, MasterKeyError, load_master_key
 from engage.store.views import ViewMissingError, ViewStore
@@ -50,6 +51,44 @@ from streams import RULES
 def settings(environment: Mapping[str, str] | None = None) -> Settings:
     """The settings of this process."""
     return load(os.environ if environment is None else environment)
+
+
+@contextmanager
+def traces(name: str, environment: Mapping[str, str] | None = None) -> Iterator[None]:
+    """Send traces of the process ``name`` by OTLP for as long as the block lasts, where OpenTelemetry's variables ask.
+
+    SettingsError for what cannot be used of them; without ``OTEL_EXPORTER_OTLP_ENDPOINT`` nothing is imported.
+    """
+    given = os.environ if environment is None else environment
+    asked = any(given.get(f"OTEL_EXPORTER_OTLP_{one}ENDPOINT") for one in ("", "TRACES_"))
+    if not asked or given.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        yield
+        return
+    for variable in ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
+        if given.get(variable, "http/protobuf") != "http/protobuf":
+            raise SettingsError(f"{variable} is {given[variable]!r}: engage sends traces over http/protobuf alone")
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    except ImportError as error:
+        raise SettingsError(
+            "OTEL_EXPORTER_OTLP_ENDPOINT is set, and what sends traces there is not installed: install "
+            "engage-platform[otel], or unset it"
+        ) from error
+    # The exporter reads the other variables itself: they are OpenTelemetry's, not ours.
+    provider = TracerProvider(
+        resource=Resource.create({"service.name": given.get("OTEL_SERVICE_NAME", f"engage-{name}")}),
+        shutdown_on_exit=False,
+    )
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    tracing.trace_with(provider.get_tracer("engage"))
+    try:
+        yield
+    finally:
+        tracing.trace_with(None)
+        provider.shutdown()
 
 
 def rules(settings: Settings) -> Configured:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer
 from msgspec import Struct
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from engage.events import codec
 from engage.events.catalogue.support import TicketOpened
@@ -15,6 +16,7 @@ from engage.log.contract import LogGapError
 from engage.rules.decisions import TYPES as DECISIONS
 from engage.rules.policy import PolicySettings
 from engage.rules.rule import Rule, Wake
+from engage.services import tracing
 from engage.services.edge import Edge
 from engage.services.kafka_partition import PartitionIntake
 from engage.services.kafka_rules import PartitionRules
@@ -55,14 +57,14 @@ class Partition:
         platform, policy = self.platform, PolicySettings(quiet_hours=None)
         return await PartitionRules.claim(0, platform.bootstrap, platform.topics, platform.log, rules, policy)
 
-    async def open_tickets(self, count: int) -> None:
+    async def open_tickets(self, count: int, *, traced: bool = False) -> None:
         """Publish tickets, and take in all that is in the inbox."""
         events = []
         for _ in range(count):
             self.tickets += 1
             data, name = TicketOpened(ticket_id=f"t-{self.tickets}"), f"e-{self.tickets}"
             events.append(codec.new_event(data, id=name, source="test", subject="acc-1", time=datetime.now(UTC)))
-        await self.platform.publish(events)
+        await self.platform.publish(tracing.stamped(events) if traced else events)
         await self.take_in()
 
     async def take_in(self) -> None:
@@ -119,6 +121,23 @@ async def test_what_was_decided_is_in_the_inbox_with_the_state_it_was_decided_on
     assert abouts(await successor.take(await partition.log(), now())) == ["ticket number 4"]
     await successor.close()
     assert abouts(await partition.in_inbox(*DECISIONS)) == ["ticket number 2", "ticket number 4"]
+
+
+async def test_a_trace_goes_from_the_inbox_over_the_decision_to_the_log(
+    partition: Partition, spans: InMemorySpanExporter
+) -> None:
+    parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    owner = await active(partition, counting(1, every=1))
+    with tracing.request("POST", parent):
+        await partition.open_tickets(1, traced=True)
+    await owner.take(await partition.log(), now())
+    await partition.take_in()
+    await owner.close()
+    records = [codec.decode(record.value) for record in await partition.log()]
+    traced = {event.type for event in records if event.traceparent and event.traceparent[:36] == parent[:36]}
+    assert traced == {"Ticket Opened", "follow_up.requested"}
+    found = [span.name for span in spans.get_finished_spans()]
+    assert (found.count("engage intake"), found.count("engage decide")) == (2, 1)
 
 
 async def test_whoever_lost_the_partition_can_decide_nothing_any_more(partition: Partition) -> None:

@@ -58,5 +58,6 @@ def up(host: Host = None, port: Port = None) -> None:
             await serve(platform, settings, port, started)
 
     tune()
-    uvloop.run(run())
+    with bootstrap.traces("http"):
+        uvloop.run(run())
     say(GOODBYE)

@@ -96,6 +96,7 @@ def streams(
     if check:
         _check(settings, seconds, as_json)
         return
+    from engage import bootstrap
     from engage.cli.log_lines import log_to_stderr
     from engage.log.topics import Topics, check_topics
     from streams.worker import make_app, run
@@ -104,7 +105,8 @@ def streams(
     asyncio.run(check_topics(settings.kafka or "", Topics(settings.topics)))
     made = make_app(settings)
     say(f"streams works on the log {settings.topics!r} at {settings.kafka}")
-    run(made)
+    with bootstrap.traces("streams"):
+        run(made)
 
 
 def _check(settings: Settings, seconds: float, as_json: bool) -> None:
@@ -134,6 +136,7 @@ def _kafka_settings() -> Settings:
 
 
 def _run(name: str, settings: Settings, work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    from engage import bootstrap
     from engage.cli.log_lines import log_to_stderr
     from engage.cli.running import on_signals
     from engage.interpreter import tune
@@ -149,7 +152,8 @@ def _run(name: str, settings: Settings, work: Callable[[asyncio.Event], Awaitabl
             await work(stop)
 
     tune()
-    asyncio.run(run())
+    with bootstrap.traces(name):
+        asyncio.run(run())
     say(f"{name} ended")
 
 

@@ -15,6 +15,8 @@ _MICROSECOND = timedelta(microseconds=1)
 Id = Annotated[str, Meta(min_length=1, max_length=256)]
 Instant = Annotated[datetime, Meta(tz=True)]
 """A moment with its UTC offset, RFC 3339 on the wire, microsecond resolution."""
+Traceparent = Annotated[str, Meta(pattern="^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")]
+"""The span that an event was published in: W3C Trace Context, as CloudEvents' Distributed Tracing extension has it."""
 
 PARTITION_SUBJECT = "partition:"
 MARKET_SUBJECT = "market:"
@@ -50,6 +52,7 @@ class Event(Struct, Generic[D], kw_only=True, omit_defaults=True, gc=False):
     causationid: Id | None = None
     actor: Id | None = None
     contact: Id | None = None
+    traceparent: Traceparent | None = None
     inboxoffset: int | None = None
     partition: int = -1
     offset: int = -1

@@ -12,13 +12,13 @@ from time import perf_counter
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from engage.services import metrics
+from engage.services import metrics, tracing
 from engage.services.request_context import REQUEST, RequestContext
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 # Long enough for every id in use, and no e-mail address or sentence passes.
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
-_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
 
 _log = structlog.get_logger("engage.access")
 
@@ -46,16 +46,19 @@ class Watched:
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", context.request_id.encode())]
             await send(message)
 
-        token = REQUEST.set(context)
-        try:
-            await self._app(scope, receive, noting)
-        finally:
-            self._note(scope, status, waited or perf_counter() - began, perf_counter() - began)
-            REQUEST.reset(token)
-
-    def _note(self, scope: Scope, status: int, waited: float, whole: float) -> None:
         method = scope["method"] if scope["method"] in _METHODS else "OTHER"
-        route = getattr(scope.get("route"), "path", "none")
+        token = REQUEST.set(context)
+        with tracing.request(method, context.traceparent) as span:
+            try:
+                await self._app(scope, receive, noting)
+            finally:
+                route = getattr(scope.get("route"), "path", "none")
+                if span is not None:
+                    tracing.answered(span, method, route, status)
+                self._note(method, route, status, waited or perf_counter() - began, perf_counter() - began)
+                REQUEST.reset(token)
+
+    def _note(self, method: str, route: str, status: int, waited: float, whole: float) -> None:
         metrics.answered(method, route, status, waited)
         if self._access:
             milliseconds = round(whole * 1_000, 2)
@@ -63,10 +66,10 @@ class Watched:
 
 
 def _context(scope: Scope) -> RequestContext:
-    request_id, trace_id = None, None
+    request_id, traceparent = None, None
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
             request_id = value.decode()
-        elif name == b"traceparent" and (found := _TRACEPARENT.fullmatch(value)):
-            trace_id = found[1].decode()
-    return RequestContext(request_id or secrets.token_hex(16), trace_id)
+        elif name == b"traceparent" and _TRACEPARENT.fullmatch(value):
+            traceparent = value[:55].decode()
+    return RequestContext(request_id or secrets.token_hex(16), traceparent)

@@ -12,7 +12,7 @@ from msgspec import DecodeError, Struct, structs
 from engage.events import codec
 from engage.events.envelope import Event
 from engage.log.contract import Log, Record
-from engage.services import metrics
+from engage.services import metrics, tracing
 from engage.store.families import Slot, slotted
 from engage.store.positions import Mark, Moved, Position, PositionMovedError
 from engage.store.reader import Rows, Standing
@@ -63,6 +63,7 @@ class Batches:
         self._records = log
         self._store = store
         self._slot = slot
+        self._began = 0
         self._foldings: dict[tuple[str, ...], Folding] = {}
         self._cache = RowCache() if cache is None else cache
 
@@ -113,6 +114,7 @@ class Batches:
         return [_event(record) for record in records]
 
     def _commit(self, cuts: Sequence[Cut]) -> None:
+        self._began = tracing.began()
         with self._store.rows(self._slot) as rows:
             standing = Standing({}, rows.stops())
             marks = rows.marks({cut.partition for cut in cuts})
@@ -165,6 +167,7 @@ class Batches:
                 self._cache.keep(name, cut.partition, mark, one.rows)
         if cut.events and self._slot == "live":
             metrics.seen(cut.events[0].now)
+            tracing.record("engage project", self._began, cut.events)
         for one in folded:
             for stopped in one.parked.values():
                 _tell(one.model.name, stopped)

@@ -11,6 +11,7 @@ from engage.events.envelope import Event
 from engage.events.validation import Fault, Refusal
 from engage.log.contract import Answer
 from engage.scopes import EVERYTHING, Scope
+from engage.services import tracing
 
 
 class _Said(Struct, gc=False):
@@ -61,6 +62,7 @@ async def publish_as(
     publish: Callable[[Sequence[bytes | Event[Raw]]], Awaitable[list[Answer]]],
 ) -> list[Answer]:
     """What ``publish`` answers, with the refusals of events whose source is not the caller's in their places."""
+    events = tracing.stamped(events)
     foreign = caller.foreign(events)
     if not foreign:
         return await publish(events)

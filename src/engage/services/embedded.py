@@ -21,7 +21,7 @@ from engage.rules.engine import Engine
 from engage.rules.policy import NAME as POLICY
 from engage.rules.policy import PolicySettings
 from engage.rules.rule import Rule
-from engage.services import metrics
+from engage.services import metrics, tracing
 from engage.services.edge import Edge
 from engage.services.intake import Stamp
 from engage.services.partition_runner import PartitionRunner
@@ -81,6 +81,7 @@ class EmbeddedLog:
         fresh: dict[Identity, Token] = {}
         answers: list[Answer] = []
         now = self._clock()
+        began = tracing.began()
         with self._all_or_nothing():
             for event in checked:
                 if isinstance(event, Refusal):
@@ -95,7 +96,15 @@ class EmbeddedLog:
                     assert token is not None, "only a tick is dropped, and the edge lets none in"
                     fresh[identity] = token
                     answers.append(Taken(token))
-            self._commit(fresh, marker, lived=as_lived)
+            decided = self._commit(fresh, marker, lived=as_lived)
+        if began:
+            pairs = zip(checked, answers, strict=True)
+            tracing.record(
+                "engage intake",
+                began,
+                (one for one, answer in pairs if isinstance(one, Event) and isinstance(answer, Taken)),
+            )
+            tracing.decided(began, decided)
         return answers
 
     def tick(self, now: datetime | None = None, views_due: Mapping[int, datetime] | None = None) -> bool:
@@ -167,8 +176,11 @@ class EmbeddedLog:
         *,
         lived: bool = False,
         keeping: bool = False,
-    ) -> None:
-        """Everything the runners have; the engines' cells only where they are due, or all of them when ``keeping``."""
+    ) -> list[Event[Any]]:
+        """Everything the runners have; the engines' cells only where they are due, or all of them when ``keeping``.
+
+        Returns what was decided.
+        """
         self._quiet = False
         writes = Writes(identities=identities, marker=marker)
         told: list[tuple[list[Record], list[Event[Any]], int]] = []
@@ -207,6 +219,7 @@ class EmbeddedLog:
         for records, decided, failed in told:
             metrics.taken(len(records), ())
             metrics.folded(len(records), decided, [FAILED] * failed, None if lived else records[0].recorded)
+        return [decision for _, decided, _ in told for decision in decided]
 
     def _due(self) -> int | None:
         """The partition whose cells were not kept for longest, if too long: one a commit, so that none takes long."""

@@ -22,7 +22,7 @@ from engage.events.validation import Fault, Refusal, check_event, reserved
 from engage.log.kafka import KafkaLog
 from engage.log.partitioning import partition_of
 from engage.log.topics import MAX_RECORD_BYTES, Topics
-from engage.services import kafka_message, metrics
+from engage.services import kafka_message, metrics, tracing
 from engage.services.edge import Edge
 from engage.services.identities import Identities, digest_of
 from engage.services.intake import MAX_LEAP, TICK, ClockLeapError, Stamp, tick
@@ -120,9 +120,11 @@ class PartitionIntake:
                 leap, records = error, records[:index]
                 break
         if records:
+            began = tracing.began()
             taken, forwards, dead = self._sort(records)
             await self._commit(taken, forwards, dead)
             metrics.taken(len(taken), [refusal.reason for _, refusal in dead])
+            tracing.record("engage intake", began, taken)
             self.next_inbox = records[-1].offset + 1
             self._known.forget_old()
         if leap:

@@ -23,7 +23,7 @@ from engage.rules.engine import ACTIVATED, Engine, Failure
 from engage.rules.policy import NAME as POLICY
 from engage.rules.policy import PolicySettings
 from engage.rules.rule import Rule
-from engage.services import metrics
+from engage.services import metrics, tracing
 from engage.services.decided_before import LoggedDecisions
 from engage.services.intake import Stamp, tick
 from engage.services.kafka_transaction import FencedProducer, Outgoing
@@ -111,7 +111,7 @@ class PartitionRules:
         What was folded before is skipped; ``now`` is the time of what is activated. FencedError if the partition has
         another owner.
         """
-        position = self.position
+        position, began = self.position, tracing.began()
         unreadable: list[Outgoing] = []
         events = list(self._events([each for each in records if each.offset >= position], unreadable))
         decided = await self._runner.follow(events, self._past, self._before)
@@ -132,6 +132,7 @@ class PartitionRules:
         if asked:
             self._asked |= {activation.rule for activation in self._inactive}
         metrics.folded(len(events), decided, [_FAILED] * len(dead), events[0].recorded if events else None)
+        tracing.decided(began, decided)
         if failures or activated_here:
             self._count_parked(failures, anew=activated_here)
         return decided

@@ -113,7 +113,7 @@ class PartitionRunner:
             known = await before.at(event.offset) if before is not None else None
             if known is None:
                 before = None
-                decided += fold(event)
+                decided += _in_trace(event, fold(event))
             else:
                 decided += fold(event, silent=True, known=known)
             if event.type == ACTIVATED:
@@ -187,7 +187,7 @@ class PartitionRunner:
         decided = self._fold(event)
         if decided:
             self._decided += decided
-            for decision in decided:
+            for decision in _in_trace(event, decided):
                 self._append(decision, appended)
         return token
 
@@ -212,6 +212,15 @@ class PartitionRunner:
         if self._since is not None:
             return iter(self._since(position))
         return (record for record in self._past(self.end) if record.offset >= position)
+
+
+def _in_trace(event: Event[Any], decided: list[Event[Any]]) -> list[Event[Any]]:
+    """The decisions, those that the event itself caused in its trace."""
+    if event.traceparent is not None:
+        for decision in decided:
+            if decision.causationid == event.id:
+                decision.traceparent = event.traceparent
+    return decided
 
 
 def read_event(record: Record) -> Event[Any]:

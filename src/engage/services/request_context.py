@@ -8,10 +8,15 @@ from msgspec import Struct
 
 
 class RequestContext(Struct, frozen=True, gc=False):
-    """The request's id, and the trace it belongs to if its caller said so (W3C Trace Context)."""
+    """The request's id, and the span that it belongs to if its caller said so (W3C Trace Context)."""
 
     request_id: str
-    trace_id: str | None = None
+    traceparent: str | None = None
+
+    @property
+    def trace_id(self) -> str | None:
+        """The trace that the request belongs to: 32 hexadecimal digits."""
+        return None if self.traceparent is None else self.traceparent[3:35]
 
 
 REQUEST: ContextVar[RequestContext | None] = ContextVar("engage_request", default=None)

@@ -42,6 +42,7 @@ from engage.settings import Settings, SettingsError, load
 from engage.store.access import AccessStore
 from engage.store.keys import KeyStore, MasterKeyError, load_master_key
 from engage.store.views import ViewMissingError, ViewStore
+from engage.store.webhook_standing import WebhookStanding, read_standings
 from engage.store.webhooks import WebhookStore
 from engage.views.projection import ReadModel
 from projections import PROJECTIONS
@@ -122,6 +123,11 @@ def links(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Links:
     settings.home_path.mkdir(parents=True, exist_ok=True)
     key = load_master_key(settings.home_path / "master.key").derived("links")
     return Links(key, settings.public_url or f"http://{settings.host}:{settings.port}", clock)
+
+
+def webhook_standings(settings: Settings) -> list[WebhookStanding]:
+    """Whether what endpoints are told arrives; none where no webhook was ever made."""
+    return read_standings(_database(settings, "webhooks")) if _is_there(settings, "webhooks") else []
 
 
 def log_path(settings: Settings) -> Path:

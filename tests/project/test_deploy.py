@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from engage import bootstrap
 from engage.services import gauges, metrics
+from engage.services.webhooks.managing import NewEndpoint
 from engage.settings import Settings
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -47,6 +48,7 @@ def selectors(expression: str) -> Iterator[promql_parser.VectorSelector]:
 async def told(tmp_path: Path) -> dict[str, set[str]]:
     """The names of all samples that a process may tell, each with its labels."""
     async with bootstrap.platform(Settings(home=str(tmp_path))) as platform:
+        await platform.webhooks.add(NewEndpoint(url="https://mailer.example/", on=("follow_up.requested",)))
         standing = await gauges.standing(platform, tmp_path)
         families = [
             *prometheus_client.REGISTRY.collect(),

@@ -10,9 +10,11 @@ import pytest
 from typer.testing import CliRunner
 
 from engage.cli.main import app as commands
+from engage.events.catalogue import type_of
+from engage.events.catalogue.command import CommandGiven
 from engage.http.app import create_app
 from engage.services.platform import Platform
-from tests.webhooks.given import Receiver, happens, refund, send
+from tests.webhooks.given import Receiver, happens, refund, said, send
 
 
 @pytest.fixture
@@ -37,6 +39,9 @@ async def test_an_endpoint_from_its_beginning_to_its_end(
     [delivery] = (await http.get(f"{path}/deliveries")).json()["deliveries"]
     assert (delivery["state"], delivery["account"], delivery["answer"]) == ("delivered", "customer-17", "HTTP 204")
     assert (await http.post(f"{path}/disable")).json()["disabled"] == "an operator disabled it"
+    [standing] = (await http.get("/status")).json()["webhooks"]
+    assert (standing["disabled"], standing["waiting"]) == ("an operator disabled it", 0)
+    assert (await http.get("http://127.0.0.1:8080/readyz")).status_code == 200
     assert (await http.post(f"{path}/enable")).json()["disabled"] is None
     assert (await http.post(f"{path}/enable", json={"from_now": True})).status_code == 200
     rotated = await http.post(f"{path}/rotate", json={"keep_hours": 0})
@@ -45,6 +50,10 @@ async def test_an_endpoint_from_its_beginning_to_its_end(
     assert (await http.delete(path)).status_code == 204
     for gone in (await http.get(path), await http.delete(path), await http.post(f"{path}/test")):
         assert gone.status_code == 404 and "engage webhooks list" in gone.json()["detail"]
+    await platform.settle()
+    done = [(one["command"], one["outcome"]) for one in await said(platform, type_of(CommandGiven))]
+    assert done[0] == ("POST /v1/webhooks", "done")
+    assert done[-1] == ("POST /v1/webhooks/{webhook}/test", "failed")
 
 
 WRONG: list[tuple[dict[str, Any], str, str]] = [
@@ -84,6 +93,8 @@ def test_the_command_line_does_the_same(home: Path):
     assert "cannot be reached" in run("test", made["id"], code=1).stdout
     assert json.loads(run("disable", made["id"], "--json").stdout)["disabled"] == "an operator disabled it"
     assert "nothing here" in run("deliveries", made["id"]).stdout
+    shown = CliRunner().invoke(commands, ["status"]).stdout
+    assert f"webhook           {made['id']} to 127.0.0.1:9: DISABLED: an operator disabled it, 0 waiting" in shown
     assert "there is no webhook" in run("show", "we_no", code=4).stderr
     assert "is not encrypted" in run("add", "http://x.example/", "--on", "follow_up.requested", code=2).stderr
     run("remove", made["id"])

@@ -33,6 +33,7 @@ def status(as_json: JsonFlag = False) -> None:
                 home=settings.home_path,
                 owner=find_owner(settings.home_path),
                 next_wake=next_wake(log, RULES) if isinstance(log, SqliteLog) else None,
+                webhooks=bootstrap.webhook_standings(settings),
             )
 
     found = asyncio.run(run())
@@ -63,5 +64,11 @@ def _show(found: Status) -> None:
     out.print(f"next wake         {moment(found.next_wake) or 'none'}")
     if found.dead_letters is not None:
         out.print(f"dead letters      {found.dead_letters:,}")
+    for one in found.webhooks:
+        state = f"DISABLED: {one.disabled}" if one.disabled else "enabled"
+        failing = f", failing since {moment(one.failing_since)}" if one.failing_since else ""
+        out.print(
+            f"webhook           {one.id} to {one.host}: {state}{failing}, {one.waiting:,} waiting", soft_wrap=True
+        )
     for name, size in found.files.items():
         out.print(f"{name:<17} {size / 1e6:,.1f} MB")

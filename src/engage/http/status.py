@@ -46,6 +46,15 @@ _STATUS = {
     "dead_letters": 0,
     "files": {"log.db": 1048576},
     "owner": {"pid": 4242, "url": "http://127.0.0.1:8080"},
+    "webhooks": [
+        {
+            "id": "we_5d0a9f0e3b1f6a2f",
+            "host": "mailer.example",
+            "disabled": None,
+            "failing_since": "2026-03-01T10:00:00Z",
+            "waiting": 3,
+        }
+    ],
 }
 
 
@@ -100,6 +109,7 @@ async def status(request: Request) -> Response:
         home=request.app.state.home,
         owner=None if platform.owner is None else find_owner(platform.owner.home),
         next_wake=platform.embedded.next_due() if platform.embedded else None,
+        webhooks=await asyncio.to_thread(platform.webhooks.standings),
     )
     return Response(msgspec.json.encode(found), media_type=JSON)
 

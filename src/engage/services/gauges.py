@@ -118,6 +118,13 @@ def _of_stores(platform: Platform, next_wake: datetime | None) -> Iterator[Metri
         counted = Reading(platform.store, platform.clock).count_open()
         yield _one("engage_open_follow_ups", "Follow-ups that are not closed.", counted.open)
         yield _one("engage_overdue_follow_ups", "Open follow-ups that are past their service level.", counted.overdue)
+    webhooks = platform.webhooks.standings()
+    waiting = {one.id: one.waiting for one in webhooks}
+    yield _by("engage_webhook_waiting_messages", "What waits to be sent to an endpoint.", "webhook", waiting)
+    failing = {one.id: _late(one.failing_since, now) for one in webhooks}
+    yield _by("engage_webhook_failing_seconds", "Since when every attempt has failed; 0: it works.", "webhook", failing)
+    disabled = {one.id: float(one.disabled is not None) for one in webhooks}
+    yield _by("engage_webhook_disabled", "1: nothing is sent to this endpoint.", "webhook", disabled)
     late = {"views": _late(min(platform.projector.next_dues().values(), default=None), now)}
     if platform.embedded is not None:
         late["rules"] = _late(next_wake, now)

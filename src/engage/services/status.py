@@ -19,6 +19,7 @@ from engage.rules.rule import Rule
 from engage.services.owner import Holder
 from engage.store.pauses import Paused
 from engage.store.views import ViewStore
+from engage.store.webhook_standing import WebhookStanding
 from engage.views.projection import ReadModel
 
 _TAIL = 16
@@ -63,6 +64,7 @@ class Status(Struct, frozen=True):
     dead_letters: int | None
     files: dict[str, int]
     owner: Holder | None
+    webhooks: Sequence[WebhookStanding] = ()
 
 
 async def read_status(
@@ -74,6 +76,7 @@ async def read_status(
     home: Path,
     owner: Holder | None,
     next_wake: datetime | None,
+    webhooks: Sequence[WebhookStanding] = (),
 ) -> Status:
     """The status as of now; it changes nothing, and works beside the process that owns the folder.
 
@@ -93,6 +96,7 @@ async def read_status(
         dead_letters=log.dead_letters() if isinstance(log, SqliteLog) else None,
         files=_sizes(home),
         owner=owner,
+        webhooks=webhooks,
     )
 
 

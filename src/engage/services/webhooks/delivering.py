@@ -31,7 +31,7 @@ LEASE = timedelta(minutes=2)
 """After so long an attempt of which nothing was heard is taken for dead: several times what one may take."""
 NOT_YET = timedelta(seconds=2)
 LONGEST_PAUSE = timedelta(minutes=5)
-_CLOSING_SECONDS = 20.0
+_CLOSING_SECONDS = 3.0
 
 _REQUESTED = type_of(FollowUpRequested)
 _logger = structlog.get_logger(__name__)

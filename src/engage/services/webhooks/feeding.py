@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -45,9 +45,9 @@ class Feeding:
         self._relationships = relationships
         self._clock = clock
 
-    async def step(self, limit: int) -> int:
-        """Read up to ``limit`` records or changes of each place; how many were read, 0 when all is queued."""
-        endpoints = {one.id: one for one in await asyncio.to_thread(self._store.endpoints) if one.disabled is None}
+    async def step(self, all_endpoints: Iterable[Endpoint], limit: int) -> int:
+        """Queue what enabled ones hear in up to ``limit`` records or changes of each place; how many were read."""
+        endpoints = {one.id: one for one in all_endpoints if one.disabled is None}
         if not endpoints:
             return 0
         together: dict[tuple[str, int, str, int], list[Cursor]] = {}

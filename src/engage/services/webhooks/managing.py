@@ -23,6 +23,7 @@ from engage.services.webhooks.feeding import Feeding
 from engage.services.webhooks.message import TEST, message_id
 from engage.services.webhooks.outcomes import Outcomes
 from engage.store.webhook_queue import State
+from engage.store.webhook_standing import WebhookStanding, standings
 from engage.store.webhooks import Endpoint, Secret, Subscription, WebhookStore
 from engage.views.projection import ReadModel
 
@@ -125,12 +126,17 @@ class Webhooks:
         self._private = private
         self._clock = clock
         self._cleaned: datetime | None = None
+        self._at_rest = False
 
     async def step(self, limit: int) -> int:
         """Queue up to ``limit`` records or changes of each place, send what is due; how much was done."""
-        done = await self._feeding.step(limit)
+        endpoints = await asyncio.to_thread(self.store.endpoints)
+        if not endpoints and self._at_rest:
+            return 0
+        done = await self._feeding.step(endpoints, limit)
         done += await self.delivering.step()
         done += await self._outcomes.step(_OUTCOMES)
+        self._at_rest = not endpoints and not done
         now = self._clock()
         if self._cleaned is None or now - self._cleaned > _CLEAN_EVERY:
             self._cleaned = now
@@ -158,6 +164,10 @@ class Webhooks:
         """Every endpoint, the oldest first."""
         waiting = self.store.queue.waiting()
         return [_shown(one, waiting.get(one.id, 0)) for one in self.store.endpoints()]
+
+    def standings(self) -> list[WebhookStanding]:
+        """Every endpoint at a glance."""
+        return standings(self.store.database)
 
     def one(self, identity: str) -> Webhook:
         """One endpoint; WebhookNotFoundError if there is none, here and below."""

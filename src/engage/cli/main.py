@@ -25,6 +25,7 @@ from engage.cli.account import account
 from engage.cli.as_of import as_of, replay
 from engage.cli.audit import audit
 from engage.cli.demo import demo
+from engage.cli.doctor import doctor
 from engage.cli.errors import Commands
 from engage.cli.privacy import access, erase
 from engage.cli.publish import publish
@@ -61,7 +62,7 @@ def engage(
         typer.echo(ctx.get_help())
 
 
-for command in (demo, up, publish, status, account, what_if, as_of, replay, access, erase, audit):
+for command in (demo, up, publish, status, doctor, account, what_if, as_of, replay, access, erase, audit):
     app.command()(command)
 app.add_typer(imports.app, name="import")
 app.add_typer(follow_ups.app, name="follow-ups")

@@ -1,31 +1,68 @@
-"""``engage status``: how far everything has come, also beside a running process."""
+"""``engage status``: how far everything has come, also beside a running process, once or as it goes on."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated
 
-from engage.cli.output import JsonFlag, data, emit, moment, table
+import typer
+
+from engage.cli.output import JsonFlag, data, emit, moment, span, table
 
 if TYPE_CHECKING:
     from engage.services.status import Status
+    from engage.settings import Settings
+
+_EVERY_SECONDS = 2.0
 
 
-def status(as_json: JsonFlag = False) -> None:
-    """Show how far log, read models, desk and relay have come, and what waits or failed."""
+def status(
+    watch: Annotated[bool, typer.Option("--watch", help="Go on, with rates and what is left, until Ctrl-C.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Show how far log, read models, desk and relay have come, and what waits or failed.
+
+    With --watch and --json: one JSON object a line.
+    """
     from engage import bootstrap
     from engage.cli.door import must_exist
+
+    settings = bootstrap.settings()
+    must_exist(settings)
+    if watch:
+        with suppress(KeyboardInterrupt):
+            asyncio.run(_watch(settings, as_json))
+        return
+    found = asyncio.run(_once(settings))
+    if as_json:
+        emit(found)
+    else:
+        for line in _lines(found):
+            data().print(line, soft_wrap=True)
+
+
+async def _once(settings: Settings) -> Status:
+    async for found in _read(settings):
+        return found
+    raise AssertionError("it is read again and again")
+
+
+async def _read(settings: Settings) -> AsyncIterator[Status]:
+    """The status, as often as it is asked for."""
+    from engage import bootstrap
     from engage.log.sqlite import SqliteLog
     from engage.services.owner import find_owner
     from engage.services.status import next_wake, read_status
     from streams import RULES
 
-    settings = bootstrap.settings()
-    must_exist(settings)
-
-    async def run() -> Status:
-        async with bootstrap.readers(settings) as (log, store, relationships):
-            return await read_status(
+    async with bootstrap.readers(settings) as (log, store, relationships):
+        while True:
+            yield await read_status(
                 log,
                 store,
                 relationships,
@@ -36,39 +73,87 @@ def status(as_json: JsonFlag = False) -> None:
                 webhooks=bootstrap.webhook_standings(settings),
             )
 
-    found = asyncio.run(run())
-    if as_json:
-        emit(found)
-    else:
-        _show(found)
+
+async def _watch(settings: Settings, as_json: bool) -> None:
+    import msgspec
+    from rich.live import Live
+    from rich.text import Text
+
+    before: tuple[float, Status] | None = None
+    with Live(console=data(), auto_refresh=False, screen=sys.stdout.isatty() and not as_json) as live:
+        async for found in _read(settings):
+            now = time.monotonic()
+            if as_json:
+                typer.echo(msgspec.json.encode(found))
+            else:
+                lines = _lines(found, None if before is None else (now - before[0], before[1]))
+                live.update(Text("\n".join(lines)), refresh=True)
+            before = (now, found)
+            await asyncio.sleep(_EVERY_SECONDS)
 
 
-def _show(found: Status) -> None:
-    out = data()
+def _lines(found: Status, before: tuple[float, Status] | None = None) -> list[str]:
+    """The page; with what was ``before``, and how many seconds ago, also rates and how long what is left will take."""
     owner = found.owner
     serves = f", serving at {owner.url}" if owner and owner.url else ""
-    out.print(f"log {found.generation}, " + (f"owned by process {owner.pid}{serves}" if owner else "owned by nobody"))
-    out.print()
-    partitions = [(str(one.partition), f"{one.end:,}", moment(one.newest)) for one in found.log]
-    for line in table(("partition", "records", "newest (UTC)"), partitions, right=(0, 1)):
-        out.print(line, soft_wrap=True)
-    out.print()
-    views = [
-        (one.name, str(one.version), f"{one.behind:,}", f"{one.parked:,}", str(one.paused or "")) for one in found.views
+    lines = [
+        f"log {found.generation}, " + (f"owned by process {owner.pid}{serves}" if owner else "owned by nobody"),
+        "",
     ]
-    for line in table(("read model", "version", "behind", "parked", ""), views, right=(1, 2, 3)):
-        out.print(line, soft_wrap=True)
-    out.print()
-    out.print(f"desk              {found.desk_behind:,} records behind")
-    out.print(f"relay             {found.relay_waiting:,} events waiting")
-    out.print(f"next wake         {moment(found.next_wake) or 'none'}")
+    grown = _grown(found, before)
+    partitions = [
+        (str(one.partition), f"{one.end:,}", moment(one.newest), *([f"{grown[one.partition]:,.0f}"] if grown else ()))
+        for one in found.log
+    ]
+    header = ("partition", "records", "newest (UTC)", *(["records/s"] if grown else ()))
+    lines += [*table(header, partitions, right=(0, 1, 3)), ""]
+    rates = _rates(found, before)
+    views = [
+        (
+            one.name,
+            str(one.version),
+            f"{one.behind:,}",
+            f"{one.parked:,}",
+            *([f"{rates[one.name]:,.0f}", _left(one.behind, rates[one.name])] if rates else ()),
+            str(one.paused or ""),
+        )
+        for one in found.views
+    ]
+    header = ("read model", "version", "behind", "parked", *(["records/s", "left"] if rates else ()), "")
+    lines += [*table(header, views, right=(1, 2, 3, *((4, 5) if rates else ()))), ""]
+    lines.append(f"desk              {found.desk_behind:,} records behind")
+    lines.append(f"relay             {found.relay_waiting:,} events waiting")
+    lines.append(f"next wake         {moment(found.next_wake) or 'none'}")
     if found.dead_letters is not None:
-        out.print(f"dead letters      {found.dead_letters:,}")
+        lines.append(f"dead letters      {found.dead_letters:,}")
     for one in found.webhooks:
         state = f"DISABLED: {one.disabled}" if one.disabled else "enabled"
         failing = f", failing since {moment(one.failing_since)}" if one.failing_since else ""
-        out.print(
-            f"webhook           {one.id} to {one.host}: {state}{failing}, {one.waiting:,} waiting", soft_wrap=True
-        )
-    for name, size in found.files.items():
-        out.print(f"{name:<17} {size / 1e6:,.1f} MB")
+        lines.append(f"webhook           {one.id} to {one.host}: {state}{failing}, {one.waiting:,} waiting")
+    lines += [f"{name:<17} {size / 1e6:,.1f} MB" for name, size in found.files.items()]
+    return lines
+
+
+def _grown(found: Status, before: tuple[float, Status] | None) -> dict[int, float]:
+    """Records a second that came to each partition."""
+    if before is None:
+        return {}
+    seconds, then = before
+    ends = {one.partition: one.end for one in then.log}
+    return {one.partition: (one.end - ends.get(one.partition, one.end)) / seconds for one in found.log}
+
+
+def _rates(found: Status, before: tuple[float, Status] | None) -> dict[str, float]:
+    """Records a second that each read model has folded; below nothing is a read model that begins anew."""
+    if before is None:
+        return {}
+    seconds, then = before
+    stood = {one.name: sum(one.positions) for one in then.views}
+    return {one.name: max(0, sum(one.positions) - stood.get(one.name, 0)) / seconds for one in found.views}
+
+
+def _left(behind: int, rate: float) -> str:
+    """How long it will take to fold what is behind, at this rate."""
+    if not behind:
+        return ""
+    return span(timedelta(seconds=behind / rate)) if rate else "stands"

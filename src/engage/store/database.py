@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -90,6 +91,14 @@ class Database:
             return None
         with self.read() as connection:
             return int(connection.scalar(text("SELECT pg_database_size(current_database())")) or 0)
+
+    def now(self) -> datetime | None:
+        """What time the server says it is; None for SQLite, which has this machine's clock."""
+        if self.sqlite:
+            return None
+        with self.read() as connection:
+            told: datetime | None = connection.scalar(text("SELECT clock_timestamp()"))
+            return told
 
     def scrub(self) -> None:
         """Leave no copy of what was overwritten in SQLite's write-ahead log (its file overwrites with zeros itself)."""

@@ -35,6 +35,7 @@ from engage.http.direct import Application, Direct
 from engage.http.documents import DOCUMENTS
 from engage.http.ending import Ending
 from engage.http.pressure import Pressure
+from engage.http.remembered import Remembered
 from engage.http.shell import Shell
 from engage.http.watched import Watched
 from engage.log.topics import Topics
@@ -142,6 +143,7 @@ def create_app(
         app.include_router(resource.router)
     if links is not None:
         app.include_router(signed_links.router)
+    app.add_middleware(Remembered, views=platform.store.database, clock=platform.clock)
     crossing: dict[str, Any] = {
         "allow_origins": origins,
         "allow_methods": ["GET", "POST", "PUT", "DELETE"],

@@ -80,6 +80,8 @@ async def serve(platform: Platform, settings: Settings, port: int | None, starte
     """
     check_host(settings)
     hooks = bootstrap.hooks(settings)
+    # That somebody empties the table of keys while it serves others must not open the door.
+    platform.access.asks = platform.access.asks or not (settings.behind_proxy or _is_loopback(settings.host))
     with listen(settings.host, settings.port if port is None else port, asked=port is not None) as opened:
         host, bound = opened.getsockname()[:2]
         url = f"http://[{host}]:{bound}" if ":" in host else f"http://{host}:{bound}"

@@ -50,8 +50,9 @@ class AccessUnavailableError(RuntimeError):
 class Access:
     """Tells callers by what they bring; ``local_secret`` is what the command line on this machine brings.
 
-    ``rate`` is how many requests a second each may make that has no rate of its own; 0: any number.
-    Once there was a key nobody comes in without one, also after the last was revoked.
+    ``rate`` is how many requests a second each may make that has no rate of its own; 0: any number. ``asks``: nobody
+    comes in without a credential; so it is from the first key on, also after the last was revoked, and where others
+    than this machine are served.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Access:
     ) -> None:
         self.local_secret = secrets.token_urlsafe()
         self.store = store
+        self.asks = oidc is not None
         self._oidc = oidc
         self._rate = rate
         self._rates = Rates()
@@ -83,7 +85,7 @@ class Access:
                 return found
             if self._oidc is not None and credential.count(".") == _DOTS_OF_A_JWT:
                 return await self._by_token(self._oidc, credential)
-        if not self._keys and self._oidc is None:
+        if not self.asks:
             return ANYBODY
         if authorization is None:
             raise UnknownCallerError(_BRING, brought=False)
@@ -121,13 +123,15 @@ class Access:
                 self._keys = await asyncio.to_thread(self._from_store)
             except SQLAlchemyError as error:
                 raise AccessUnavailableError("the API keys cannot be read just now: try again") from error
+            self.asks = self.asks or bool(self._keys)
             self._stale = monotonic() + FRESH_SECONDS
 
     def _from_store(self) -> dict[str, tuple[ApiKey, bytes, Caller]]:
         found = {key.id: (key, digest, _caller(key)) for key, digest in self.store.every_key()}
         now, used = self._clock(), self._used
         self._used = {}
-        due = [one for one in used if one in found and _long_ago(found[one][0].last_used, used[one])]
+        # A copy: the event loop, which goes on meanwhile, may still put something there.
+        due = [one for one, when in list(used.items()) if one in found and _long_ago(found[one][0].last_used, when)]
         if due:
             self.store.note_use(due, now)
         return found

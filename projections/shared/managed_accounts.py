@@ -177,27 +177,46 @@ def _oldest(now: datetime) -> str:
 
 
 def _counted(row: ManagedAccount, now: datetime) -> ManagedAccount:
-    """All counts as of ``now``, and when to count again."""
-    moments = []
-    due = [word.until + _TICK for word in row.follow_ups.values() if word.open and word.until is not None]
-    row.open_follow_ups = count_open(row.follow_ups)
-    row.overdue_follow_ups = sum(moment <= now for moment in due)
-    moments += due
-    row.open_disputes = count_open(row.disputes)
-    ends = [word.until for word in row.agreements.values() if word.open and word.until is not None]
-    row.renewals = sum(end - RENEWAL <= now < end for end in ends)
-    moments += [moment for end in ends for moment in (end - RENEWAL, end)]
-    if row.months and min(row.months) < (oldest := _oldest(now)):
-        row.months = {month: sums for month, sums in row.months.items() if month >= oldest}
+    """All counts as of ``now``, and when to count again; it is asked at each event, so all is looked at once."""
+    waiting: list[datetime] = []  # moments to come
+    open_now = overdue = renewals = 0
+    for word in row.follow_ups.values():
+        if word.open:
+            open_now += 1
+            if word.until is None:
+                continue
+            if (missed := word.until + _TICK) <= now:
+                overdue += 1
+            else:
+                waiting.append(missed)
+    for word in row.agreements.values():
+        if word.open and (end := word.until) is not None and now < end:
+            waiting.append(end)
+            if (near := end - RENEWAL) <= now:
+                renewals += 1
+            else:
+                waiting.append(near)
+    row.open_follow_ups, row.overdue_follow_ups, row.renewals = open_now, overdue, renewals
+    row.open_disputes = count_open(row.disputes) if row.disputes else 0
+    if row.months:
+        first = min(row.months)
+        if first < (oldest := _oldest(now)):
+            row.months = {month: sums for month, sums in row.months.items() if month >= oldest}
+            first = min(row.months, default="")
+        if first and (leaves := begin_of(month_later(first, VALUE_MONTHS))) > now:
+            waiting.append(leaves)
+    row.value_cents = _value(row.months)
+    row.next_at = min(waiting) if waiting else None
+    return row
+
+
+def _value(months: dict[str, dict[str, int]]) -> dict[str, int]:
+    """What all months come to, by currency; a new one each time, for what the portfolio adds up is a row's own."""
     value: dict[str, int] = {}
-    for sums in row.months.values():
+    for sums in months.values():
         for currency, amount in sums.items():
             value[currency] = value.get(currency, 0) + amount
-    row.value_cents = {currency: amount for currency, amount in value.items() if amount}
-    if row.months:
-        moments.append(begin_of(month_later(min(row.months), VALUE_MONTHS)))
-    row.next_at = min((moment for moment in moments if moment > now), default=None)
-    return row
+    return {currency: amount for currency, amount in value.items() if amount}
 
 
 def _tell(row: ManagedAccount, event: Event[Any], name: str, value: Any) -> None:

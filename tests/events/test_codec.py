@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from msgspec import Raw, structs
 
 from engage.events import codec
+from engage.events.catalogue.commerce import OrderCompleted
 from engage.events.catalogue.surveys import SurveyAnswered
 from engage.events.envelope import Event
 from engage.events.sealing import AccountKey, exposed, new_secret, seal
@@ -65,3 +66,16 @@ def test_data_of_a_known_type_that_does_not_fit_is_a_fault() -> None:
     answer.data = Raw(b'{"survey_id":5,"undeclared":"sealed:1:AAAA"}')
     with pytest.raises(msgspec.ValidationError):
         codec.open_data(answer)
+
+
+def test_many_records_are_read_as_one_by_one_whatever_is_among_them() -> None:
+    good = codec.encode(happened(OrderCompleted(order_id="o-1", total=10), at="2026-03-01", subject="acc-1"))
+    strange = good.replace(b'"Order Completed"', b'"Parcel Teleported"')
+    wrong = good.replace(b'"total":10', b'"total":"much"')
+    assert strange != good != wrong
+    values = [good, strange, strange, good, wrong, good]
+    assert codec.read_all(values) == [codec.reader()(value) for value in values]
+    assert codec.read_all([]) == []
+    with pytest.raises(codec.UnreadableError) as caught:
+        codec.read_all([good, wrong, b"{", good])
+    assert caught.value.place == 2

@@ -36,6 +36,7 @@ class History:
         self.first_day = first_day
         self._now = now
         self._entries = entries
+        self._length = len(entries)
 
     @property
     def end(self) -> datetime:
@@ -43,7 +44,7 @@ class History:
         return min(self.first_day + timedelta(days=DAYS), self._now)
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return self._length
 
     def __iter__(self) -> Iterator[Event[Raw]]:
         return self._events(self._entries)
@@ -52,12 +53,21 @@ class History:
         """How many events lie before day number ``day``."""
         return bisect_left(self._entries, day * DAY_MICROS, key=_when)
 
+    def told_once(self, skip: int = 0) -> Iterator[tuple[datetime, list[Event[Raw]]]]:
+        """``days`` for who asks for nothing of it afterwards: what was told is let go of, 100 MB of it by the end."""
+        entries, self._entries = self._entries, []
+        entries.reverse()
+        return self._by_day((entries.pop() for _ in range(len(entries))), skip)
+
     def days(self, skip: int = 0) -> Iterator[tuple[datetime, list[Event[Raw]]]]:
         """Each UTC day's end and events, days without events too; without the first ``skip`` days.
 
         The end is the next midnight, and ``now`` where that comes first.
         """
-        by_day = groupby(self._entries, key=lambda entry: entry.time // DAY_MICROS)
+        return self._by_day(iter(self._entries), skip)
+
+    def _by_day(self, told: Iterator[Entry], skip: int) -> Iterator[tuple[datetime, list[Event[Raw]]]]:
+        by_day = groupby(told, key=lambda entry: entry.time // DAY_MICROS)
         day, entries = next(by_day, (DAYS, iter(())))
         for number in range(DAYS):
             of_day: list[Entry] = []

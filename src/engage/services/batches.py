@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import structlog
-from msgspec import DecodeError, Struct, structs
+from msgspec import Struct, structs
 
 from engage.events import codec
 from engage.events.envelope import Event
@@ -111,7 +111,18 @@ class Batches:
         return self._decoded([record for record in batch.records if record.offset < until]), until
 
     def _decoded(self, records: Sequence[Record]) -> list[Event[Any]]:
-        return [_event(record) for record in records]
+        try:
+            events = codec.read_all([record.value for record in records])
+        except codec.UnreadableError as error:
+            bad = records[error.place]
+            raise CorruptRecordError(
+                f"record {bad.partition}:{bad.offset} of the log is no event ({error}): restore the log from its backup"
+            ) from error
+        for event, record in zip(events, records, strict=True):
+            event.recorded = record.recorded
+            event.partition = record.partition
+            event.offset = record.offset
+        return events
 
     def _commit(self, cuts: Sequence[Cut]) -> None:
         self._began = tracing.began()
@@ -221,23 +232,6 @@ class Batches:
             counted = None if mark is None else mark.changes
             changes.append(Change(old, cut.position, one, self._slot, inbox, counted=counted))
         return changes
-
-
-_read = codec.reader()
-
-
-def _event(record: Record) -> Event[Any]:
-    try:
-        event = _read(record.value)
-    except DecodeError as error:
-        raise CorruptRecordError(
-            f"record {record.partition}:{record.offset} of the log is no event ({error}): restore the log from its "
-            "backup"
-        ) from error
-    event.recorded = record.recorded
-    event.partition = record.partition
-    event.offset = record.offset
-    return event
 
 
 def _tell(view: str, stopped: Parked) -> None:

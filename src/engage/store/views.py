@@ -231,11 +231,13 @@ class ViewStore(ViewReader):
                 Stamp(one.old.partition, one.position, moved[one.old.projection, one.old.partition].change)
                 for one in changes
             ]
-            written: dict[ViewTable, list[Values]] = {}
-            for change, rows, stamp in zip(changes, encoded, stamps, strict=True):
-                table = self.table(change.folded.model, change.slot)
-                written.setdefault(table, []).extend(table.stamped(rows, stamp, change.folded.due))
-            for table, stamped in written.items():  # of all partitions at once: statements are what small batches cost
+            of_table: dict[ViewTable, list[int]] = {}
+            for place, change in enumerate(changes):
+                of_table.setdefault(self.table(change.folded.model, change.slot), []).append(place)
+            for table, places in of_table.items():  # of all partitions at once: statements are what small batches cost
+                stamped: list[Values] = []
+                for place in places:
+                    stamped += table.stamped(encoded[place], stamps[place], changes[place].folded.due)
                 table.upsert(connection, stamped)
             noted = deletions.noted(connection, [one.old.projection for one in changes if one.folded.rows])
             for change, rows, stamp in zip(changes, encoded, stamps, strict=True):

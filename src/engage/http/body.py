@@ -111,10 +111,3 @@ async def read_struct(request: Request, kind: type[S]) -> S:
         path, words = plain(error, shape, kind)
         pointer = "".join(f"/{part}" for part in path)
         raise faulty(f"the body does not fit: {pointer or 'it'}: {words}", [Fault(pointer, words)]) from error
-
-
-async def read_optional(request: Request, kind: type[S]) -> S:
-    """The same of a body that may be left out where everything in it may be."""
-    if announced(request) == 0 and not request.headers.get("content-type") and not await request.body():
-        return kind()
-    return await read_struct(request, kind)

@@ -45,10 +45,9 @@ class Documents:
         """What OpenAPI says of an answer whose body is a ``kind``."""
         return {"description": description, "content": {media: {"schema": self.schema(kind), "example": example}}}
 
-    def body(self, kind: Any, example: Any, *, required: bool = True) -> dict[str, Any]:
+    def body(self, kind: Any, example: Any) -> dict[str, Any]:
         """What OpenAPI says of a request whose body is a ``kind``."""
-        content = {JSON: {"schema": self.schema(kind), "example": example}}
-        return {"requestBody": {"required": required, "content": content}}
+        return {"requestBody": {"required": True, "content": {JSON: {"schema": self.schema(kind), "example": example}}}}
 
     def schema(self, kind: Any) -> dict[str, Any]:
         """A reference to the schema of a Struct."""

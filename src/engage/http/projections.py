@@ -6,13 +6,12 @@ import asyncio
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Request, Response
-from msgspec import Meta, Struct
+from fastapi import APIRouter, Query, Request, Response
+from msgspec import Struct
 
-from engage.events.envelope import Id
-from engage.http.body import read_optional
+from engage.http.audited import who_commands
 from engage.http.documents import DOCUMENTS, JSON, problems
-from engage.http.guard import caller, guarded
+from engage.http.guard import guarded
 from engage.http.problems import ProblemError
 from engage.http.views import views_of
 from engage.services import pausing
@@ -36,18 +35,6 @@ class JobList(Struct):
     """The jobs of this process, the latest first."""
 
     jobs: list[Job]
-
-
-class Said(Struct, frozen=True, forbid_unknown_fields=True):
-    """Who asks (``actor``, an id), where that is not proven or is somebody else than the caller."""
-
-    actor: Id | None = None
-
-
-class Proof(Said, frozen=True, forbid_unknown_fields=True):
-    """About how many rows of a table to prove (``sample``); all, if left out."""
-
-    sample: Annotated[int, Meta(ge=1)] | None = None
 
 
 class RolledBack(Struct):
@@ -85,13 +72,11 @@ _JOB = {
     "result": None,
     "error": None,
 }
-_BODY = problems(
-    _400="The body is not JSON.",
-    _404="No such read model.",
-    _413="The body is too long.",
-    _415="Another media type.",
-    _422="The body does not fit.",
-)
+_UNKNOWN = problems(_404="No such read model.")
+_WRONG = problems(_422="A parameter is wrong.")
+Sample = Annotated[
+    int | None, Query(ge=1, le=2**31, description="Prove about so many rows of a table; all, if it is left out.")
+]
 
 
 @router.get(
@@ -111,58 +96,44 @@ async def listed(request: Request) -> Response:
     "/v1/projections/{name}/pause",
     summary="Let a read model stand still",
     response_class=Response,
-    openapi_extra=DOCUMENTS.body(Said, {"actor": "ada"}, required=False),
-    responses={200: DOCUMENTS.answer(Pausing, "It stands still, its family with it.", _PAUSING), **_BODY},
+    responses={200: DOCUMENTS.answer(Pausing, "It stands still, its family with it.", _PAUSING), **_UNKNOWN},
 )
 async def pause(request: Request, name: str) -> Response:
     """In every process that projects, and across restarts; readers read it as it stands."""
     platform, model = _platform(request), views_of(request).named(name)
-    by = _actor(request, await read_optional(request, Said))
-
-    def do() -> Pausing:
-        with platform.trail.of(by, "projections pause", name):
-            return pausing.pause(platform.store, platform.projector.projections, model, by=by, at=platform.clock())
-
-    return Response(msgspec.json.encode(await asyncio.to_thread(do)), media_type=JSON)
+    by, at = who_commands(request), platform.clock()
+    done = await asyncio.to_thread(pausing.pause, platform.store, platform.projector.projections, model, by=by, at=at)
+    return Response(msgspec.json.encode(done), media_type=JSON)
 
 
 @router.post(
     "/v1/projections/{name}/resume",
     summary="Let a read model go on",
     response_class=Response,
-    openapi_extra=DOCUMENTS.body(Said, {"actor": "ada"}, required=False),
-    responses={200: DOCUMENTS.answer(Pausing, "It goes on, its family with it; how it was.", _PAUSING), **_BODY},
+    responses={200: DOCUMENTS.answer(Pausing, "It goes on, its family with it; how it was.", _PAUSING), **_UNKNOWN},
 )
 async def resume(request: Request, name: str) -> Response:
     """From where it stands."""
     platform, model = _platform(request), views_of(request).named(name)
-    by = _actor(request, await read_optional(request, Said))
-
-    def do() -> Pausing:
-        with platform.trail.of(by, "projections resume", name):
-            return pausing.resume(platform.store, platform.projector.projections, model)
-
-    return Response(msgspec.json.encode(await asyncio.to_thread(do)), media_type=JSON)
+    done = await asyncio.to_thread(pausing.resume, platform.store, platform.projector.projections, model)
+    return Response(msgspec.json.encode(done), media_type=JSON)
 
 
 @router.post(
     "/v1/projections/{name}/rollback",
     summary="Put back what was live before",
     response_class=Response,
-    openapi_extra=DOCUMENTS.body(Said, {"actor": "ada"}, required=False),
     responses={
         200: DOCUMENTS.answer(RolledBack, "It is live again.", {"names": ["loyalty"], "differing": 12}),
-        **_BODY,
+        **_UNKNOWN,
         **problems(_409="Nothing was kept of it: it was never rebuilt here."),
     },
 )
 async def rollback(request: Request, name: str) -> Response:
     """What was live before the last rebuild, its family with it; what is live now is kept in its place."""
     platform, model = _platform(request), views_of(request).named(name)
-    by = _actor(request, await read_optional(request, Said))
     try:
-        with platform.trail.of(by, "projections rollback", name):
-            differing = await platform.projector.roll_back(model)
+        differing = await platform.projector.roll_back(model)
     except LookupError as error:
         raise ProblemError(409, str(error)) from error
     platform.waiting.tell()
@@ -175,22 +146,21 @@ async def rollback(request: Request, name: str) -> Response:
     status_code=202,
     summary="Fold a read model anew",
     response_class=Response,
-    openapi_extra=DOCUMENTS.body(Proof, {"actor": "ada", "sample": 1000}, required=False),
     responses={
         202: DOCUMENTS.answer(Job, "It has begun; `Location` says where to look.", _JOB),
-        **_BODY,
+        **_UNKNOWN,
+        **_WRONG,
         **problems(_409="It is being done already: `job` says by which."),
     },
 )
-async def rebuild(request: Request, name: str) -> Response:
+async def rebuild(request: Request, name: str, sample: Sample = None) -> Response:
     """Beside what readers see, its family with it; then it is proven, and takes their place in one transaction.
 
     A job that was stopped, or whose process was ended, has changed nothing that readers see: asked for again, it goes
     on from where it stood.
     """
     platform, model = _platform(request), views_of(request).named(name)
-    asked = await read_optional(request, Proof)
-    by = _actor(request, asked)
+    by = who_commands(request)
 
     async def work(handle: Handle) -> tuple[State, Any]:
         with platform.trail.of(by, "projections rebuild", name) as course:
@@ -198,7 +168,7 @@ async def rebuild(request: Request, name: str) -> Response:
                 model,
                 handle.stage("folding"),
                 proving=handle.stage("proving"),
-                sample=asked.sample,
+                sample=sample,
                 stop=handle.stop,
             )
             course.outcome = "done" if done.swapped else "interrupted"
@@ -213,23 +183,22 @@ async def rebuild(request: Request, name: str) -> Response:
     status_code=202,
     summary="Prove a read model",
     response_class=Response,
-    openapi_extra=DOCUMENTS.body(Proof, {"sample": 1000}, required=False),
     responses={
         202: DOCUMENTS.answer(Job, "It has begun; `Location` says where to look.", _JOB | {"kind": "verify"}),
-        **_BODY,
+        **_UNKNOWN,
+        **_WRONG,
         **problems(_409="It is being done already, or the view is here in another version than this engage folds."),
     },
 )
-async def verify(request: Request, name: str) -> Response:
+async def verify(request: Request, name: str, sample: Sample = None) -> Response:
     """Folds the log in memory and compares it with the rows. `result` is null where they are the same, or the first
     difference: `key`, `column` (null for a whole row), `stored`, `folded`."""
     platform, model = _platform(request), views_of(request).named(name)
-    asked = await read_optional(request, Proof)
-    by = _actor(request, asked)
+    by = who_commands(request)
     await asyncio.to_thread(_see_ours, platform, model)
 
     async def work(handle: Handle) -> tuple[State, Any]:
-        proving = platform.projector.verify(model, sample=asked.sample, progress=handle.stage("proving"))
+        proving = platform.projector.verify(model, sample=sample, progress=handle.stage("proving"))
         return await until_stopped(proving, handle.stop)
 
     return _begun(request, "verify", [name], by, work)
@@ -286,12 +255,6 @@ def _see_ours(platform: Platform, model: ReadModel[Any]) -> None:
     stored = platform.store.standing().models.get(model.name)
     if stored is None or not is_of(stored, platform.store.table(model)):
         raise ProblemError(409, f"{model.name} is not here yet in the version of this engage: see /v1/projections")
-
-
-def _actor(request: Request, said: Said) -> str:
-    """Who it was, for the trail: on loopback, where nobody proves anything, whom they say, or nobody in particular."""
-    found = caller(request)
-    return found.actor(said.actor) or found.name
 
 
 def _platform(request: Request) -> Platform:

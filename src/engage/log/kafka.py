@@ -23,6 +23,10 @@ FETCH_BYTES = 4 << 20
 """Fetches of 4 MiB: with 1 MiB a fold of small events waits for the network a third of its time."""
 
 _FETCH_WAIT_MS = 200
+_LOOK_MS = 20
+"""How long a look for records takes at most: where a marker alone is left none come, and the position moves on."""
+_RETRY_MS = 20
+"""The first question about a partition is asked before its leader is known, and again after this long."""
 _POLL_SECONDS = 0.02
 _PATIENCE = 30.0
 _CONFIRM_SECONDS = 10.0
@@ -147,13 +151,23 @@ class KafkaLog:
                 return Batch([_record(record) for record in found], reader.position)
             if time.monotonic() > deadline:
                 raise TimeoutError(f"nothing from offset {reader.position} on for {_PATIENCE:.0f} s")
-            patience_ms = _FETCH_WAIT_MS
+            patience_ms = _LOOK_MS
         return Batch([], reader.position)
 
     async def end(self, partition: int) -> int:
         """The position after the last committed record, its transaction's marker included."""
         await self._confirm_generation()
         return (await self._ends([partition]))[partition]
+
+    async def confirm(self, partition: int, position: int) -> int:
+        """The log's ``end``, where the records from ``position`` on can be read from; LogGapError where not."""
+        end = await self.end(partition)
+        tp = TopicPartition(self._topics.interactions, partition)
+        with broker_errors(self._bootstrap, f"looking into {tp.topic}:{partition}"):
+            start = (await self._clerk.beginning_offsets([tp]))[tp]
+        if not start <= position <= end:
+            raise LogGapError(await self._gap(partition, position))
+        return end
 
     async def last(self, partition: int) -> Record | None:
         """The newest committed record, None if there is none; transaction markers, of unknown number, lie behind it."""
@@ -262,6 +276,7 @@ class KafkaLog:
             max_partition_fetch_bytes=FETCH_BYTES,
             # What a read that starts elsewhere has to wait for, at most.
             fetch_max_wait_ms=_FETCH_WAIT_MS,
+            retry_backoff_ms=_RETRY_MS,
         )
         with broker_errors(self._bootstrap, "connecting"):
             try:

@@ -168,9 +168,7 @@ class PartitionRules:
         self._inactive = self._engine.activations()
         self._written = self.position
         self._count_parked()
-        end = await self._log.end(self.partition)
-        # It raises if the log does not reach as far as what was folded, or begins behind it.
-        await self._log.read(self.partition, self.position, 1)
+        end = await self._log.confirm(self.partition, self.position)
         last = await self._log.last(self.partition)
         if last is None:
             return

@@ -20,6 +20,8 @@ from engage.services.kafka_transaction import Outgoing
 _PLACE = b"\0place"
 _SEPARATOR = "\0"
 _FETCH_WAIT_MS = 200
+_RETRY_MS = 20
+"""The first question about a partition is asked before its leader is known, and again after this long."""
 
 
 class Place(Struct, frozen=True):
@@ -84,6 +86,7 @@ async def _reader(bootstrap: str, tp: TopicPartition) -> AsyncIterator[Any]:
         auto_offset_reset="earliest",
         max_partition_fetch_bytes=FETCH_BYTES,
         fetch_max_wait_ms=_FETCH_WAIT_MS,
+        retry_backoff_ms=_RETRY_MS,
     )
     with broker_errors(bootstrap, f"reading {tp.topic}:{tp.partition}"):
         try:

@@ -18,6 +18,7 @@ from engage.events.envelope import PARTITION_SUBJECT, Event
 from engage.events.validation import MAX_BYTES, Refusal, check, clean
 from engage.log.contract import Answer, Taken, Token
 from engage.log.partitioning import partition_of
+from engage.log.record_size import oversized
 from engage.log.topics import MAX_RECORD_BYTES, Layout, Topics, broker_errors, check_topics
 
 _BATCH_BYTES = 1 << 20
@@ -73,6 +74,7 @@ class KafkaPublisher:
         if not events:
             return []
         checked = self._edge.take(events) if self._edge else [_unchecked(event) for event in events]
+        checked = [event if isinstance(event, Refusal) else oversized(event) or event for event in checked]
         answers: list[Answer | None] = [event if isinstance(event, Refusal) else None for event in checked]
         producer, partitions = await self._connect()
         sent: list[tuple[int, Any]] = []

@@ -21,7 +21,8 @@ from engage.events.ours import OF_PARTITIONS, claims_to_be_ours, is_ours
 from engage.events.validation import Fault, Refusal, check_event, reserved
 from engage.log.kafka import KafkaLog
 from engage.log.partitioning import partition_of
-from engage.log.topics import MAX_RECORD_BYTES, Topics
+from engage.log.record_size import DATA_BYTES, oversized, too_large
+from engage.log.topics import Topics
 from engage.services import kafka_message, metrics, tracing
 from engage.services.edge import Edge
 from engage.services.identities import Identities, digest_of
@@ -32,7 +33,6 @@ WINDOW = timedelta(days=30)
 """How long the same event is known to be the same; what happened earlier than this and is new comes in by import."""
 
 _PAGE = 8_000
-_DATA_BYTES = MAX_RECORD_BYTES - (64 << 10)
 """What the topics take of an event's data, or of a record that goes on to another partition; the rest is envelope."""
 _KEY_BYTES = 64 << 10
 """What a dead letter keeps of its key: that, too, may have come out of a compressed batch."""
@@ -155,8 +155,8 @@ class PartitionIntake:
         taken: list[Event[Raw]] = []
         for (record, _), event in zip(kept, sealed, strict=True):
             assert isinstance(event, Event), "sealing refuses nothing"
-            if (size := len(memoryview(event.data))) > _DATA_BYTES:
-                dead.append((record, _too_large(size)))
+            if refusal := oversized(event):
+                dead.append((record, refusal))
             elif self.stamp.put(event, kafka_message.record_time(record)):
                 event.inboxoffset = record.offset
                 taken.append(event)
@@ -180,8 +180,8 @@ class PartitionIntake:
             return checked
         home = partition_of(event.subject, self._log.partitions)
         if home != self.partition:
-            if (size := kafka_message.size_of(record) + len(record.key or b"")) > _DATA_BYTES:
-                return _too_large(size)
+            if (size := kafka_message.size_of(record) + len(record.key or b"")) > DATA_BYTES:
+                return too_large(size)
             forwards.append((home, record))
             return None
         digest = digest_of(event.identity)
@@ -252,14 +252,6 @@ class PartitionIntake:
 def _partition_in(subject: str) -> int | None:
     number = subject.removeprefix(PARTITION_SUBJECT)
     return int(number) if number.isdecimal() and len(number) < 10 else None
-
-
-def _too_large(size: int) -> Refusal:
-    """A small event may grow when it is sealed, a record come out of a compressed batch: the broker would refuse it."""
-    said = (
-        f"has {size:,} bytes on its way to the log and may have {_DATA_BYTES:,}: store the rest elsewhere and link it"
-    )
-    return Refusal("too_large", (Fault("", said),))
 
 
 def _appended(event: Event[Raw]) -> Outgoing:

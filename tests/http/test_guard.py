@@ -244,6 +244,15 @@ async def test_what_is_commanded_of_engage_itself_leaves_its_trace(
     ]
 
 
+async def test_a_command_that_keeps_its_own_trace_leaves_one(
+    http: httpx.AsyncClient, keys: ApiKeys, platform: Platform
+):
+    _, secret = keys.create("console", ["operate"])
+    await http.post("/v1/projections/profile/pause", json={"actor": "ada"}, headers=bearer(secret))
+    told = [(one.actor, one.command) for one in platform.access.store.deeds(10)]
+    assert told == [("console/ada", "projections pause"), ("ada", "api-keys create")]
+
+
 async def test_a_page_from_elsewhere_changes_nothing_where_nobody_is_asked_for_a_key(
     http: httpx.AsyncClient, keys: ApiKeys
 ):

@@ -58,12 +58,12 @@ def needs(need: Scope) -> Callable[[Request], Awaitable[None]]:
     return check
 
 
-def guarded(need: Scope) -> dict[str, Any]:
+def guarded(need: Scope, *, own_trail: bool = False) -> dict[str, Any]:
     """What a router takes to be guarded, and described so: ``APIRouter(**guarded("read"))``.
 
-    What operators command through it is kept (``engage audit``).
+    What operators command through it is kept (``engage audit``), unless its routes see to that themselves.
     """
-    kept = {"route_class": Audited} if need == "operate" else {}
+    kept = {"route_class": Audited} if need == "operate" and not own_trail else {}
     return {"dependencies": [Depends(needs(need))], "responses": refusals(need), **kept}
 
 

@@ -22,7 +22,7 @@ from engage.services.projection_status import ProjectionStatus, read_projections
 from engage.store.beginning import is_of
 from engage.views.projection import ReadModel
 
-router = APIRouter(tags=["operate"], **guarded("operate"))
+router = APIRouter(tags=["operate"], **guarded("operate", own_trail=True))
 
 
 class Projections(Struct):

@@ -18,10 +18,8 @@ from engage.events.catalogue.agreements import (
     AgreementProposed,
     AgreementRenewed,
     AgreementSigned,
-    LimitDirection,
     Party,
     Term,
-    TermKind,
 )
 from engage.events.catalogue.disputes import DisputeOpened
 from engage.events.catalogue.invoices import InvoiceIssued
@@ -29,31 +27,13 @@ from engage.events.catalogue.negotiations import NegotiationClosed
 from engage.events.catalogue.service_levels import ServiceLevelBreached, ServiceLevelMeasured
 from engage.events.envelope import EPOCH, Event
 from engage.views.projection import Projection
+from projections.partners.terms import TermKept, agreed, is_good, measure, named
 
 AgreementStatus = Literal["proposed", "countered", "signed", "running", "renewal_due", "lapsed", "ended"]
 LEAD, MARGIN = timedelta(days=90), timedelta(days=30)
 """Renewal is due ``LEAD`` before the end, or ``MARGIN`` before the last day of notice if that is earlier; never in the
 first half of a term. ``streams/partners/agreement_renewal_due.py`` asks by the same days unless it is set otherwise."""
-_TERMS_KEPT, _INVOICES_KEPT = 100, 20
-
-
-class TermKept(Struct, omit_defaults=True):
-    """A term, its ``measured`` value against its ``limit`` in ``unit`` (None: not measured yet), as of ``measured_at``.
-
-    ``state`` is ``unknown``, ``within`` or ``breached``, ``since`` when; ``by`` the side that broke it last.
-    """
-
-    name: str
-    limit: float
-    kind: TermKind | None = None
-    measure: str | None = None
-    direction: LimitDirection | None = None
-    unit: str | None = None
-    measured: float | None = None
-    measured_at: datetime | None = None
-    state: Literal["unknown", "within", "breached"] = "unknown"
-    since: datetime | None = None
-    by: Party | None = None
+_INVOICES_KEPT = 20
 
 
 class AgreementRow(Struct):
@@ -208,9 +188,10 @@ def measured(row: AgreementRow, event: Event[ServiceLevelMeasured]) -> Agreement
     """A term of it was measured."""
     data = _named(row, event)
     if data.term is not None:
-        good = data.measured >= data.limit if data.direction == "at_least" else data.measured <= data.limit
-        term = _term(row, data.term, data.limit, data.unit, data.direction)
-        _measure(row, term, data.measured, data.ends or event.time, good=good)
+        term = named(row.terms, data.term, data.limit, data.unit, data.direction)
+        good = is_good(data.measured, data.limit, data.direction)
+        measure(term, data.measured, data.ends or event.time, good=good)
+        _count(row)
     return row
 
 
@@ -218,14 +199,14 @@ def measured(row: AgreementRow, event: Event[ServiceLevelMeasured]) -> Agreement
 def level_breached(row: AgreementRow, event: Event[ServiceLevelBreached]) -> AgreementRow:
     """A level of it was missed."""
     data = _named(row, event)
-    return _breach(row, event, _term(row, data.term or data.service, data.limit, data.unit), data.measured, None)
+    return _breach(row, event, named(row.terms, data.term or data.service, data.limit, data.unit), data.measured, None)
 
 
 @agreements.on(AgreementBreached)
 def breached(row: AgreementRow, event: Event[AgreementBreached]) -> AgreementRow:
     """Somebody says that a term was not kept."""
     data = _named(row, event)
-    return _breach(row, event, _term(row, data.term, data.limit, data.unit), data.measured, data.by)
+    return _breach(row, event, named(row.terms, data.term, data.limit, data.unit), data.measured, data.by)
 
 
 @agreements.on(DisputeOpened)
@@ -313,50 +294,19 @@ def _move(row: AgreementRow, status: AgreementStatus, now: datetime) -> None:
 
 
 def _agree(row: AgreementRow, terms: tuple[Term, ...]) -> None:
-    """The terms that hold from here on; one whose limit stays keeps what was measured."""
-    known = {term.name: term for term in row.terms}
-    row.terms = []
-    for term in terms[:_TERMS_KEPT]:
-        kept = known.get(term.name)
-        if kept is None or kept.limit != term.limit or kept.direction not in (None, term.direction):
-            kept = TermKept(term.name, term.limit)
-        kept.kind, kept.measure, kept.direction, kept.unit = term.kind, term.measure, term.direction, term.unit
-        row.terms.append(kept)
+    row.terms = agreed(row.terms, terms)
     _count(row)
-
-
-def _term(
-    row: AgreementRow, name: str, limit: float, unit: str | None, direction: LimitDirection | None = None
-) -> TermKept:
-    """The term of that name; one that nobody told us of is as the event says."""
-    for term in row.terms:
-        if term.name == name:
-            return term
-    term = TermKept(name, limit, unit=unit, direction=direction)
-    row.terms = [*row.terms, term][-_TERMS_KEPT:]
-    return term
 
 
 def _breach(row: AgreementRow, event: Event[Any], term: TermKept, value: float, by: Party | None) -> AgreementRow:
     row.breaches_ours += by == "us"
     row.breaches_theirs += by != "us"
     row.last_breach = max(row.last_breach or event.time, event.time)
-    _measure(row, term, value, event.time, good=False)
+    measure(term, value, event.time, good=False)
+    _count(row)
     if term.measured_at == event.time:
         term.by = by
     return row
-
-
-def _measure(row: AgreementRow, term: TermKept, value: float, at: datetime, *, good: bool) -> None:
-    """The latest measurement counts, whenever it comes."""
-    if term.measured_at is not None and at < term.measured_at:
-        return
-    term.measured, term.measured_at = value, at
-    state: Literal["within", "breached"] = "within" if good else "breached"
-    if term.state != state:
-        term.state, term.since = state, at
-        term.by = None
-    _count(row)
 
 
 def _count(row: AgreementRow) -> None:

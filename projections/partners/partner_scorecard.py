@@ -6,8 +6,8 @@ make nobody a partner.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from statistics import median
 from typing import Any
 
@@ -34,33 +34,11 @@ from engage.views import health
 from engage.views.evidence import Evidence, Marking, Reason
 from engage.views.projection import Projection, account_of
 from projections.partners.health import trust
+from projections.partners.quarters import Lately, Quarter, quarter_in, quarter_of, replaced, trend
 
-ANSWERS_KEPT, LATELY_KEPT, OPEN_KEPT, QUARTERS_KEPT = 50, 20, 100, 5
+ANSWERS_KEPT, OPEN_KEPT = 50, 100
 GRACE = timedelta(days=1)
 """What comes or is paid within a day of its date is on time."""
-
-
-class Quarter(Struct, omit_defaults=True):
-    """What was counted in a quarter (such as ``2026-Q1``, UTC), by when it happened: as the row's columns."""
-
-    quarter: str
-    deliveries: int = 0
-    on_time_in_full: int = 0
-    inspected: int = 0
-    defective: int = 0
-    disputes_opened: int = 0
-    breaches: int = 0
-    invoices: int = 0
-    invoices_on_time: int = 0
-
-
-class Lately(Struct, array_like=True):
-    """A delivery or an invoice counted of late: in which quarter, and whether it was on time and in full."""
-
-    about: str
-    quarter: str
-    on_time: bool
-    in_full: bool = True
 
 
 class PartnerScorecard(Struct):
@@ -183,7 +161,7 @@ def received(row: PartnerScorecard, event: Event[DeliveryReceived]) -> None:
     data = event.data
     at = data.received or event.time
     came = Lately(
-        data.delivery_id, _quarter(at), at <= data.promised + GRACE, data.units_received >= data.units_ordered
+        data.delivery_id, quarter_of(at), at <= data.promised + GRACE, data.units_received >= data.units_ordered
     )
     row.last_delivery = _latest(row.last_delivery, at)
     _deliver(row, came)
@@ -196,7 +174,7 @@ def rejected(row: PartnerScorecard, event: Event[DeliveryRejected]) -> None:
     if known is not None:
         _deliver(row, Lately(named, known.quarter, known.on_time, in_full=False))
     else:
-        _deliver(row, Lately(named, _quarter(event.time), on_time=False, in_full=False))
+        _deliver(row, Lately(named, quarter_of(event.time), on_time=False, in_full=False))
 
 
 def inspected(row: PartnerScorecard, event: Event[QualityInspected]) -> None:
@@ -207,7 +185,7 @@ def inspected(row: PartnerScorecard, event: Event[QualityInspected]) -> None:
     row.defective += data.defective
     row.defects_ppm = 1e6 * row.defective / row.inspected
     row.last_inspection = _latest(row.last_inspection, event.time)
-    if (quarter := _in(row, _quarter(event.time))) is not None:
+    if (quarter := quarter_in(row.quarters, quarter_of(event.time))) is not None:
         quarter.inspected += data.inspected
         quarter.defective += data.defective
 
@@ -227,7 +205,7 @@ def disputed(row: PartnerScorecard, event: Event[DisputeOpened]) -> None:
     row.disputes_unsettled = [*row.disputes_unsettled, event.data.dispute_id][-OPEN_KEPT:]
     row.disputes_opened += 1
     row.last_dispute = _latest(row.last_dispute, event.time)
-    if (quarter := _in(row, _quarter(event.time))) is not None:
+    if (quarter := quarter_in(row.quarters, quarter_of(event.time))) is not None:
         quarter.disputes_opened += 1
 
 
@@ -255,7 +233,7 @@ def breached(row: PartnerScorecard, event: Event[AgreementBreached | ServiceLeve
         return
     row.breaches += 1
     row.last_breach = _latest(row.last_breach, event.time)
-    if (quarter := _in(row, _quarter(event.time))) is not None:
+    if (quarter := quarter_in(row.quarters, quarter_of(event.time))) is not None:
         quarter.breaches += 1
 
 
@@ -323,8 +301,8 @@ def _keep_word(row: PartnerScorecard, event: Event[Any], word: Marking) -> None:
 def _renewed(row: PartnerScorecard) -> PartnerScorecard:
     row.disputes_open = len(row.disputes_unsettled)
     row.disputes_per_100_deliveries = 100 * row.disputes_opened / row.deliveries if row.deliveries else None
-    row.on_time_in_full_trend = _trend(row.quarters, "on_time_in_full", "deliveries", 1)
-    row.defects_trend_ppm = _trend(row.quarters, "defective", "inspected", 1e6)
+    row.on_time_in_full_trend = trend(row.quarters, "on_time_in_full", "deliveries", 1)
+    row.defects_trend_ppm = trend(row.quarters, "defective", "inspected", 1e6)
     return row
 
 
@@ -339,7 +317,7 @@ def _counted(row: PartnerScorecard) -> bool:
 
 
 def _deliver(row: PartnerScorecard, came: Lately) -> None:
-    known = _replace(row.deliveries_lately, came)
+    known = replaced(row.deliveries_lately, came)
     for one, sign in ((known, -1), (came, 1)):
         if one is not None:
             both = sign * (one.on_time and one.in_full)
@@ -347,7 +325,7 @@ def _deliver(row: PartnerScorecard, came: Lately) -> None:
             row.deliveries_on_time += sign * one.on_time
             row.deliveries_in_full += sign * one.in_full
             row.on_time_in_full += both
-            if (quarter := _in(row, one.quarter)) is not None:
+            if (quarter := quarter_in(row.quarters, one.quarter)) is not None:
                 quarter.deliveries += sign
                 quarter.on_time_in_full += both
     row.on_time_in_full_share = row.on_time_in_full / row.deliveries
@@ -359,53 +337,15 @@ def _pay(row: PartnerScorecard, event: Event[Any], *, on_time: bool) -> None:
     row.last_invoice = _latest(row.last_invoice, event.time)
     if before is not None and (on_time or not before.on_time):
         return
-    came = Lately(named, before.quarter if before else _quarter(event.time), on_time)
-    for one, sign in ((_replace(row.invoices_lately, came), -1), (came, 1)):
+    came = Lately(named, before.quarter if before else quarter_of(event.time), on_time)
+    for one, sign in ((replaced(row.invoices_lately, came), -1), (came, 1)):
         if one is not None:
             row.invoices += sign
             row.invoices_on_time += sign * one.on_time
-            if (quarter := _in(row, one.quarter)) is not None:
+            if (quarter := quarter_in(row.quarters, one.quarter)) is not None:
                 quarter.invoices += sign
                 quarter.invoices_on_time += sign * one.on_time
     row.invoices_on_time_share = row.invoices_on_time / row.invoices
-
-
-def _replace(lately: list[Lately], came: Lately) -> Lately | None:
-    known = next((one for one in lately if one.about == came.about), None)
-    if known is not None:
-        lately.remove(known)
-    lately.append(came)
-    del lately[:-LATELY_KEPT]
-    return known
-
-
-def _in(row: PartnerScorecard, name: str) -> Quarter | None:
-    """That quarter's counts; None if it is older than those that are kept."""
-    for quarter in row.quarters:
-        if quarter.quarter == name:
-            return quarter
-    if len(row.quarters) == QUARTERS_KEPT and name < row.quarters[0].quarter:
-        return None
-    found = Quarter(name)
-    row.quarters = sorted([*row.quarters, found], key=lambda one: one.quarter)[-QUARTERS_KEPT:]
-    return found
-
-
-def _trend(quarters: Sequence[Quarter], part: str, whole: str, scale: float) -> float | None:
-    if len(quarters) < 2:
-        return None
-    before, now = (_share(one, part, whole) for one in quarters[-2:])
-    return None if before is None or now is None else scale * (now - before)
-
-
-def _share(quarter: Quarter, part: str, whole: str) -> float | None:
-    count = getattr(quarter, whole)
-    return getattr(quarter, part) / count if count else None
-
-
-def _quarter(moment: datetime) -> str:
-    at = moment.astimezone(UTC)
-    return f"{at.year}-Q{(at.month + 2) // 3}"
 
 
 def _latest(known: datetime | None, at: datetime) -> datetime:

@@ -1,7 +1,7 @@
 """Which agreements bind us and our partners, is each of their terms kept, and what comes up for renewal?
 
-A term is measured by what names it: a service level of the agreement, or a reported breach. What we measure of all
-deliveries of a partner is in ``partner_scorecard``. An agreement moves on by itself, on its days.
+A term is measured by what names it, a service level of the agreement or a reported breach, and by our own deliveries
+and inspections (``delivered_terms``). An agreement moves on by itself, on its days.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from engage.events.catalogue.disputes import DisputeOpened
 from engage.events.catalogue.invoices import InvoiceIssued
 from engage.events.catalogue.negotiations import NegotiationClosed
 from engage.events.catalogue.service_levels import ServiceLevelBreached, ServiceLevelMeasured
+from engage.events.catalogue.term import AgreementTermMeasured
 from engage.events.envelope import EPOCH, Event
 from engage.views.projection import Projection
 from projections.partners.terms import TermKept, agreed, is_good, measure, named
@@ -192,6 +193,16 @@ def measured(row: AgreementRow, event: Event[ServiceLevelMeasured]) -> Agreement
         good = is_good(data.measured, data.limit, data.direction)
         measure(term, data.measured, data.ends or event.time, good=good)
         _count(row)
+    return row
+
+
+@agreements.on(AgreementTermMeasured)
+def counted(row: AgreementRow, event: Event[AgreementTermMeasured]) -> AgreementRow:
+    """A term of it was measured by what was delivered."""
+    data = _named(row, event)
+    term = named(row.terms, data.term, data.limit, data.unit, data.direction)
+    measure(term, data.measured, event.time, good=is_good(data.measured, data.limit, data.direction))
+    _count(row)
     return row
 
 

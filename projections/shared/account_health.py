@@ -156,11 +156,11 @@ def crossed(before: Band | None, row: AccountHealth, moment: datetime) -> Iterab
 
 
 @account_health.stands
-def stands(row: AccountHealth) -> tuple[EventData, datetime] | None:
+def stands(row: AccountHealth) -> Iterable[tuple[EventData, datetime]]:
     """It is in a band of which the log does not know."""
     if row.band == "unknown" or row.band == row.told or row.score is None or row.band_since is None:
-        return None
-    return HealthBandStands(band=row.band, score=row.score), row.band_since
+        return ()
+    return ((HealthBandStands(band=row.band, score=row.score), row.band_since),)
 
 
 def score_at(row: AccountHealth, moment: datetime) -> Assessment:

@@ -27,6 +27,7 @@ from engage.events.catalogue import (
     service_levels,
     support,
     surveys,
+    term,
     training,
     tutorials,
     video,
@@ -70,6 +71,9 @@ SUMMARIES: dict[type[EventData], Summary] = {
     agreements.AgreementRenewed: lambda d: f"Agreement {d.agreement_id} renewed until {d.ends:%Y-%m-%d}",
     agreements.AgreementBreached: lambda d: (
         f"Agreement {d.agreement_id}: {d.term} is {d.measured:g} {d.unit or ''}".rstrip() + f", limit {d.limit:g}"
+    ),
+    term.AgreementTermMeasured: lambda d: (
+        f"Agreement {d.agreement_id}: {d.term} is {d.measured:.3g} {d.unit}, limit {d.limit:g}"
     ),
     agreements.AgreementEnded: lambda d: f"Agreement {d.agreement_id} ended{_because(d.reason)}",
     commerce.ProductViewed: lambda d: f"Product {d.product_id} viewed",

@@ -19,6 +19,7 @@ _BY_FAMILY = {
     "health": "engage/views",
     "rule": "engage/rules",
     "segment": "engage/views",
+    "term": "engage/views",
 }
 _BY_TYPE = {
     "follow_up.requested": "engage/rules",

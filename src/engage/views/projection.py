@@ -28,7 +28,7 @@ Due = Callable[[Any], datetime | None]
 Waking = Callable[[Any, datetime], Any]
 Watch = Callable[[Any], Hashable]
 Announce = Callable[[Any, Any, datetime], Iterable[EventData]]
-Stands = Callable[[Any], tuple[EventData, datetime] | None]
+Stands = Callable[[Any], Iterable[tuple[EventData, datetime]]]
 
 
 def account_of(event: Event[Any]) -> str | None:
@@ -144,8 +144,8 @@ class Projection(ReadModel[R]):
     def stands(self, standing: Stands) -> Stands:
         """Tell the log how a row stands, once, when a model comes live whose past was folded in silence.
 
-        The decorated function gives the data and since when that is so, or None of a row of which the log knows it:
-        fold what is announced too, to know what was told, and a store that is made anew tells nothing again.
+        The decorated function gives the data, each with since when it is so, and nothing of what the log knows: fold
+        what is announced too, to know what was told, and a store that is made anew tells nothing again.
         """
         self.standing = standing
         return standing

@@ -18,8 +18,7 @@ def standings(model: Projection[Any], rows: Iterable[Any], partition: int, offse
     assert model.standing is not None, "asked only of those that have something to say"
     key, found = model.row.__struct_fields__[0], []
     for row in rows:
-        if (said := model.standing(row)) is not None:
-            data, since = said
+        for data, since in model.standing(row):
             subject = getattr(row, key)
             identity = named_id(_NAMESPACE, "\n".join((model.name, subject, repr(data), since.isoformat())))
             found.append(Announced(identity, subject, data, since, partition, offset, None))

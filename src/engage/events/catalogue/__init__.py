@@ -30,6 +30,7 @@ from engage.events.catalogue import (
     service_levels,
     support,
     surveys,
+    term,
     training,
     tutorials,
     video,
@@ -63,7 +64,7 @@ FAMILIES: dict[str, tuple[ModuleType, ...]] = {
         training,
     ),
     "market": (market,),
-    "ours": (account, clock, command, cross_sell, follow_up, health, rule, segment),
+    "ours": (account, clock, command, cross_sell, follow_up, health, rule, segment, term),
 }
 
 
@@ -92,7 +93,7 @@ def type_of(data: type[EventData]) -> str:
 RESERVED: frozenset[str] = frozenset(
     entry.name
     for entry in CATALOGUE.values()
-    if entry.family in ("clock", "command", "cross_sell", "follow_up", "health", "rule", "segment")
+    if entry.family in ("clock", "command", "cross_sell", "follow_up", "health", "rule", "segment", "term")
     or entry.name == "account.erased"
 )
 """What only engage itself may say: nobody else may publish events of these types."""

@@ -31,6 +31,7 @@ from engage.cli.privacy import access, erase
 from engage.cli.publish import publish
 from engage.cli.status import status
 from engage.cli.up import up
+from engage.cli.views import views
 from engage.cli.what_if import what_if
 
 app = typer.Typer(
@@ -62,7 +63,7 @@ def engage(
         typer.echo(ctx.get_help())
 
 
-for command in (demo, up, publish, status, doctor, account, what_if, as_of, replay, access, erase, audit):
+for command in (demo, up, publish, status, doctor, account, views, what_if, as_of, replay, access, erase, audit):
     app.command()(command)
 app.add_typer(imports.app, name="import")
 app.add_typer(follow_ups.app, name="follow-ups")

@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from string import ascii_letters, digits, punctuation
 
+import msgspec
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
-from msgspec import Raw
+from msgspec import Raw, structs
 
 from engage.events import codec
 from engage.events.validation import MAX_BYTES, Refusal
@@ -98,6 +99,22 @@ async def test_a_broker_that_is_away_is_named_by_all(platform: KafkaPlatform) ->
         await KafkaPublisher(NOBODY, edge=edge).publish([order(1)])
     with pytest.raises(BrokerUnavailableError, match=NOBODY):
         await run_intake(NOBODY, MemoryKeyring(), asyncio.Event())
+
+
+async def test_each_token_names_its_own_record_however_many_batches_there_are(platform: KafkaPlatform) -> None:
+    filling = Raw(msgspec.json.encode({"filling": "x" * 2_000}))
+    events = [structs.replace(codec.decode(order(number)), type="Something Odd", data=filling) for number in range(900)]
+    async with KafkaPublisher(platform.bootstrap, platform.topics) as publisher:
+        answers = await asyncio.gather(*(publisher.publish(events[start::3]) for start in range(3)))
+    platform.expect(0, len(events) - 1)
+    async with intake(platform):
+        await platform.settle()
+    names = {
+        codec.decode(each.value).inboxoffset: codec.decode(each.value).id for each in await records_of(platform.log, 0)
+    }
+    for start, taken in enumerate(answers):
+        places = [answer.token.offset for answer in taken if isinstance(answer, Taken)]
+        assert [names[place] for place in places] == [event.id for event in events[start::3]]
 
 
 async def test_records_that_were_deleted_are_a_gap(platform: KafkaPlatform, admin: AIOKafkaAdminClient) -> None:

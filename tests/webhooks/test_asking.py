@@ -88,14 +88,13 @@ def test_the_command_line_does_the_same(home: Path):
         return result
 
     made = json.loads(run("add", "http://127.0.0.1:9/", "--on", "follow_up.requested", "--json").stdout)
-    assert made["secret"] not in run("list").output + run("show", made["id"]).output
-    assert "follow_up.requested" in run("list").stdout
     assert "cannot be reached" in run("test", made["id"], code=1).stdout
     assert json.loads(run("disable", made["id"], "--json").stdout)["disabled"] == "an operator disabled it"
-    assert "nothing here" in run("deliveries", made["id"]).stdout
     shown = CliRunner().invoke(commands, ["status"]).stdout
     assert f"webhook           {made['id']} to 127.0.0.1:9: DISABLED: an operator disabled it, 0 waiting" in shown
-    assert "there is no webhook" in run("show", "we_no", code=4).stderr
+    listed = run("list").output
+    assert "follow_up.requested" in listed and made["secret"] not in listed
+    assert "nothing here" in run("deliveries", made["id"]).stdout
     assert "is not encrypted" in run("add", "http://x.example/", "--on", "follow_up.requested", code=2).stderr
     run("remove", made["id"])
-    assert "nothing here" in run("list").stdout
+    assert "there is no webhook" in run("show", made["id"], code=4).stderr

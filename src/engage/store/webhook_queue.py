@@ -111,6 +111,12 @@ class WebhookQueue:
             _keep(connection, outcome)
             return True
 
+    def not_yet(self, one: Delivery, at: datetime, why: str) -> None:
+        """It was not attempted after all: look again ``at`` then."""
+        with self._database.write() as connection:
+            waits = _still(one).values(state="waiting", next_at=at, answer=why, attempts=one.attempts - 1)
+            connection.execute(waits)
+
     def end(self, one: Delivery, state: State, now: datetime, answer: str, outcome: Outcome | None = None) -> bool:
         """It has ended, and the next of its account may follow; False if another process has taken it over."""
         with self._database.write() as connection:

@@ -118,7 +118,7 @@ class Delivering:
         try:
             said = await asyncio.to_thread(self._said, endpoint, one)
         except ViewMissingError as error:
-            await asyncio.to_thread(queue.later, one, self._clock() + NOT_YET, str(error))
+            await asyncio.to_thread(queue.not_yet, one, self._clock() + NOT_YET, str(error))
             return True
         except WithheldError as reason:
             outcome = failed(one, str(reason), self._clock(), retried=False)

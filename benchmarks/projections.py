@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from msgspec import Raw
 
 from benchmarks.harness import medians, report
@@ -57,15 +58,27 @@ async def _filled(kafka: str, events: list[Event[Raw]]) -> Topics:
     return topics
 
 
-def _run(name: str, kafka: str, topics: Topics, count: int, views: str = "") -> tuple[float, float]:
-    """Events per second, and the most memory in MB."""
+def _said(name: str, kafka: str, topics: Topics, count: int, **environment: str) -> list[str]:
+    """What a contender prints, line by line."""
     command = [sys.executable, "-m", "benchmarks.projections_contenders", name, kafka, topics.prefix, str(count)]
-    environment = os.environ | {"BENCH_VIEWS": views}
-    done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(
+        command, cwd=PROJECT, env=os.environ | environment, capture_output=True, text=True, timeout=600
+    )
     if done.returncode:
         raise RuntimeError(f"{name}: {done.stdout}{done.stderr}")
-    rate, memory = done.stdout.split()[-2:]
+    return done.stdout.splitlines()
+
+
+def _run(name: str, kafka: str, topics: Topics, count: int, views: str = "") -> tuple[float, float]:
+    """Events per second, and the most memory in MB."""
+    rate, memory = _said(name, kafka, topics, count, BENCH_VIEWS=views)[-2:]
     return float(rate), float(memory)
+
+
+def _profile(kafka: str, topics: Topics, count: int) -> dict[str, float]:
+    """Per cent of the processor time by step, all read models on SQLite."""
+    shares: dict[str, float] = msgspec.json.decode(_said("all_models", kafka, topics, count, BENCH_PROFILE="1")[-3])
+    return {f"profile of all read models on SQLite, % {step}": share for step, share in shares.items()}
 
 
 def _on_postgresql(name: str, server: str, kafka: str, topics: Topics, count: int) -> float:
@@ -152,6 +165,7 @@ def main() -> None:
             "all read models, PostgreSQL": lambda: _on_postgresql("all_models", server, kafka, mix, LIVED),
         }
         figures = medians(contenders, rounds=ROUNDS)
+        profile = _profile(kafka, mix, LIVED)
         short = _run("ours", kafka, few, ORDERS)[1]
         long = _run("ours", kafka, asyncio.run(_filled(kafka, orders(LONG))), LONG)[1]
         with fresh_database(server) as url:
@@ -170,7 +184,7 @@ def main() -> None:
     report(
         "projections",
         "events/s; latency in ms; memory in MB",
-        figures | memory,
+        figures | memory | profile,
         {
             "the projector / a loop by hand": (mine / hand, ">= 0.9"),
             "the projector / SQL event by event": (mine / each, ">= 6"),

@@ -23,6 +23,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from msgspec import Struct
 from sqlalchemy import make_url
 
+from benchmarks.projections_profile import ProjectorProfile
 from benchmarks.streams_load import ACCOUNTS, PARTITIONS
 from engage.events.catalogue.commerce import OrderCompleted
 from engage.events.envelope import Event
@@ -218,15 +219,21 @@ def _told(count: int, begin: float) -> None:
 
 
 def main() -> None:
-    """``NAME BOOTSTRAP PREFIX COUNT``: events per second, then the most memory held, in MB."""
+    """``NAME BOOTSTRAP PREFIX COUNT``: events per second, then the most memory held, in MB.
+
+    With ``BENCH_PROFILE`` first the shares of the time, in JSON.
+    """
     name, bootstrap, prefix, count = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
     with tempfile.TemporaryDirectory() as folder:
         if name == "library":
             asyncio.run(library(bootstrap, Topics(prefix), count, folder))
             return
         tune()
+        profile = ProjectorProfile() if os.environ.get("BENCH_PROFILE") else None
         begin = time.perf_counter()
         asyncio.run(CONTENDERS[name](bootstrap, Topics(prefix), count, str(Path(folder))))
+        if profile:
+            print(msgspec.json.encode(profile.shares()).decode())
         _told(count, begin)
 
 

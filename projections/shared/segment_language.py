@@ -16,6 +16,7 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from msgspec import Struct
@@ -67,15 +68,26 @@ class Condition(Struct, frozen=True):
 
     def _by_clock(self, moment: datetime, unit: timedelta, now: datetime) -> tuple[bool, datetime | None]:
         """A clock passes the value once; compared as moments, so that a wake finds changed what it was armed for."""
-        passed = self.sign in (">", ">=") if unit > timedelta() else self.sign in ("<", "<=")
-        at_once = self.sign in (">=", "<") if unit > timedelta() else self.sign in ("<=", ">")
+        passed, span = _clocked(self.sign, float(self.value), unit)
         try:
-            flips = moment + float(self.value) * unit + (timedelta() if at_once else _TICK)
+            flips = moment + span
         except OverflowError:
             flips = _NEVER
         if now >= flips:
             return passed, None
         return not passed, None if flips >= _NEVER else flips
+
+
+@lru_cache(maxsize=1_000)
+def _clocked(sign: str, value: float, unit: timedelta) -> tuple[bool, timedelta]:
+    """Whether a clock that passes the value meets the condition from then on, and how long after its moment it does."""
+    forward = unit > timedelta()
+    at_once = sign in ((">=", "<") if forward else ("<=", ">"))
+    try:
+        span = value * unit + (timedelta() if at_once else _TICK)
+    except OverflowError:
+        span = timedelta.max
+    return sign in ((">", ">=") if forward else ("<", "<=")), span
 
 
 class Segment(Struct, frozen=True):

@@ -16,10 +16,13 @@ from engage import bootstrap
 from engage.log.partitioning import partition_of
 from engage.services.platform import Platform
 from engage.services.projector import Projector
-from engage.services.view_changes import follow
+from engage.services.view_changes import NotFollowableError, check_followable, follow
 from engage.settings import Settings
 from engage.store.views import Change, ViewStore
+from engage.views.asking import Condition
 from engage.views.passes import Folded
+from projections.customers.customer_months import customer_months
+from projections.customers.retention import retention
 from projections.shared.profile import profile
 from projections.shared.timeline import timeline
 from tests.http.given import STRANGE_IDS, order
@@ -32,11 +35,11 @@ in_postgresql = pytest.mark.parametrize("platform", [POSTGRESQL], indirect=True)
 
 @pytest.fixture
 async def platform(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Platform]:
-    """With two read models, in SQLite or as a test says."""
+    """With few read models, in SQLite or as a test says."""
     in_postgres = getattr(request, "param", "sqlite") == "postgresql"
     views = request.getfixturevalue("postgres_url") if in_postgres else ""
     settings = Settings(home=str(tmp_path), views=views)
-    async with bootstrap.platform(settings, models=(profile, timeline)) as opened:
+    async with bootstrap.platform(settings, models=(profile, timeline, customer_months, retention)) as opened:
         yield opened
 
 
@@ -235,6 +238,19 @@ async def test_what_another_process_folds_is_heard(http: httpx.AsyncClient, plat
         finally:
             other.close()
         assert (await following.event()).key == "customer-17"
+
+
+async def test_of_what_is_merged_it_is_told_that_it_is_stale(platform: Platform):
+    await publish(platform, order("o-1"))
+    following = follow(platform.store, platform.waiting, retention)
+    assert (await anext(following)).kind == "ready"
+    await publish(platform, *[order(f"o-{n}", f"customer-{n}") for n in range(2, 30)])
+    told = await anext(following)
+    assert (told.kind, json.loads(told.data)["view"]) == ("stale", "retention")
+    again = follow(platform.store, platform.waiting, retention, told.place, heartbeat=0.01)
+    assert [(await anext(again)).kind for _ in range(2)] == ["ready", "heartbeat"]
+    with pytest.raises(NotFollowableError, match="follow all of it"):
+        check_followable(retention, Condition("key", "in", ("x",)))
 
 
 async def test_an_idle_line_is_kept_alive(platform: Platform):

@@ -41,7 +41,7 @@ _EVENT = {
     "type": "object",
     "description": "One event of the stream; `data` is JSON.",
     "properties": {
-        "event": {"type": "string", "enum": ["ready", "changed", "deleted", "reset"]},
+        "event": {"type": "string", "enum": ["ready", "changed", "deleted", "stale", "reset"]},
         "data": {"type": "string"},
         "id": {"type": "string"},
         "retry": {"type": "integer"},
@@ -61,12 +61,13 @@ _EXAMPLE = (
     responses={
         200: {
             "description": "Events without an end: `ready` at first; `changed` with the row; `deleted` with its key; "
-            "`reset` where what was seen is void, then every row comes again.",
+            "`stale` where rows are merged when they are read: ask again; `reset` where what was seen is void, then "
+            "every row comes again.",
             "content": {_MEDIA: {"schema": _EVENT, "example": _EXAMPLE}},
         },
         **problems(
             _404="No such view.",
-            _409="It has no changes to be followed: it is only appended to, or merged when it is read.",
+            _409="It is only appended to; or it is merged when it is read, and has no keys of its own.",
             _422="A parameter is wrong.",
             _503="The view is not there yet, or is being folded anew.",
             _504="What was waited for is not there yet: `behind` says how far the view is.",
@@ -91,11 +92,11 @@ async def changes(
     """
     platform: Platform = request.app.state.platform
     model = views_of(request).named(name)
+    keys = _keys(key, key__prefix)
     try:
-        check_followable(model)
+        check_followable(model, keys)
     except NotFollowableError as error:
         raise ProblemError(409, str(error)) from error
-    keys = _keys(key, key__prefix)
     told = follow(platform.store, platform.waiting, model, last_event_id, keys=keys, from_start=since == "start")
     first = await anext(told)  # before anything is said: what fails here is told as a problem
     headers = {"x-accel-buffering": "no"}

@@ -30,7 +30,7 @@ HEARTBEAT_SECONDS = 15.0
 _LOOK_AGAIN_SECONDS = 1.0
 """Word that views have moved may be lost with a connection: look anyway."""
 
-Kind = Literal["ready", "changed", "deleted", "reset", "heartbeat"]
+Kind = Literal["ready", "changed", "deleted", "stale", "reset", "heartbeat"]
 
 
 class Told(Struct, frozen=True):
@@ -42,18 +42,19 @@ class Told(Struct, frozen=True):
 
 
 class NotFollowableError(ValueError):
-    """The read model has no changes to be followed: the message says what to do instead."""
+    """The read model cannot be followed so: the message says what to do instead."""
 
 
-def check_followable(model: ReadModel[Any]) -> None:
-    """NotFollowableError for what is only appended to, or merged when it is read."""
+def check_followable(model: ReadModel[Any], keys: Condition | None) -> None:
+    """NotFollowableError for what is only appended to, and for some keys of what is merged when it is read."""
     if model.append_only:
         raise NotFollowableError(
             f"the rows of {model.name} are only appended: an account's are read on with /v1/accounts/{{id}}/timeline"
         )
-    if isinstance(model, Aggregate):
+    if isinstance(model, Aggregate) and keys is not None:
         raise NotFollowableError(
-            f"{model.name} is added up across accounts when it is read: ask /v1/views/{model.name} again when it suits"
+            f"{model.name} is added up across accounts when it is read, and any row may change by what one of them "
+            f"does: follow all of it, and ask /v1/views/{model.name} again"
         )
 
 
@@ -70,8 +71,9 @@ async def follow(
     """What changes in ``model`` behind ``place``, until ``waiting`` is closed.
 
     Without a place from now on or, ``from_start``, with every row as it is first. A place of another epoch, or none of
-    ours, is told by ``reset``: forget all rows, those that there are follow. ``keys`` is a condition on the key.
-    ViewMissingError where nothing was folded yet; once it goes on, that is waited for.
+    ours, is told by ``reset``: forget all rows, those that there are follow. ``keys`` is a condition on the key. Of an
+    aggregate, whose rows are merged when they are read, only that they are ``stale`` is told. ViewMissingError where
+    nothing was folded yet; once it goes on, that is waited for.
     """
     following = Following(store, model, keys)
     epoch, heads = await asyncio.to_thread(following.start)
@@ -84,7 +86,7 @@ async def follow(
         else:
             places = found
     yield Told("ready", msgspec.json.encode({"view": model.name, "version": model.version}), _words(epoch, places))
-    last = _now()
+    last, stale = _now(), False
     while not waiting.closed:
         moved = waiting.moved()
         look = await _looked(following, places)
@@ -94,10 +96,16 @@ async def follow(
             continue
         for partition, changed in () if look is None else look.changes:
             places[partition] = Seen(changed[2], changed[0])
-            yield _told(model, changed, _words(epoch, places))
-            last = _now()
+            if isinstance(model, Aggregate):
+                stale = True
+            else:
+                yield _told(model, changed, _words(epoch, places))
+                last = _now()
         if look is not None and look.whole:
             places.update({partition: Seen(head) for partition, head in look.heads.items()})
+            if stale:
+                yield _stale(model, _words(epoch, places))
+                last, stale = _now(), False
         elif look is not None:
             continue
         if _now() - last >= heartbeat:
@@ -124,6 +132,10 @@ def _told(model: ReadModel[Any], changed: Changed, place: str) -> Told:
     key, _, change, position = changed
     about = {"view": model.name, "version": model.version, "key": key, "change": change, "position": position}
     return Told("deleted", msgspec.json.encode(about), place)
+
+
+def _stale(model: ReadModel[Any], place: str) -> Told:
+    return Told("stale", msgspec.json.encode({"view": model.name, "version": model.version}), place)
 
 
 def _reset(model: ReadModel[Any], epoch: str, places: Places) -> Told:

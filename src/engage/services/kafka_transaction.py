@@ -24,7 +24,7 @@ class FencedError(RuntimeError):
     """Another worker owns the partition now and nothing of ours was written: end this process, start it again."""
 
 
-class Outgoing(Struct, frozen=True):
+class Outgoing(Struct, frozen=True, gc=False):
     """A record on its way to a topic; ``value`` None is a tombstone.
 
     ``timestamp`` is in milliseconds, None for now; ``partition`` None is the producer's own.
@@ -32,7 +32,7 @@ class Outgoing(Struct, frozen=True):
 
     key: bytes | None
     value: bytes | None
-    headers: list[tuple[str, bytes]] = []
+    headers: list[tuple[str, bytes]] | None = None
     timestamp: int | None = None
     partition: int | None = None
 

@@ -123,7 +123,9 @@ async def test_only_the_button_says_no_and_it_does_each_time(
 ):
     page = await http.get(links.url(link))
     assert page.status_code == 200 and '<form method="post">' in page.text
-    await http.head(links.url(link))
+    assert (await http.head(links.url(link))).status_code == 200
+    assert (await http.head(links.url(CLICK))).headers["location"] == CLICK.to
+    assert (await http.head("/l/nothing")).status_code == 404
     assert await said(platform) == []
     done = await http.post(links.url(link))
     assert done.status_code == 200 and "You are unsubscribed" in done.text

@@ -2,6 +2,7 @@
 
 import asyncio
 import ipaddress
+import socket
 from datetime import timedelta
 
 import httpcore
@@ -75,12 +76,21 @@ def test_an_ipv4_address_is_judged_the_same_however_it_is_wrapped(address):
     assert {is_public(one) for one in wrapped} == {is_public(address)}
 
 
+class Names:
+    """The names of the world, by ``getaddrinfo``."""
+
+    SOCK_STREAM = socket.SOCK_STREAM
+
+    def __init__(self, getaddrinfo):
+        self.getaddrinfo = getaddrinfo
+
+
 @pytest.mark.parametrize("private", [False, True])
 async def test_a_name_that_stands_for_an_address_of_the_house_is_not_connected_to(monkeypatch, private):
-    async def looked_up(host, port, **_):
+    def looked_up(host, port, **_):
         return [(0, 0, 0, "", ("127.0.0.1", port))]
 
-    monkeypatch.setattr(destination.anyio, "getaddrinfo", looked_up)
+    monkeypatch.setattr(destination, "socket", Names(looked_up))
     came = asyncio.Event()
 
     async def answer(_reader, writer):
@@ -144,10 +154,10 @@ async def test_what_is_no_answer_of_http_is_a_failed_attempt(says):
 
 
 async def test_a_name_that_nobody_knows_is_a_failed_attempt(monkeypatch):
-    async def unknown(*_, **__):
+    def unknown(*_, **__):
         raise OSError(-2, "Name or service not known")
 
-    monkeypatch.setattr(destination.anyio, "getaddrinfo", unknown)
+    monkeypatch.setattr(destination, "socket", Names(unknown))
     with pytest.raises(httpcore.ConnectError, match="Name or service not known"):
         await Guarded(private=False).connect_tcp("nowhere.example", 443)
 

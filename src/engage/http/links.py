@@ -100,6 +100,17 @@ async def follow(request: Request, token: str) -> Response:
     return link_pages.confirm("Unsubscribe", "Press the button, and you will get no more of this.", "Unsubscribe")
 
 
+@router.head("/l/{token}", include_in_schema=False)
+async def look(request: Request, token: str) -> Response:
+    """What a GET would lead to, for programs that only see whether a link works: nothing is counted."""
+    found = _found(request, token)
+    if found is None:
+        return Response(status_code=404)
+    if isinstance(found.link, Clicked):
+        return Response(status_code=302, headers={"location": found.link.to})
+    return Response(status_code=200 if found.holds or isinstance(found.link, Opened) else 410)
+
+
 @router.post("/l/{token}", include_in_schema=False)
 async def act(request: Request, token: str) -> Response:
     """Do what the page says; mail programs do it in one click (RFC 8058)."""

@@ -124,14 +124,16 @@ class WebhookStore:
             if rows:
                 connection.execute(insert(CURSORS), rows)
 
-    def replace(self, endpoint: Endpoint) -> None:
-        """Keep an endpoint as it is now."""
+    def change_secrets(self, endpoint: Endpoint) -> None:
+        """Keep the secrets of an endpoint as they are here."""
         with self.database.write() as connection:
-            connection.execute(update(ENDPOINTS).where(ENDPOINTS.c.id == endpoint.id).values(self._row(endpoint)))
+            held = update(ENDPOINTS).where(ENDPOINTS.c.id == endpoint.id)
+            connection.execute(held.values(secrets=self._sealed(endpoint)))
 
     def remove(self, identity: str) -> bool:
         """Forget an endpoint and all that waits for it; whether there was one."""
         with self.database.write() as connection:
+            hold(connection, identity)
             for table in (QUEUE, CURSORS):
                 connection.execute(delete(table).where(table.c.endpoint == identity))
             return connection.execute(delete(ENDPOINTS).where(ENDPOINTS.c.id == identity)).rowcount > 0
@@ -182,12 +184,14 @@ class WebhookStore:
             self.queue.put(connection, rows)
 
     def _row(self, endpoint: Endpoint) -> dict[str, Any]:
-        nonce = secrets.token_bytes(_NONCE_BYTES)
-        plain = msgspec.json.encode(endpoint.secrets)
         row = msgspec.structs.asdict(endpoint)
         row["subscription"] = msgspec.json.encode(endpoint.subscription).decode()
-        row["secrets"] = nonce + self._cipher.encrypt(nonce, plain, endpoint.id.encode())
+        row["secrets"] = self._sealed(endpoint)
         return row
+
+    def _sealed(self, endpoint: Endpoint) -> bytes:
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        return nonce + self._cipher.encrypt(nonce, msgspec.json.encode(endpoint.secrets), endpoint.id.encode())
 
     def _endpoint(self, row: Any) -> Endpoint:
         values = dict(row._mapping)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import socket
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-import anyio
 import httpcore
 
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _MAX_URL = 2_000
+_LOOKUPS = 16
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -75,6 +78,12 @@ class Guarded(httpcore.AsyncNetworkBackend):
     def __init__(self, *, private: bool) -> None:
         self._private = private
         self._inner = httpcore.AnyIOBackend()
+        # Of its own: a name server that does not answer must not hold the threads in which databases are asked.
+        self._lookups = ThreadPoolExecutor(_LOOKUPS, thread_name_prefix="webhook-lookup")
+
+    def close(self) -> None:
+        """Wait for no look-up any more."""
+        self._lookups.shutdown(wait=False, cancel_futures=True)
 
     async def connect_tcp(
         self,
@@ -99,11 +108,12 @@ class Guarded(httpcore.AsyncNetworkBackend):
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
-        await anyio.sleep(seconds)
+        await asyncio.sleep(seconds)
 
     async def _addresses(self, host: str, port: int) -> list[str]:
         try:
-            found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+            found = await asyncio.get_running_loop().run_in_executor(self._lookups, look_up)
         except OSError as error:
             raise httpcore.ConnectError(f"{host} cannot be looked up: {error.strerror or error}") from error
         addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))

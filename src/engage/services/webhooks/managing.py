@@ -199,7 +199,7 @@ class Webhooks:
         secret = _new_secret()
         old = [one for one in found.secrets if one.until is None or now < one.until]
         held = tuple(Secret(one.value, min(one.until or now + keep, now + keep)) for one in old if keep)
-        self.store.replace(msgspec.structs.replace(found, secrets=(Secret(secret), *held)))
+        self.store.change_secrets(msgspec.structs.replace(found, secrets=(Secret(secret), *held)))
         return _shown(found, self.store.queue.waiting().get(identity, 0), secret)
 
     async def test(self, identity: str) -> Tested:

@@ -48,8 +48,8 @@ class Sender:
     """Sends; ``private`` lets it into the house's own network. Redirects are not followed, no proxy is used."""
 
     def __init__(self, *, private: bool, seconds: float = SECONDS) -> None:
-        self._private = private
         self._seconds = seconds
+        self._guarded = Guarded(private=private)
         self._pool: httpcore.AsyncConnectionPool | None = None
 
     async def post(self, endpoint: Endpoint, message: str, body: bytes, now: datetime) -> Reply:
@@ -67,6 +67,7 @@ class Sender:
 
     async def close(self) -> None:
         """Let go of the connections."""
+        self._guarded.close()
         if self._pool is not None:
             await self._pool.aclose()
 
@@ -75,7 +76,7 @@ class Sender:
             self._pool = httpcore.AsyncConnectionPool(
                 max_connections=_CONNECTIONS,
                 keepalive_expiry=_KEPT_SECONDS,
-                network_backend=Guarded(private=self._private),
+                network_backend=self._guarded,
             )
         async with self._pool.stream("POST", url, headers=list(headers.items()), content=body) as response:
             left = _ANSWER_BYTES

@@ -85,14 +85,16 @@ def open_text(sealed: str, key: AccountKey, account: str) -> str:
         ) from error
 
 
-def exposed(event: Event[Raw]) -> dict[str, Any] | None:
+def exposed(event: Event[Raw], shape: Any = msgspec.UNSET) -> dict[str, Any] | None:
     """What of the event's data must be sealed before it reaches the log, by field; None if nothing must.
 
+    ``shape`` is what the data say, for who has read them already.
     An unknown type's data is sealed whole, under the name ``undeclared``.
     """
     if not is_account(event.subject):
         return None
-    shape = msgspec.json.decode(event.data)
+    if shape is msgspec.UNSET:
+        shape = msgspec.json.decode(event.data)
     kind = CATALOGUE.get(event.type)
     if kind is None:
         if isinstance(shape, dict) and all(name == UNDECLARED and is_sealed(value) for name, value in shape.items()):

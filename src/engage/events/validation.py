@@ -59,8 +59,15 @@ class Refusal(Struct, frozen=True):
         return "; ".join(f"{fault.pointer or '/'}: {fault.message}" for fault in self.faults)
 
 
-def check(value: bytes, now: datetime) -> Event[Raw] | Refusal:
-    """The event in ``value`` (CloudEvents structured JSON), its data in today's version; or why it may not enter."""
+Opened = dict[int, Any]
+"""What the data of checked events say, by ``id(event)``, for who needs it next."""
+
+
+def check(value: bytes, now: datetime, opened: Opened | None = None) -> Event[Raw] | Refusal:
+    """The event in ``value`` (CloudEvents structured JSON), its data in today's version; or why it may not enter.
+
+    ``opened`` gets what its data say, where that is not of an older version.
+    """
     if len(value) > MAX_BYTES:
         return _refuse(
             "too_large",
@@ -75,7 +82,7 @@ def check(value: bytes, now: datetime) -> Event[Raw] | Refusal:
         return _refuse("not_json", "", f"not a JSON object in UTF-8: {error}")
     if claims_to_be_ours(event):
         return reserved(event)
-    checked = check_event(event, now)
+    checked = check_event(event, now, opened)
     if isinstance(checked, Event) and _SEALED_IN_JSON in bytes(checked.data):
         return _faults_in(checked.data, _claims_to_be_sealed) or checked
     return checked
@@ -88,7 +95,7 @@ def reserved(event: Event[Raw]) -> Refusal:
     return _refuse("reserved", "/source", f"sources that begin with {SOURCES!r} are engage's own: name your system")
 
 
-def check_event(event: Event[Raw], now: datetime) -> Event[Raw] | Refusal:
+def check_event(event: Event[Raw], now: datetime, opened: Opened | None = None) -> Event[Raw] | Refusal:
     """The same for an envelope that is decoded already, and for what engage itself has to say.
 
     What engage says itself happened by its own clock, which may have been set back since: it is never too far ahead.
@@ -137,6 +144,8 @@ def check_event(event: Event[Raw], now: datetime) -> Event[Raw] | Refusal:
             f"{event.type!r} is no event of a market, and nothing said of one is sealed: give an account id, which "
             f"does not begin with {MARKET_SUBJECT!r}, or publish one of the market's types",
         )
+    if opened is not None and (kind is None or event.dataversion == kind.version):
+        opened[id(event)] = shape
     if kind is None:
         return event
     try:

@@ -7,12 +7,12 @@ from copy import copy
 from datetime import datetime
 from typing import Protocol
 
-from msgspec import Raw
+from msgspec import UNSET, Raw
 
 from engage.events import sealing
 from engage.events.envelope import Event
 from engage.events.sealing import AccountKey
-from engage.events.validation import Refusal, check, check_event, clean
+from engage.events.validation import Opened, Refusal, check, check_event, clean
 
 
 class Keyring(Protocol):
@@ -37,12 +37,23 @@ class Edge:
     def take(self, events: Sequence[bytes | Event[Raw]]) -> list[Event[Raw] | Refusal]:
         """For each event, in order, a copy as it may enter the log, or why it may not."""
         now = self._clock()
-        checked = [check(event, now) if isinstance(event, bytes) else check_event(copy(event), now) for event in events]
-        return self.seal(checked)
+        opened: Opened = {}
+        checked = [
+            check(event, now, opened) if isinstance(event, bytes) else check_event(copy(event), now, opened)
+            for event in events
+        ]
+        return self.seal(checked, opened)
 
-    def seal(self, checked: Sequence[Event[Raw] | Refusal]) -> list[Event[Raw] | Refusal]:
-        """The same events with what is personal sealed; the keys are looked up once for the batch."""
-        found = [None if isinstance(event, Refusal) else sealing.exposed(clean(event)) for event in checked]
+    def seal(self, checked: Sequence[Event[Raw] | Refusal], opened: Opened | None = None) -> list[Event[Raw] | Refusal]:
+        """The same events with what is personal sealed; the keys are looked up once for the batch.
+
+        ``opened`` is what checking them has read of their data, if anything.
+        """
+        shapes = opened or {}
+        found = [
+            None if isinstance(event, Refusal) else sealing.exposed(clean(event), shapes.get(id(event), UNSET))
+            for event in checked
+        ]
         owners = {
             event.subject
             for event, open_fields in zip(checked, found, strict=True)

@@ -86,12 +86,13 @@ class EmbeddedLog:
             for event in checked:
                 if isinstance(event, Refusal):
                     answers.append(event)
-                elif before := known.get(event.identity) or fresh.get(event.identity):
+                    continue
+                identity = event.identity
+                if before := known.get(identity) or fresh.get(identity):
                     answers.append(Duplicate(before))
                 else:
                     appended = min(event.time, now) if as_lived else now
                     runner = self._runners[partition_of(event.subject, self.log.partitions)]
-                    identity = event.identity
                     token = runner.admit(event, appended, as_lived=as_lived)
                     assert token is not None, "only a tick is dropped, and the edge lets none in"
                     fresh[identity] = token

@@ -32,7 +32,7 @@ from engage.store.views import ViewStore
 
 BATCH = 1_000
 _PRESSED_BATCH = 100
-_REST, _MOST_REST = 5.0, 1.0
+_REST, _MOST_REST = 9.0, 1.0
 """While publishing is pressed, read models rest so many times as long as they folded, up to so many seconds."""
 _AT_ONCE = 4
 """Calls that publish to Kafka at the same time: while the brokers write one, the next is checked and sealed."""

@@ -11,7 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.cli.given import ENGAGE, lines, order, running
+from engage import bootstrap
+from engage.settings import SettingsError
+from tests.cli.given import ENGAGE, order, running
 
 PERSON = "Ada Lovelace-Secret"
 MAIL = "ada@lovelace.example"
@@ -61,8 +63,6 @@ def test_on_a_terminal_a_line_is_for_people(home: Path):
     assert not said.startswith("{")
 
 
-def test_a_level_that_nobody_knows_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("ENGAGE_LOG_LEVEL", "loud")
-    done = subprocess.run([ENGAGE, "status"], input=lines(), capture_output=True, text=True, timeout=60)
-    assert done.returncode == 2
-    assert "ENGAGE_LOG_LEVEL is 'loud'" in done.stderr
+def test_a_level_that_nobody_knows_is_refused():
+    with pytest.raises(SettingsError, match="ENGAGE_LOG_LEVEL is 'loud'"):
+        bootstrap.settings({"ENGAGE_LOG_LEVEL": "loud"})

@@ -40,7 +40,7 @@ class Membership(Struct):
     country: ISO 3166-1 alpha-2 code; null until somebody said so
     plan: the plan it is on; null until somebody said so
     tier: its loyalty tier; null while it has none
-    band: its health's band as last announced (health.band_crossed); null until it is known
+    band: its health's band as last announced (health.band_crossed, health.band_stands); null until it is known
     told_at: by fact (kind, country, plan, tier, band, nps, csat, subscribed), the moment of the newest word on it
     known_since: when the first event that counts here happened
     seen_at: when the account last did something itself; null until it does

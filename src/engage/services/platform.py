@@ -31,7 +31,7 @@ from engage.store.keys import KeyStore
 from engage.store.views import ViewStore
 
 BATCH = 1_000
-_PRESSED_BATCH = 100
+_SHORT_BATCH = 100
 _REST, _MOST_REST = 9.0, 1.0
 """While publishing is pressed, read models rest so many times as long as they folded, up to so many seconds."""
 _AT_ONCE = 4
@@ -136,11 +136,11 @@ class Platform:
         """One turn of the read models; who waits for them looks again.
 
         While more is published than is taken in, publishing goes first: folding in a thread of the same interpreter
-        would take half of it, and so it has a share.
+        would take half of it, and so it has a share. While anything is published, a turn is short, so that it can rest.
         """
         pressed, loop = self.gathering.pressed(), asyncio.get_running_loop()
         began = loop.time()
-        done = await self.projector.step(_PRESSED_BATCH if pressed else BATCH)
+        done = await self.projector.step(_SHORT_BATCH if pressed or self.gathering.active() else BATCH)
         if done:
             self.waiting.tell()
         if pressed:

@@ -248,7 +248,7 @@ async def test_a_command_that_keeps_its_own_trace_leaves_one(
     http: httpx.AsyncClient, keys: ApiKeys, platform: Platform
 ):
     _, secret = keys.create("console", ["operate"])
-    await http.post("/v1/projections/profile/pause", json={"actor": "ada"}, headers=bearer(secret))
+    await http.post("/v1/projections/profile/pause", headers={**bearer(secret), "x-engage-actor": "ada"})
     told = [(one.actor, one.command) for one in platform.access.store.deeds(10)]
     assert told == [("console/ada", "projections pause"), ("ada", "api-keys create")]
 

@@ -101,9 +101,13 @@ async def listed(request: Request) -> Response:
 async def pause(request: Request, name: str) -> Response:
     """In every process that projects, and across restarts; readers read it as it stands."""
     platform, model = _platform(request), views_of(request).named(name)
-    by, at = who_commands(request), platform.clock()
-    done = await asyncio.to_thread(pausing.pause, platform.store, platform.projector.projections, model, by=by, at=at)
-    return Response(msgspec.json.encode(done), media_type=JSON)
+    by = who_commands(request)
+
+    def do() -> Pausing:
+        with platform.trail.of(by, "projections pause", name):
+            return pausing.pause(platform.store, platform.projector.projections, model, by=by, at=platform.clock())
+
+    return Response(msgspec.json.encode(await asyncio.to_thread(do)), media_type=JSON)
 
 
 @router.post(
@@ -115,8 +119,12 @@ async def pause(request: Request, name: str) -> Response:
 async def resume(request: Request, name: str) -> Response:
     """From where it stands."""
     platform, model = _platform(request), views_of(request).named(name)
-    done = await asyncio.to_thread(pausing.resume, platform.store, platform.projector.projections, model)
-    return Response(msgspec.json.encode(done), media_type=JSON)
+
+    def do() -> Pausing:
+        with platform.trail.of(who_commands(request), "projections resume", name):
+            return pausing.resume(platform.store, platform.projector.projections, model)
+
+    return Response(msgspec.json.encode(await asyncio.to_thread(do)), media_type=JSON)
 
 
 @router.post(
@@ -133,7 +141,8 @@ async def rollback(request: Request, name: str) -> Response:
     """What was live before the last rebuild, its family with it; what is live now is kept in its place."""
     platform, model = _platform(request), views_of(request).named(name)
     try:
-        differing = await platform.projector.roll_back(model)
+        with platform.trail.of(who_commands(request), "projections rollback", name):
+            differing = await platform.projector.roll_back(model)
     except LookupError as error:
         raise ProblemError(409, str(error)) from error
     platform.waiting.tell()

@@ -6,6 +6,7 @@ import hmac
 import json
 import re
 from collections.abc import AsyncIterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from engage import bootstrap
 from engage.cli.main import app as commands
 from engage.events import codec
 from engage.http.app import create_app
+from engage.services.api_keys import ApiKeys
 from engage.services.hooks.mapping import load_hooks
 from engage.services.mapping import MappingError
 from engage.services.platform import Platform
@@ -230,6 +232,26 @@ async def test_the_forms_of_well_known_systems(tmp_path: Path, name: str):
     if name in ("stripe", "slack"):
         with pytest.raises(ValueError, match="more than 5 minutes"):
             hook.verify(headers, body, now + timedelta(minutes=6))
+
+
+async def test_where_an_api_key_is_asked_for_it_is_brought_and_publishes_as_its_own_sources(
+    tmp_path: Path, platform: Platform
+):
+    text = "[it]\nsource='urn:it'\nverify='key'\n[[it.events]]\ntype='Account Identified'\nsubject='who'\n"
+    mapping = tmp_path / "keyed.toml"
+    mapping.write_text(text)
+    with closing(bootstrap.access_store(Settings(home=str(tmp_path)))) as store:
+        keys = ApiKeys(store, "ada", lambda: datetime.now(UTC))
+        secrets = [keys.create(source, ["publish"], [f"urn:{source}"])[1] for source in ("it", "bank")]
+        secrets.append(keys.create("reader", ["read"], [])[1])
+    app = create_app(platform, hooks=load_hooks(mapping, environment))
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080/v1/hooks") as client:
+        assert (await client.post("/it", json={"who": "c-1"})).status_code == 401
+        headers = [{"authorization": f"Bearer {secret}"} for secret in secrets]
+        answers = [await client.post("/it", json={"who": "c-1"}, headers=one) for one in headers]
+    assert [one.status_code for one in answers] == [200, 422, 403]
+    assert answers[1].json()["results"][0]["reason"] == "source"
 
 
 async def test_what_is_no_json_or_no_hook_is_told_so(http: httpx.AsyncClient):

@@ -16,6 +16,7 @@ from engage.http.events import Result, Results, counted, result_of
 from engage.http.guard import admit
 from engage.http.pressure import Pressure
 from engage.http.problems import ProblemError, problem
+from engage.services.callers import Caller, publish_as
 from engage.services.hooks.mapping import Hook
 from engage.services.hooks.signatures import SignatureError
 from engage.services.platform import Platform
@@ -67,8 +68,8 @@ async def receive(request: Request, name: str) -> Response:
     hook = hooks.get(name)
     if hook is None:
         raise ProblemError(404, f"there is no webhook {name!r} here: hooks.toml names those there are")
-    if hook.verify is None:
-        await admit(request.scope, "publish")
+    # Who signs is known by the secret alone; who brings a key publishes as its own sources, here as anywhere.
+    sender = await admit(request.scope, "publish") if hook.verify is None else Caller(name, sources=(hook.source,))
     with pressure.hold(announced(request)) as held:
         body = await read_body(request, MAX_BYTES, held=held)
         headers = dict(request.headers)
@@ -80,7 +81,7 @@ async def receive(request: Request, name: str) -> Response:
                 _log.warning("a webhook was not taken", hook=name, why=str(error))
                 raise ProblemError(401, str(error), {"www-authenticate": "Signature"}) from error
         made = hook.events(_parsed(body), hook.delivery(headers, body), now)
-        told = counted(await _results(platform, made))
+        told = counted(await _results(platform, sender, made))
     if not told.refused:
         return Response(msgspec.json.encode(told), media_type=JSON)
     _log.warning("part of a webhook was refused", hook=name, refused=told.refused, of=len(told.results))
@@ -89,10 +90,10 @@ async def receive(request: Request, name: str) -> Response:
     return problem(422, detail, **members)
 
 
-async def _results(platform: Platform, made: list[bytes | Fault]) -> list[Result]:
+async def _results(platform: Platform, sender: Caller, made: list[bytes | Fault]) -> list[Result]:
     """What became of each event in order; one that the mapping could not make is refused too."""
     events = [one for one in made if isinstance(one, bytes)]
-    answers = iter(await platform.gathering.publish(events) if events else ())
+    answers = iter(await publish_as(sender, events, platform.gathering.publish) if events else ())
     return [
         Result("refused", reason="mapping", faults=(one,)) if isinstance(one, Fault) else result_of(next(answers))
         for one in made

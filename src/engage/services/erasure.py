@@ -47,7 +47,7 @@ class Erasures:
             batch = await self._log.read(partition, self._positions[partition], limit)
             found = [event for record in batch.records if (event := self._sieve.event(record)) is not None]
             for event in found:
-                await asyncio.to_thread(self._carry_out, codec.open_data(event))
+                await self._carry_out(codec.open_data(event))
             self._positions[partition] = batch.next_position
             if found or batch.next_position - self._noted[partition] >= _NOTED_EVERY:
                 await asyncio.to_thread(
@@ -57,8 +57,8 @@ class Erasures:
             done += len(batch.records)
         return done
 
-    def _carry_out(self, event: Event[Any]) -> None:
-        self._keys.forget(event.subject, event.data.generation)
-        if isinstance(self._log, SqliteLog):
+    async def _carry_out(self, event: Event[Any]) -> None:
+        await asyncio.to_thread(self._keys.forget, event.subject, event.data.generation)
+        if isinstance(self._log, SqliteLog):  # here, where it is written to: it knows one thread at a time
             self._log.forget_dead_letters(event.subject)
         _logger.info("account erased", account=event.subject, generation=event.data.generation)

@@ -55,6 +55,19 @@ async def test_what_comes_after_everything_was_answered_is_answered_too():
         assert numbers(await asyncio.wait_for(gathering.publish([str(number).encode()]), 5)) == [number]
 
 
+async def test_who_cannot_be_taken_sinks_nobody_who_came_at_the_same_time():
+    class Choosy(Ledger):
+        async def publish(self, events: Sequence[bytes]) -> list[Answer]:
+            if b"1" in events:
+                raise ZeroDivisionError("a bug that this event meets")
+            return await super().publish(events)
+
+    gathering = Gathering(Choosy().publish)
+    first, broken, last = await asyncio.gather(*map(gathering.publish, batches(1, 1, 2)), return_exceptions=True)
+    assert isinstance(broken, ZeroDivisionError)
+    assert [numbers(each) for each in (first, last) if not isinstance(each, BaseException)] == [[0], [2, 3]]
+
+
 async def test_who_shares_a_commit_that_fails_is_told_and_the_next_one_goes_on():
     ledger = Ledger()
     gathering = Gathering(ledger.publish)

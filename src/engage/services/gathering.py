@@ -14,6 +14,7 @@ from msgspec import Raw
 
 from engage.events.envelope import Event
 from engage.log.contract import Answer
+from engage.log.topics import BrokerUnavailableError
 
 MOST = 1_600
 """Events of one transaction: it holds the event loop for tens of milliseconds at most, and others have their turn."""
@@ -96,6 +97,11 @@ class Gathering:
         try:
             taken = await self._publish(joined)
         except BaseException as error:
+            if len(gathered) > 1 and isinstance(error, Exception) and not isinstance(error, BrokerUnavailableError):
+                # Nothing was taken, and it may be the fault of one: each by itself, so that it sinks no other.
+                for one in gathered:
+                    await self._take([one])
+                return
             for _, answers in gathered:
                 if not answers.done():
                     answers.set_exception(error) if isinstance(error, Exception) else answers.cancel()

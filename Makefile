@@ -2,6 +2,8 @@
 
 BIN := .venv/bin
 READY := .venv/.ready
+# A process a core, each with a broker and a database of its own; the tests of a file share them, and what it has loaded.
+SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -20,10 +22,10 @@ demo: $(READY) ## load the demo history and serve it (ONCE=1: one JSON object an
 	@$(BIN)/engage demo $(if $(ONCE),--once --json) $(if $(FRESH),--fresh) $(if $(PORT),--port $(PORT))
 
 test: $(READY) ## run all tests, those against real Kafka and PostgreSQL included (ARGS="-k intake -x")
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest $(SIDE_BY_SIDE) $(ARGS)
 
 soak: $(READY) ## run the same tests long: more rounds of faults, more random histories
-	@ENGAGE_SOAK=1 $(BIN)/pytest -o timeout=7200 $(ARGS)
+	@ENGAGE_SOAK=1 $(BIN)/pytest $(SIDE_BY_SIDE) -o timeout=7200 $(ARGS)
 
 check: $(READY) ## lint, formatting, types and the direction of imports
 	@$(BIN)/ruff check

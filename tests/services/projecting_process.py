@@ -12,6 +12,7 @@ import os
 import resource
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,8 @@ class StoppingStore(ViewStore):
     def commit(self, changes: Sequence[Change]) -> dict[tuple[str, int], Moved]:
         self.commits += 1
         if self.commits == _STEPS:
-            os.kill(os.getpid(), signal.SIGSTOP)
+            # To this thread: sent to the process, it may strike when another step has taken the database's lock.
+            signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
         return super().commit(changes)
 
 

@@ -115,6 +115,7 @@ async def load(
                 await _Load(platform, platform.embedded, clock, plan.history()).run(progress or _silent)
             finally:
                 clock.stands_at = None
+            platform.embedded.rest()  # 100 MB, while the rest is folded
             if share is not None:
                 await share(partitions[::2])
             await _catch_up(platform, folding or _silent, partitions[1::2] if share else partitions)

@@ -129,6 +129,11 @@ class EmbeddedLog:
             self._commit({}, None, keeping=True)
         self.log.index()
 
+    def rest(self) -> None:
+        """Write everything down and let the engines go; they come back from the file when they are needed again."""
+        self.keep()
+        self._runners = []
+
     def next_due(self) -> datetime | None:
         """When the next wake is due, None if none waits."""
         return min((due for runner in self._runners if (due := runner.engine.cells.next_due())), default=None)

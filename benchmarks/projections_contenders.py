@@ -202,7 +202,8 @@ async def library(bootstrap: str, topics: Topics, count: int, folder: str) -> No
     accounts = [Orders() for _ in range(min(ACCOUNTS, count // 10))]
     for number in range(count - len(accounts)):
         accounts[number % len(accounts)].order(float(number % 500))
-    app.save(*accounts)
+    for account in accounts:  # one at a time: psycopg's pipeline may stand still with thousands of statements in it
+        app.save(account)
     app.close()
     with ProjectionRunner(application_class=Shop, projection_class=Spending, view_class=View, env=env) as runner:
         begin = time.perf_counter()

@@ -2,6 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,3 +68,33 @@ async def test_on_kafka_a_token_is_a_place_in_the_inbox(stores: tuple[ViewStore,
     with pytest.raises(NotYetError) as told:
         await waiting.until("0:41", [spend], 0)
     assert told.value.behind == {"spend": 41}
+
+
+async def test_a_crowd_that_waits_looks_once_for_all_and_misses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "_LOOK_AGAIN_SECONDS", 60.0)
+    log = MemoryLog(partitions=1)
+    with closing(ViewStore(f"sqlite:///{tmp_path}/views.db")) as store:
+        projector, waiting = Projector(log, store, [spend]), Waiting(store, log.partitions)
+        looks, look = 0, store.reached
+
+        def counted() -> Any:
+            nonlocal looks
+            looks += 1
+            return look()
+
+        monkeypatch.setattr(store, "reached", counted)
+        crowd = [asyncio.create_task(waiting.until(f"0:{number}", [spend], 50)) for number in range(200)]
+        gone = asyncio.create_task(waiting.until("0:0", [spend], 50))
+        async with asyncio.timeout(20):
+            while waiting.waiters < 201:
+                await asyncio.sleep(0)
+            gone.cancel()  # one who leaves takes nobody along
+            for number in range(200):
+                log.append(happened(OrderCompleted(order_id=f"o-{number}", total=10), at="2026-03-01"))
+                if number in (99, 199):
+                    await projector.catch_up()
+                    waiting.tell()
+            await asyncio.gather(*crowd)
+    assert looks <= 6

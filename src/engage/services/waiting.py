@@ -11,12 +11,16 @@ import psycopg
 import structlog
 
 from engage.log.contract import Token
+from engage.store.pauses import Paused
 from engage.store.views import MOVED, ViewStore
 from engage.views.projection import ReadModel
 
 _LOOK_AGAIN_SECONDS = 0.25
 """How long to wait for word before looking anyway: word may be lost with a connection."""
 _RECONNECT_SECONDS = 1.0
+
+Reached = tuple[dict[tuple[str, int], int], dict[str, Paused]]
+"""See ``ViewReader.reached``."""
 
 _logger = structlog.get_logger(__name__)
 
@@ -50,6 +54,8 @@ class Waiting:
         self.heard = asyncio.Event()
         self.waiters = 0
         self.closed = False
+        self._last: asyncio.Task[Reached] | None = None
+        self._next: asyncio.Task[Reached] | None = None
 
     def tell(self) -> None:
         """Views of this process have moved: let all who wait look."""
@@ -75,10 +81,11 @@ class Waiting:
         deadline = asyncio.get_running_loop().time() + seconds
         while True:
             moved = self._moved
-            behind = await asyncio.to_thread(self._store.behind, models, wanted.partition, wanted.offset)
+            reached, paused = await self._look()
+            stands = {model.name: reached.get((model.name, wanted.partition), 0) for model in models}
+            behind = {name: position for name, position in stands.items() if position <= wanted.offset}
             if not behind:
                 return
-            paused = await asyncio.to_thread(self._store.paused)
             if still := [f"{name} is {paused[name]}" for name in sorted(behind) if name in paused]:
                 told = f"the views do not include {token} and are not going to by themselves: {', '.join(still)}"
                 raise NotYetError(f"{told}: read what is there without the token, or have them resumed", behind)
@@ -98,6 +105,18 @@ class Waiting:
                 continue
             finally:
                 self.waiters -= 1
+
+    async def _look(self) -> Reached:
+        """How far everything is; one look is for all who ask before it begins, or a crowd would look without end."""
+        if self._next is None:
+            self._next = asyncio.create_task(self._look_behind(self._last))
+        return await asyncio.shield(self._next)
+
+    async def _look_behind(self, last: asyncio.Task[Reached] | None) -> Reached:
+        if last is not None:
+            await asyncio.wait([last])
+        self._last, self._next = self._next, None  # who asks from here on asks for what comes after it
+        return await asyncio.to_thread(self._store.reached)
 
     @contextlib.asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:

@@ -297,6 +297,13 @@ def behind(connection: Connection, projections: Iterable[str], partition: int, o
     return {name: reached for name, reached in wanted.items() if reached <= offset}
 
 
+def reached(connection: Connection) -> dict[tuple[str, int], int]:
+    """Up to which token of a partition each read model includes everything, by name and partition."""
+    table = POSITIONS.c
+    found = connection.execute(select(table.projection, table.partition, table.position, table.inbox))
+    return {(name, at): position if inbox is None else inbox + 1 for name, at, position, inbox in found}
+
+
 def _refused(old: Position, found: Any, name: str) -> Exception:
     if found is not None and found.generation != old.generation:
         return GenerationError(another_log(old.projection, name, found.generation, old.generation))

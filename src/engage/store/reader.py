@@ -145,6 +145,11 @@ class ViewReader:
         with self.database.read() as connection:
             return ledger.behind(connection, [model.name for model in models], partition, offset)
 
+    def reached(self) -> tuple[dict[tuple[str, int], int], dict[str, Paused]]:
+        """Up to which token each read model includes everything, by name and partition; and which are paused."""
+        with self.database.read() as connection:
+            return ledger.reached(connection), pauses.pauses(connection)
+
     def parked(self, projection: ReadModel[Any], slot: Slot = "live") -> list[Parked]:
         """What stands still in a read model, in the order of the log."""
         table = ledger.PARKED.c

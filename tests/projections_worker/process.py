@@ -48,18 +48,28 @@ async def main() -> None:
 
 def _die_at(blow: str, worker: ProjectionWorker) -> None:
     worker._shares._group += f"-{blow}"  # nobody after it waits until its membership has run out
-    commit = FencedProducer.commit
+    commit, show, project = FencedProducer.commit, AIOKafkaConsumer.commit, worker._project
+    folded = 0
+
+    async def counted() -> int:
+        nonlocal folded
+        done = await project()
+        folded += done
+        return done
 
     async def struck(producer: FencedProducer, records: Any) -> None:
         if blow == "after-feed":
             await commit(producer, records)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    def shown(*_: Any) -> None:
-        os.kill(os.getpid(), signal.SIGKILL)
+    async def shown(consumer: Any, *offsets: Any) -> None:
+        if folded:  # its partitions may have come when the turn to fold was over
+            os.kill(os.getpid(), signal.SIGKILL)
+        await show(consumer, *offsets)
 
     if blow == "before-lag":
         projection_worker._SHOW_SECONDS = 0.0
+        worker._project = counted  # type: ignore[method-assign]
         AIOKafkaConsumer.commit = shown
     else:
         FencedProducer.commit = struck  # type: ignore[assignment,method-assign]

@@ -199,7 +199,7 @@ async def _came(log: Log, wanted: Wanted, ends: dict[int, int]) -> list[Event[An
     """What was recorded behind ``ends``, which move up to where the log ends now."""
     from msgspec import structs
 
-    from engage.services.log_search import newest
+    from engage.services.log_search import newest, order
 
     found = []
     for partition, end in list(ends.items()):
@@ -207,7 +207,7 @@ async def _came(log: Log, wanted: Wanted, ends: dict[int, int]) -> list[Event[An
         if (more := ends[partition] - end) > 0:
             here = await newest(log, structs.replace(wanted, partition=partition), more)
             found += [event for event in here if event.offset >= end]
-    return sorted(found, key=lambda event: (event.now, event.partition, event.offset))
+    return sorted(found, key=order)
 
 
 async def _named(log: Log, named: str, account: str | None) -> Event[Any]:

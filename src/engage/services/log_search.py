@@ -18,6 +18,7 @@ from engage.events import codec
 from engage.events.envelope import PARTITION_SUBJECT, Event
 from engage.log.contract import Log, Record
 from engage.log.partitioning import partition_of
+from engage.services.partition_runner import read_event
 
 Dimension = Literal["type", "account", "source", "day", "partition"]
 Progress = Callable[[int, int], None]
@@ -55,7 +56,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
 
 async def find(log: Log, wanted: Wanted, progress: Progress | None = None) -> AsyncGenerator[Event[Any]]:
     """The records wanted, data raw, in the order in which they were recorded; those of one moment by partition."""
-    spans = await _spans(log, wanted)
+    spans = await spans_of(log, wanted)
     total, looked_at = sum(end - start for start, end in spans.values()), 0
 
     async def of(partition: int, start: int, end: int) -> AsyncIterator[Event[Any]]:
@@ -82,7 +83,7 @@ async def find(log: Log, wanted: Wanted, progress: Progress | None = None) -> As
 async def newest(log: Log, wanted: Wanted, most: int) -> list[Event[Any]]:
     """The ``most`` newest of the records wanted, data raw, in the order in which they were recorded."""
     found: list[Event[Any]] = []
-    for partition, (start, end) in (await _spans(log, wanted)).items():
+    for partition, (start, end) in (await spans_of(log, wanted)).items():
         ours: list[Event[Any]] = []
         while end > start and len(ours) < most:
             first = max(start, end - _PAGE)
@@ -91,7 +92,7 @@ async def newest(log: Log, wanted: Wanted, most: int) -> list[Event[Any]]:
             ]
             end = first
         found += ours[-most:]
-    return sorted(found, key=_order)[-most:]
+    return sorted(found, key=order)[-most:]
 
 
 async def count(log: Log, wanted: Wanted, by: Dimension, progress: Progress | None = None) -> list[tuple[str, int]]:
@@ -114,11 +115,11 @@ async def at(log: Log, partition: int, offset: int) -> Event[Any] | None:
     if not 0 <= partition < log.partitions or not 0 <= offset < await log.end(partition):
         return None
     records = (await log.read(partition, offset, 1)).records
-    return next((_event(record) for record in records if record.offset == offset), None)
+    return next((read_event(record) for record in records if record.offset == offset), None)
 
 
-async def _spans(log: Log, wanted: Wanted) -> dict[int, tuple[int, int]]:
-    """Where to look: from and to which position, by partition. An account is in one partition alone."""
+async def spans_of(log: Log, wanted: Wanted) -> dict[int, tuple[int, int]]:
+    """Where what is wanted stands: from and to which position, by partition. An account is in one partition alone."""
     partitions: Iterable[int] = range(log.partitions)
     if wanted.account is not None and not wanted.account.startswith(PARTITION_SUBJECT):
         partitions = (partition_of(wanted.account, log.partitions),)
@@ -159,7 +160,7 @@ class Sieve:
             return None
         if self._kinds and not any(kind in value for kind in self._kinds):
             return None
-        event = _event(record)
+        event = read_event(record)
         return event if self._wanted.fits(event) else None
 
 
@@ -167,19 +168,14 @@ def _fitting(records: Iterable[Record], wanted: Wanted) -> Iterable[Event[Any]]:
     return filter(None, map(Sieve(wanted).event, records))
 
 
-def _event(record: Record) -> Event[Any]:
-    event = codec.decode(record.value)
-    event.partition, event.offset = record.partition, record.offset
-    return event
-
-
 async def _push(heads: list[Any], source: AsyncIterator[Event[Any]]) -> None:
     async for event in source:
-        heapq.heappush(heads, (*_order(event), event, source))
+        heapq.heappush(heads, (*order(event), event, source))
         return
 
 
-def _order(event: Event[Any]) -> tuple[datetime, int, int]:
+def order(event: Event[Any]) -> tuple[datetime, int, int]:
+    """The order in which records were recorded; those of one moment by partition."""
     return (event.now, event.partition, event.offset)
 
 

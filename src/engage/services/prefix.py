@@ -15,7 +15,7 @@ from engage.events.envelope import Event
 from engage.log.contract import Batch, Log, Record
 from engage.log.partitioning import partition_of
 from engage.services.intake import tick
-from engage.services.log_search import Sieve, Wanted
+from engage.services.log_search import Sieve, Wanted, spans_of
 from engage.store.views import ViewMissingError, ViewStore
 from projections.shared.timeline import timeline
 
@@ -69,12 +69,9 @@ class PrefixLog:
     @classmethod
     async def part(cls, log: Log, wanted: Wanted) -> Self:
         """What is ``wanted`` of the log as it stands now, or stood when it ended at ``until``."""
-        partitions = [one for one in range(log.partitions) if wanted.partition in (None, one)]
-        if wanted.account is not None:
-            partitions = [one for one in partitions if one == partition_of(wanted.account, log.partitions)]
-        since, until = wanted.since, wanted.until
-        starts = {one: 0 if since is None else await log.position_at(one, since) for one in partitions}
-        ends = {one: await (log.end(one) if until is None else log.position_at(one, until)) for one in partitions}
+        spans = await spans_of(log, wanted)
+        starts = {one: start for one, (start, _) in spans.items()}
+        ends = {one: end for one, (_, end) in spans.items()}
         return cls(log, ends, starts=starts, sieve=Sieve(wanted))
 
     @property

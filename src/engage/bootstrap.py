@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from engage.services.owner import Owner
 from engage.services.platform import Platform, utc_now
 from engage.services.projector import Projector
 from engage.services.relay import Relay, restore_from
+from engage.services.sealing_keys import LINKS
 from engage.services.webhooks.delivering import Delivering
 from engage.services.webhooks.feeding import Feeding
 from engage.services.webhooks.managing import Webhooks
@@ -121,8 +123,10 @@ def hooks(settings: Settings, environment: Mapping[str, str] | None = None) -> d
 def links(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Links:
     """What makes and reads the links in mails, with a key derived from the master key in ``home``."""
     settings.home_path.mkdir(parents=True, exist_ok=True)
-    key = load_master_key(settings.home_path / "master.key").derived("links")
-    return Links(key, settings.public_url or f"http://{settings.host}:{settings.port}", clock)
+    masters = load_master_key(settings.home_path / "master.key")
+    return Links(
+        partial(masters.derived, LINKS), settings.public_url or f"http://{settings.host}:{settings.port}", clock
+    )
 
 
 def webhook_standings(settings: Settings) -> list[WebhookStanding]:
@@ -145,6 +149,17 @@ def key_store(settings: Settings) -> KeyStore:
             "backup; without it nothing personal in the log can be read"
         )
     return KeyStore(_database(settings, "keys"), load_master_key(home / "master.key"))
+
+
+def webhook_store(settings: Settings) -> WebhookStore:
+    """Who is told what by webhook, the secrets sealed with a key derived from the master key in ``home``."""
+    masters = load_master_key(settings.home_path / "master.key")
+    return WebhookStore(_database(settings, "webhooks"), partial(masters.derived, "webhooks"))
+
+
+def has_webhooks(settings: Settings) -> bool:
+    """Whether there may be endpoints that are told something."""
+    return _is_there(settings, "webhooks")
 
 
 def view_store(settings: Settings) -> ViewStore:
@@ -314,8 +329,7 @@ def webhooks(
     clock: Callable[[], datetime],
 ) -> Webhooks:
     """Outgoing webhooks, whose store is opened; close both."""
-    secret = load_master_key(settings.home_path / "master.key").derived("webhooks")
-    store = WebhookStore(_database(settings, "webhooks"), secret)
+    store = webhook_store(settings)
     permission = Permission(relationships, views, clock)
     return Webhooks(
         store,

@@ -48,7 +48,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def links(clock: Clock) -> Links:
-    return Links(KEY, BASE, clock)
+    return Links(lambda: [KEY], BASE, clock)
 
 
 @pytest.fixture
@@ -175,7 +175,7 @@ async def test_what_was_forged_or_is_too_old_does_nothing(
     forged = [
         token[:-1] + ("A" if token[-1] != "A" else "B"),
         links.token(NPS).partition(".")[0] + "." + signature,
-        Links(bytes(32), BASE, clock).token(UNSUBSCRIBE),
+        Links(lambda: [bytes(32)], BASE, clock).token(UNSUBSCRIBE),
         body,
         body + ".",
         "." + signature,
@@ -205,7 +205,7 @@ def test_a_redirect_leads_only_to_where_it_was_made_for_and_to_no_script(links: 
 
 @given(st.sampled_from([PIXEL, CLICK, UNSUBSCRIBE, NPS]), st.integers(0, 300), st.characters(codec="ascii"))
 def test_a_token_that_was_changed_anywhere_is_not_read(link: Any, at: int, letter: str):
-    links = Links(KEY, BASE, lambda: START)
+    links = Links(lambda: [KEY], BASE, lambda: START)
     token = links.token(link)
     place = at % len(token)
     changed = token[:place] + letter + token[place + 1 :]
@@ -229,7 +229,7 @@ def test_what_a_link_says_is_what_was_put_into_it(account: str, letter: str):
         "o": Opened(account=account, newsletter_id="n", campaign="spring"),
         "c": Clicked(account=account, newsletter_id="n", to="http://h/", topic="t"),
     }
-    links = Links(KEY, BASE, lambda: START)
+    links = Links(lambda: [KEY], BASE, lambda: START)
     assert links.read(links.token(made[letter])).link == made[letter]
 
 

@@ -15,6 +15,8 @@ from engage.cli.main import app
 PAGE = Path(__file__).parents[2] / "docs/operating.md"
 DEMO = ("demo", "--once", "--json", "--today", "2026-03-01", "--scale", "0.003")
 _BLOCK = re.compile(r"(?<=^```console\n).*?(?=^```$)", re.MULTILINE | re.DOTALL)
+_NAME = re.compile(r"(?<![\w-])[0-9a-f]{12}\b")
+"""A master key's name, which is another one on each demo."""
 _RUNNER = CliRunner()
 
 
@@ -36,7 +38,7 @@ def _said(command: str, environment: dict[str, str]) -> str:
     assert words[0] == "engage", command
     done = _RUNNER.invoke(app, words[1:], env=environment)
     assert done.exit_code == 0, f"{command}: {done.output}"
-    return done.stdout
+    return _NAME.sub("0" * 12, done.stdout)
 
 
 if __name__ == "__main__":

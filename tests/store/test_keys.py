@@ -9,9 +9,8 @@ from sqlalchemy import create_engine, text
 
 from engage.events.sealing import open_text, seal_text
 from engage.services.edge import Keyring
-from engage.store.keys import KeyStore, MasterKey, MasterKeyError, load_master_key
-
-MASTER = MasterKey(1, bytes(range(32)))
+from engage.store.keys import KeyStore, MasterKeyError, MasterKeyFile, load_master_key
+from tests.store.key_files import master_file
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
@@ -23,19 +22,24 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def keys(url: str) -> Iterator[KeyStore]:
-    opened = KeyStore(url, MASTER)
+def masters(tmp_path: Path) -> MasterKeyFile:
+    return load_master_key(tmp_path / "master.key")
+
+
+@pytest.fixture
+def keys(url: str, masters: MasterKeyFile) -> Iterator[KeyStore]:
+    opened = KeyStore(url, masters)
     yield opened
     opened.close()
 
 
-def test_an_account_keeps_its_key_also_after_a_restart(keys: KeyStore, url: str) -> None:
+def test_an_account_keeps_its_key_also_after_a_restart(keys: KeyStore, url: str, masters: MasterKeyFile) -> None:
     keyring: Keyring = keys
     made = keyring.current(["a", "b", "a"])
     assert sorted(made) == ["a", "b"]
     assert made["a"].generation == 1
     assert made["a"].secret != made["b"].secret
-    again = KeyStore(url, MASTER)
+    again = KeyStore(url, masters)
     assert again.current(["b", "a"]) == made
     assert again.all_of("a") == {1: made["a"]}
     again.close()
@@ -53,8 +57,8 @@ def test_thousands_of_accounts_get_their_keys_at_once(keys: KeyStore) -> None:
     assert keys.current(accounts) == made
 
 
-def test_two_processes_that_ask_at_once_get_the_same_keys(keys: KeyStore, url: str) -> None:
-    rival = KeyStore(url, MASTER)
+def test_two_processes_that_ask_at_once_get_the_same_keys(keys: KeyStore, url: str, masters: MasterKeyFile) -> None:
+    rival = KeyStore(url, masters)
     accounts = [f"acc-{number}" for number in range(200)]
     with ThreadPoolExecutor(4) as pool:
         asked = [
@@ -89,8 +93,8 @@ def test_a_forgotten_key_opens_nothing_and_the_account_goes_on_with_a_new_one(ke
     assert open_text(sealed, first, "a") == "Ada"
 
 
-def test_a_forgotten_key_leaves_no_trace_in_sqlite_s_files(tmp_path: Path) -> None:
-    keys = KeyStore(f"sqlite:///{tmp_path}/keys.db", MASTER)
+def test_a_forgotten_key_leaves_no_trace_in_sqlite_s_files(tmp_path: Path, masters: MasterKeyFile) -> None:
+    keys = KeyStore(f"sqlite:///{tmp_path}/keys.db", masters)
     keys.current(["a", "b"])
     with keys.database.read() as connection:
         wrapped = bytes(connection.scalar(text("SELECT wrapped FROM account_keys WHERE account = 'a'")) or b"")
@@ -100,17 +104,18 @@ def test_a_forgotten_key_leaves_no_trace_in_sqlite_s_files(tmp_path: Path) -> No
     keys.close()
 
 
-def test_another_master_key_is_refused_at_once(keys: KeyStore, url: str) -> None:
+def test_another_master_key_is_refused_at_once(keys: KeyStore, url: str, tmp_path: Path) -> None:
+    other = master_file(tmp_path / "other.key", {1: bytes(32)})
     with pytest.raises(MasterKeyError, match=r"wrapped by another master key.*put the master key file"):
-        KeyStore(url, MasterKey(1, bytes(32)))
+        KeyStore(url, other)
 
 
-def test_a_key_of_another_master_generation_names_it(keys: KeyStore, url: str) -> None:
-    keys.current(["a"])
-    later = KeyStore(url, MasterKey(2, bytes(32)))
-    with pytest.raises(MasterKeyError, match="key of 'a' was wrapped by master key 1, the file holds 2"):
-        later.current(["a"])
-    later.close()
+def test_a_file_that_lacks_the_master_key_in_force_is_refused_and_names_it(
+    keys: KeyStore, url: str, tmp_path: Path
+) -> None:
+    later = master_file(tmp_path / "later.key", {2: bytes(32)})
+    with pytest.raises(MasterKeyError, match=r"are wrapped by master key 1, .*later.key holds 2: put the file"):
+        KeyStore(url, later)
 
 
 def test_an_altered_key_is_noticed(keys: KeyStore) -> None:
@@ -125,17 +130,17 @@ def test_the_master_key_is_made_once_and_only_its_owner_reads_it(tmp_path: Path)
     path = tmp_path / "new" / "master.key"
     made = load_master_key(path)
     assert path.stat().st_mode & 0o777 == 0o600
-    assert load_master_key(path) == made
-    assert made.generation == 1
-    assert len(made.secret) == 32
+    assert load_master_key(path).keys == made.keys
+    assert made.newest.generation == 1
+    assert len(made.newest.secret) == 32
     assert list(path.parent.iterdir()) == [path]
-    assert "secret" not in repr(made)
+    assert "secret" not in repr(made.newest)
 
 
 def test_processes_that_start_together_agree_on_one_master_key(tmp_path: Path) -> None:
     path = tmp_path / "master.key"
     with ThreadPoolExecutor(8) as pool:
-        found = set(pool.map(lambda _: load_master_key(path).secret, range(16)))
+        found = set(pool.map(lambda _: load_master_key(path).newest.secret, range(16)))
     assert len(found) == 1
 
 
@@ -147,7 +152,16 @@ def test_a_master_key_that_others_may_read_is_refused_with_advice(tmp_path: Path
         load_master_key(path)
 
 
-@pytest.mark.parametrize("content", ["", "engage-master-key:1:c2hvcnQ=", "engage-master-key:one:xx", "é"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "engage-master-key:1:c2hvcnQ=",
+        "engage-master-key:one:xx",
+        "é",
+        "engage-derived-key:links:1:" + "A" * 43 + "=",
+    ],
+)
 def test_a_file_that_is_no_master_key_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "master.key"
     path.write_text(content)

@@ -33,7 +33,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def store(url: str) -> Iterator[WebhookStore]:
-    with closing(WebhookStore(url, KEY)) as opened:
+    with closing(WebhookStore(url, lambda: [KEY])) as opened:
         add(opened)
         yield opened
 
@@ -81,7 +81,10 @@ def test_an_endpoint_is_kept_as_it_is(store: WebhookStore, url: str):
     store.note("we_1", "HTTP 204", START, good=True)
     kept = store.endpoint("we_1")
     assert kept is not None and kept.failing_since is None
-    with closing(WebhookStore(url, bytes(32))) as other, pytest.raises(MasterKeyError, match="another master key"):
+    with (
+        closing(WebhookStore(url, lambda: [bytes(32)])) as other,
+        pytest.raises(MasterKeyError, match="another master key"),
+    ):
         other.endpoints()
     assert store.remove("we_1") and not store.remove("we_1")
     assert (store.endpoints(), store.cursors(["we_1"])) == ([], [])
@@ -137,7 +140,7 @@ def test_many_at_once_send_each_message_once_and_each_account_in_order(store: We
     sent: list[tuple[str, str]] = []
 
     def work(worker: int) -> None:
-        with closing(WebhookStore(url, KEY)) as mine:
+        with closing(WebhookStore(url, lambda: [KEY])) as mine:
             for number in range(30 + worker * 10, 40 + worker * 10):
                 try:
                     mine.tell(step(number, number + 1), [row(f"a{number % 3}", f"m{number:02}")])
@@ -171,7 +174,7 @@ ACTS = st.lists(
 @settings(max_examples=20)
 @given(ACTS)
 def test_whatever_happens_each_account_is_told_in_order_and_in_the_end_of_everything(acts: list[tuple[str, Any]]):
-    with TemporaryDirectory() as folder, closing(WebhookStore(f"sqlite:///{folder}/w.db", KEY)) as store:
+    with TemporaryDirectory() as folder, closing(WebhookStore(f"sqlite:///{folder}/w.db", lambda: [KEY])) as store:
         add(store)
         now, told, position = START, 0, 0
         asked: dict[str, list[str]] = defaultdict(list)

@@ -17,6 +17,7 @@ from engage.cli import (
     links,
     log,
     projections,
+    sealing_keys,
     topics,
     webhooks,
     worker,
@@ -69,6 +70,7 @@ app.add_typer(imports.app, name="import")
 app.add_typer(follow_ups.app, name="follow-ups")
 app.add_typer(log.app, name="log")
 app.add_typer(api_keys.app, name="api-keys")
+app.add_typer(sealing_keys.app, name="sealing-keys")
 app.add_typer(projections.app, name="projections")
 app.add_typer(links.app, name="links")
 app.add_typer(hooks.app, name="hooks")

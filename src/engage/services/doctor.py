@@ -72,6 +72,9 @@ def of_folder(home: Path, place: Place | None = None) -> Iterator[Finding]:
         return
     if mode := stat.S_IMODE(key.stat().st_mode) & 0o077:
         yield Finding("keys", "fault", f"others may read {key} (mode {mode:03o} too many)", f"chmod 600 {key}")
+    elif key.read_bytes().count(b"engage-master-key:") > 1:
+        words = "a new master key was prepared and the old one not let go of yet"
+        yield Finding("keys", "warning", words, "engage sealing-keys rotate")
     else:
         yield Finding("keys", "well", "the master key is its owner's alone")
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
@@ -115,10 +115,13 @@ class Found(Struct, frozen=True):
 
 
 class Links:
-    """Makes links below ``base`` (``https://engage.example``) and reads them, with a secret ``key`` of 32 bytes."""
+    """Makes links below ``base`` (``https://engage.example``) and reads them.
 
-    def __init__(self, key: bytes, base: str, clock: Callable[[], datetime]) -> None:
-        self._signer = Signer(key, salt=_SALT, key_derivation="hmac", digest_method=hashlib.sha256)
+    ``keys`` tells which 32 secret bytes sign now, and those that older links were signed with.
+    """
+
+    def __init__(self, keys: Callable[[], Sequence[bytes]], base: str, clock: Callable[[], datetime]) -> None:
+        self._keys = keys
         self._base = base.rstrip("/")
         self._clock = clock
 
@@ -142,7 +145,7 @@ class Links:
         while values and values[-1] is None:
             values.pop()
         packed = base64.urlsafe_b64encode(msgspec.msgpack.encode([link.letter, until, *values])).rstrip(b"=")
-        token = self._signer.sign(packed).decode()
+        token = self._signer().sign(packed).decode()
         if len(token) > _MAX_TOKEN:
             raise LinkError(f"the link has {len(token):,} characters and may have {_MAX_TOKEN:,}: shorten what it says")
         return token
@@ -152,7 +155,7 @@ class Links:
         if len(token) > _MAX_TOKEN or not token.isascii():
             raise BadLinkError("this is no link of engage's")
         try:
-            packed = self._signer.unsign(token)
+            packed = self._signer().unsign(token)
             whole = base64.urlsafe_b64decode(packed + b"=" * (-len(packed) % 4))
             letter, until, *values = msgspec.msgpack.decode(whole)
         except (BadSignature, ValueError, msgspec.DecodeError) as error:
@@ -162,6 +165,11 @@ class Links:
             raise BadLinkError(f"this link is of a kind {letter!r} that this engage does not know: update it")
         said: dict[str, Any] = dict(zip(_fields(kind), values, strict=False))
         return Found(kind(**said), self._clock() < _EPOCH + until * _HOUR)
+
+    def _signer(self) -> Signer:
+        # The last one signs, and is the first that is tried.
+        known = list(reversed(self._keys()))
+        return Signer(known, salt=_SALT, key_derivation="hmac", digest_method=hashlib.sha256)
 
 
 def _fields(kind: type[Link]) -> list[str]:

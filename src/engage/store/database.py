@@ -100,11 +100,13 @@ class Database:
             told: datetime | None = connection.scalar(text("SELECT clock_timestamp()"))
             return told
 
-    def scrub(self) -> None:
-        """Leave no copy of what was overwritten in SQLite's write-ahead log (its file overwrites with zeros itself)."""
-        if self.sqlite:
-            with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    def scrub(self, table: str) -> None:
+        """Leave no copy of what was overwritten in ``table``.
+
+        SQLite's file overwrites with zeros itself, its write-ahead log is emptied; PostgreSQL's dead rows are cleared.
+        """
+        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)" if self.sqlite else f"VACUUM {table}")
 
     def close(self) -> None:
         """Close every connection."""

@@ -5,72 +5,49 @@ AES key wrap (RFC 3394) by ``cryptography``. Not a fold of the log: back this st
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
-from sqlalchemy import BigInteger, Column, Connection, LargeBinary, MetaData, Table, Text, select, update
+from sqlalchemy import Connection, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from engage.events.sealing import AccountKey, new_secret
 from engage.store import schema_version
 from engage.store.database import Database
-from engage.store.master_key import MasterKey, MasterKeyError, load_master_key
+from engage.store.key_tables import ERASURES, KEYS, MASTERS, TABLES
+from engage.store.master_key import MasterKey, MasterKeyError, MasterKeyFile, load_master_key
 
-__all__ = ["KeyStore", "MasterKey", "MasterKeyError", "load_master_key"]
+__all__ = ["KeyStore", "MasterKey", "MasterKeyError", "MasterKeyFile", "load_master_key"]
 
 SCHEMA = 2
 _CHUNK = 900  # accounts of one SELECT: SQLite before 3.32 takes 999 values
 _PROBE = bytes(32)
-
-_TABLES = MetaData()
-_MASTERS = Table(
-    "master_keys",
-    _TABLES,
-    Column("generation", BigInteger, primary_key=True, autoincrement=False),
-    Column("probe", LargeBinary, nullable=False, comment="32 zero bytes, wrapped: tells a wrong key"),
-    comment="Which master keys wrapped the keys here; the keys themselves are elsewhere.",
-)
-_KEYS = Table(
-    "account_keys",
-    _TABLES,
-    Column("account", Text, primary_key=True),
-    Column("generation", BigInteger, primary_key=True, autoincrement=False),
-    Column("master", BigInteger, nullable=False, comment="generation of the master key that wrapped it"),
-    Column("wrapped", LargeBinary, comment="RFC 3394; null once it was forgotten, its generation never returns"),
-    comment="A key per account and generation.",
-)
-_ERASURES = Table(
-    "erasures",
-    _TABLES,
-    Column("log", Text, primary_key=True, comment="the log's generation"),
-    Column("partition", BigInteger, primary_key=True, autoincrement=False),
-    Column("position", BigInteger, nullable=False, comment="every account.erased before it has been carried out here"),
-    comment="How far the log has been read for accounts whose keys are to be forgotten.",
-)
+Keys = TypeVar("Keys")
 
 
 class KeyStore:
-    """Keys of accounts in the database at ``url``, ``sqlite:///FILE`` or ``postgresql://…``, wrapped by ``master``.
+    """Keys of accounts in the database at ``url``, ``sqlite:///FILE`` or ``postgresql://…``, wrapped by ``masters``.
 
-    MasterKeyError if the keys there were wrapped by another master key. Safe for several processes.
+    MasterKeyError if the keys there were wrapped by another master key. Safe for several processes, also while the
+    master key is rotated (``engage.store.rewrapping``).
     """
 
-    def __init__(self, url: str, master: MasterKey) -> None:
+    def __init__(self, url: str, masters: MasterKeyFile) -> None:
         self.database = Database(url, synchronous="full")
         self._insert = sqlite_insert if self.database.sqlite else postgresql_insert
-        self._master = master
+        self.masters = masters
         with self.database.set_up() as connection:
             schema_version.settle(
                 connection,
                 "keys",
-                _TABLES,
+                TABLES,
                 version=SCHEMA,
-                migrations={1: _ERASURES.create},
+                migrations={1: ERASURES.create},
                 remedy="open them with the engage that wrote them; without the keys what is sealed stays unreadable",
             )
-            self._prove(connection)
+            self._prove_all(connection)
 
     def close(self) -> None:
         """Close every connection."""
@@ -78,6 +55,53 @@ class KeyStore:
 
     def current(self, accounts: Iterable[str]) -> dict[str, AccountKey]:
         """The newest key of each account; those that have none get one, durable before this returns."""
+        asked = tuple(accounts)
+        return self._settled(lambda: self._current(asked))
+
+    def all_of(self, account: str) -> dict[int, AccountKey]:
+        """Every key of the account that still exists, by generation."""
+        return self._settled(lambda: self._all_of(account))
+
+    def forget(self, account: str, generation: int) -> None:
+        """Destroy the account's keys up to ``generation``: what they sealed is unreadable from here on. Repeatable."""
+        columns = KEYS.c
+        theirs = update(KEYS).where(columns.account == account, columns.generation <= generation)
+        with self.database.write() as connection:
+            connection.execute(theirs.values(wrapped=None))
+        self.database.scrub(KEYS.name)
+
+    def newest_generation(self, account: str) -> int:
+        """The generation of the account's newest key, also of a forgotten one; 0 if it never had one."""
+        with self.database.read() as connection:
+            return max((kept[0] for _, kept in self._newest(connection, [account])), default=0)
+
+    def erased_up_to(self, log: str, partition: int) -> int:
+        """The position up to which erasures of this log (its generation) have been carried out here."""
+        columns = ERASURES.c
+        ours = columns.log == log, columns.partition == partition
+        with self.database.read() as connection:
+            return connection.scalar(select(columns.position).where(*ours)) or 0
+
+    def set_erased_up_to(self, log: str, partition: int, position: int) -> None:
+        """Note that they have been; it never goes back."""
+        moved = self._insert(ERASURES).values(log=log, partition=partition, position=position)
+        new = moved.excluded.position
+        kept = moved.on_conflict_do_update(
+            index_elements=[ERASURES.c.log, ERASURES.c.partition],
+            set_={"position": new},
+            where=ERASURES.c.position < new,
+        )
+        with self.database.write() as connection:
+            connection.execute(kept)
+
+    def _settled(self, read: Callable[[], Keys]) -> Keys:
+        try:
+            return read()
+        except MasterKeyError:
+            # A rotation may have ended between what was read and the look at the file: then both are new now.
+            return read()
+
+    def _current(self, accounts: Iterable[str]) -> dict[str, AccountKey]:
         wanted = sorted(set(accounts))  # one order, so that two processes never wait in a ring
         with self.database.read() as connection:
             newest = dict(self._newest(connection, wanted))
@@ -87,68 +111,36 @@ class KeyStore:
             with self.database.write() as connection:
                 # Look again, now that nobody else writes: another process may have made them meanwhile.
                 newest.update(self._newest(connection, missing))
+                master = self.wrapping(connection)
                 fresh = []
                 for account in missing:
                     generation, wrapped = newest.get(account, (0, None))[:2]
                     if wrapped is None:
                         key = AccountKey(generation + 1, new_secret())
-                        sealed = aes_key_wrap(self._master.secret, key.secret)
+                        sealed = aes_key_wrap(master.secret, key.secret)
                         made[sealed] = key
-                        fresh.append((account, key.generation, self._master.generation, sealed))
+                        fresh.append((account, key.generation, master.generation, sealed))
                 if fresh:
-                    names = [column.name for column in _KEYS.columns]
+                    names = [column.name for column in KEYS.columns]
                     rows = [dict(zip(names, values, strict=True)) for values in fresh]
-                    connection.execute(self._insert(_KEYS).on_conflict_do_nothing(), rows)
+                    connection.execute(self._insert(KEYS).on_conflict_do_nothing(), rows)
                 newest.update(self._newest(connection, missing))
         return {
             # What we have just wrapped need not be unwrapped; what another process wrapped first must be.
-            account: made.get(wrapped) or self._unwrap(account, generation, master, wrapped)
+            account: made.get(wrapped) or self.unwrap(account, generation, master, wrapped)
             for account, (generation, wrapped, master) in newest.items()
             if wrapped is not None
         }
 
-    def all_of(self, account: str) -> dict[int, AccountKey]:
-        """Every key of the account that still exists, by generation."""
-        columns = _KEYS.c
+    def _all_of(self, account: str) -> dict[int, AccountKey]:
+        columns = KEYS.c
         held = select(columns.generation, columns.master, columns.wrapped).where(columns.account == account)
         with self.database.read() as connection:
             found = connection.execute(held.where(columns.wrapped.is_not(None))).all()
-        return {generation: self._unwrap(account, generation, master, wrapped) for generation, master, wrapped in found}
-
-    def forget(self, account: str, generation: int) -> None:
-        """Destroy the account's keys up to ``generation``: what they sealed is unreadable from here on. Repeatable."""
-        columns = _KEYS.c
-        theirs = update(_KEYS).where(columns.account == account, columns.generation <= generation)
-        with self.database.write() as connection:
-            connection.execute(theirs.values(wrapped=None))
-        self.database.scrub()
-
-    def newest_generation(self, account: str) -> int:
-        """The generation of the account's newest key, also of a forgotten one; 0 if it never had one."""
-        with self.database.read() as connection:
-            return max((kept[0] for _, kept in self._newest(connection, [account])), default=0)
-
-    def erased_up_to(self, log: str, partition: int) -> int:
-        """The position up to which erasures of this log (its generation) have been carried out here."""
-        columns = _ERASURES.c
-        ours = columns.log == log, columns.partition == partition
-        with self.database.read() as connection:
-            return connection.scalar(select(columns.position).where(*ours)) or 0
-
-    def set_erased_up_to(self, log: str, partition: int, position: int) -> None:
-        """Note that they have been; it never goes back."""
-        moved = self._insert(_ERASURES).values(log=log, partition=partition, position=position)
-        new = moved.excluded.position
-        kept = moved.on_conflict_do_update(
-            index_elements=[_ERASURES.c.log, _ERASURES.c.partition],
-            set_={"position": new},
-            where=_ERASURES.c.position < new,
-        )
-        with self.database.write() as connection:
-            connection.execute(kept)
+        return {generation: self.unwrap(account, generation, master, wrapped) for generation, master, wrapped in found}
 
     def _newest(self, connection: Connection, accounts: Sequence[str]) -> Iterator[tuple[str, tuple[int, Any, int]]]:
-        columns = _KEYS.c
+        columns = KEYS.c
         held = select(columns.account, columns.generation, columns.wrapped, columns.master)
         for start in range(0, len(accounts), _CHUNK):
             chunk = accounts[start : start + _CHUNK]
@@ -157,26 +149,45 @@ class KeyStore:
             for account, generation, wrapped, master in connection.execute(found):
                 yield account, (generation, wrapped, master)
 
-    def _unwrap(self, account: str, generation: int, master: int, wrapped: bytes) -> AccountKey:
-        if master != self._master.generation:
+    def wrapping(self, connection: Connection) -> MasterKey:
+        """The master key that wraps new keys, for as long as the transaction lasts."""
+        # Shared: a rotation cannot let go of it before what is wrapped here is there to be wrapped anew.
+        stored = select(MASTERS.c.generation).order_by(MASTERS.c.generation.desc()).with_for_update(read=True)
+        generations = connection.scalars(stored).all()
+        return self.master(generations[0])
+
+    def master(self, generation: int) -> MasterKey:
+        """The master key of this generation; MasterKeyError where the file does not hold it."""
+        found = self.masters.of(generation)
+        if found is None:
+            held = " and ".join(str(key.generation) for key in self.masters.keys)
             raise MasterKeyError(
-                f"the key of {account!r} was wrapped by master key {master}, the file holds {self._master.generation}: "
-                "put the file of that master key back"
+                f"the keys in {self.database.name} are wrapped by master key {generation}, {self.masters.path} holds "
+                f"{held}: put the file of that master key there, from the backup or from where it was rotated"
             )
+        return found
+
+    def unwrap(self, account: str, generation: int, master: int, wrapped: bytes) -> AccountKey:
+        """The account's key of ``generation``; MasterKeyError if it was altered or its master key is not there."""
         try:
-            return AccountKey(generation, aes_key_unwrap(self._master.secret, wrapped))
+            return AccountKey(generation, aes_key_unwrap(self.master(master).secret, wrapped))
         except InvalidUnwrap as error:
             raise MasterKeyError(
                 f"key {generation} of {account!r} in {self.database.name} was altered: restore it from the backup"
             ) from error
 
-    def _prove(self, connection: Connection) -> None:
-        ours = self._master.generation
-        proof = {"generation": ours, "probe": aes_key_wrap(self._master.secret, _PROBE)}
-        connection.execute(self._insert(_MASTERS).values(proof).on_conflict_do_nothing())
-        stored: Mapping[int, bytes] = dict(connection.execute(select(_MASTERS.c.generation, _MASTERS.c.probe)).all())
-        if bytes(stored[ours]) != proof["probe"]:
+    def prove(self, connection: Connection, ours: MasterKey) -> None:
+        """Note that ``ours`` wraps keys here; MasterKeyError if another master key of its generation does."""
+        proof = {"generation": ours.generation, "probe": aes_key_wrap(ours.secret, _PROBE)}
+        connection.execute(self._insert(MASTERS).values(proof).on_conflict_do_nothing())
+        probe = connection.scalar(select(MASTERS.c.probe).where(MASTERS.c.generation == ours.generation))
+        if probe is None or bytes(probe) != proof["probe"]:
             raise MasterKeyError(
                 f"the keys in {self.database.name} were wrapped by another master key than the one given: put the "
                 "master key file that belongs to them back"
             )
+
+    def _prove_all(self, connection: Connection) -> None:
+        generations = connection.scalars(select(MASTERS.c.generation).order_by(MASTERS.c.generation.desc())).all()
+        for generation in generations or [self.masters.newest.generation]:
+            self.prove(connection, self.master(generation))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from msgspec import Struct
-from sqlalchemy import Update, delete, func, insert, literal, select, update
+from sqlalchemy import Connection, Update, delete, func, insert, literal, select, update
 
 from engage.store import schema_version
 from engage.store.columns import Moment
@@ -88,12 +89,13 @@ class CursorMovedError(RuntimeError):
 class WebhookStore:
     """Endpoints and their cursors in the database at ``url``; ``queue`` holds what waits to be sent.
 
-    ``key``: 32 bytes that seal the secrets; MasterKeyError where they were sealed with another.
+    ``keys`` tells which 32 bytes seal secrets now, and those that older ones may have been sealed with; MasterKeyError
+    where it was none of them.
     """
 
-    def __init__(self, url: str, key: bytes) -> None:
+    def __init__(self, url: str, keys: Callable[[], Sequence[bytes]]) -> None:
         self.database = Database(url, synchronous="full")
-        self._cipher = AESGCM(key)
+        self._keys = keys
         self.queue = WebhookQueue(self.database)
         with self.database.set_up() as connection:
             schema_version.settle(
@@ -119,16 +121,24 @@ class WebhookStore:
     def add(self, endpoint: Endpoint, cursors: Iterable[Cursor]) -> None:
         """Keep a new endpoint, and from where on it is told."""
         rows = [msgspec.structs.asdict(cursor) for cursor in cursors]
-        with self.database.write() as connection:
+        with self._sealing() as connection:
             connection.execute(insert(ENDPOINTS).values(self._row(endpoint)))
             if rows:
                 connection.execute(insert(CURSORS), rows)
 
     def change_secrets(self, endpoint: Endpoint) -> None:
         """Keep the secrets of an endpoint as they are here."""
-        with self.database.write() as connection:
-            held = update(ENDPOINTS).where(ENDPOINTS.c.id == endpoint.id)
-            connection.execute(held.values(secrets=self._sealed(endpoint)))
+        with self._sealing() as connection:
+            self._keep_secrets(connection, endpoint)
+
+    def seal_anew(self) -> int:
+        """Seal all secrets with the key that seals now; of how many endpoints."""
+        with self._sealing() as connection:
+            found = [self._endpoint(row) for row in connection.execute(select(ENDPOINTS).with_for_update())]
+            for endpoint in found:
+                self._keep_secrets(connection, endpoint)
+        self.database.scrub(ENDPOINTS.name)
+        return len(found)
 
     def remove(self, identity: str) -> bool:
         """Forget an endpoint and all that waits for it; whether there was one."""
@@ -189,20 +199,36 @@ class WebhookStore:
         row["secrets"] = self._sealed(endpoint)
         return row
 
+    @contextmanager
+    def _sealing(self) -> Iterator[Connection]:
+        """A transaction beside which nobody else seals secrets: so an old key seals none that ``seal_anew`` missed."""
+        with self.database.write() as connection:
+            if not self.database.sqlite:
+                connection.exec_driver_sql(f"LOCK TABLE {ENDPOINTS.name} IN SHARE ROW EXCLUSIVE MODE")
+            yield connection
+
+    def _keep_secrets(self, connection: Connection, endpoint: Endpoint) -> None:
+        held = update(ENDPOINTS).where(ENDPOINTS.c.id == endpoint.id)
+        connection.execute(held.values(secrets=self._sealed(endpoint)))
+
     def _sealed(self, endpoint: Endpoint) -> bytes:
         nonce = secrets.token_bytes(_NONCE_BYTES)
-        return nonce + self._cipher.encrypt(nonce, msgspec.json.encode(endpoint.secrets), endpoint.id.encode())
+        return nonce + AESGCM(self._keys()[0]).encrypt(
+            nonce, msgspec.json.encode(endpoint.secrets), endpoint.id.encode()
+        )
+
+    def _opened(self, identity: str, blob: bytes) -> bytes:
+        for key in self._keys():
+            with suppress(InvalidTag):
+                return AESGCM(key).decrypt(blob[:_NONCE_BYTES], blob[_NONCE_BYTES:], identity.encode())
+        raise MasterKeyError(
+            f"the secrets of webhook {identity} in {self.database.name} were sealed with another master key or "
+            "altered: put the master key file that belongs to them back"
+        )
 
     def _endpoint(self, row: Any) -> Endpoint:
         values = dict(row._mapping)
-        blob = values["secrets"]
-        try:
-            plain = self._cipher.decrypt(blob[:_NONCE_BYTES], blob[_NONCE_BYTES:], values["id"].encode())
-        except InvalidTag as error:
-            raise MasterKeyError(
-                f"the secrets of webhook {values['id']} in {self.database.name} were sealed with another master key or "
-                "altered: put the master key file that belongs to them back"
-            ) from error
+        plain = self._opened(values["id"], values["secrets"])
         values["secrets"] = msgspec.json.decode(plain, type=tuple[Secret, ...])
         values["subscription"] = msgspec.json.decode(values["subscription"], type=Subscription)
         return Endpoint(**values)

@@ -33,7 +33,7 @@ class ProjectorProfile:
             (RowCache, "keep", "rows kept from the last batch"),
             (ViewTable, "load", "loading rows"),
             (ViewTable, "due_keys", "loading rows"),
-            (ViewStore, "_encoded", "encoding rows"),
+            (ViewStore, "_ready", "encoding rows"),
             (ViewStore, "_written", "SQL"),
         ):
             self._time(home, name, step)

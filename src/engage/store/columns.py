@@ -133,11 +133,16 @@ def is_decimal_text(column: Column[Any]) -> bool:
     return isinstance(column.type, Stored) and column.type.kind.decode is Decimal
 
 
+def refuse_without_offset(moment: datetime) -> None:
+    """ValueError for what is no moment: without an offset nobody knows which one it is."""
+    if moment.tzinfo is None:
+        raise ValueError(f"{moment.isoformat()} has no UTC offset: a column holds moments, give it a time zone")
+
+
 def _utc(moment: datetime) -> datetime:
     if moment.tzinfo is UTC:
         return moment
-    if moment.tzinfo is None:
-        raise ValueError(f"{moment.isoformat()} has no UTC offset: a column holds moments, give it a time zone")
+    refuse_without_offset(moment)
     return moment.astimezone(UTC)
 
 

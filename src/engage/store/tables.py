@@ -1,8 +1,4 @@
-"""A read model's table: its columns from the row Struct, its SQL made once, its rows on their way in and out.
-
-Speed lives here: the projector writes and loads through raw tuples and the driver's own ``executemany``, which is more
-than twice as fast as SQLAlchemy's ``connection.execute(insert(...), rows)`` on SQLite (``benchmarks/views.py``).
-"""
+"""A read model's table: its columns from the row Struct, its SQL made once, its rows on their way in and out."""
 
 from __future__ import annotations
 
@@ -17,28 +13,19 @@ import msgspec
 from msgspec import Struct
 from msgspec import inspect as shapes
 from sqlalchemy import BigInteger, Column, Connection, Executable, Index, MetaData, Table, delete, select, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from engage.store.columns import Convert, Stored, kind_of, moment_kind
 from engage.store.families import Slot, slotted
+from engage.store.row_writing import PostgresRows, Ready, RowWriter, SqliteRows, Stamp
 from engage.views.columns import described, description_of, is_nullable
 from engage.views.projection import Projection, ReadModel
 
 Values = tuple[Any, ...]
-"""A row as the driver takes and returns it, a value a column."""
+"""A row as SQLite's driver takes it, and a driver returns it: a value a column."""
 
 _CHUNK = 1_000  # keys of one SELECT: SQLite before 3.32 takes no more than 999 and the gain beyond is nothing
-
-
-class Stamp(Struct, frozen=True):
-    """What every row that one commit writes carries: see the framework's columns."""
-
-    partition: int
-    position: int
-    change: int
 
 
 class ViewTable:
@@ -71,7 +58,11 @@ class ViewTable:
         self._quoted_key = quote.format_column(self._key_column)
         self._quoted_name = quote.format_table(self.table)
         self._select = f"SELECT {columns} FROM {quote.format_table(self.table)}"
-        self._upsert = _compiled(self._upsert_statement(sqlite), dialect)
+        self._writer: RowWriter = (
+            SqliteRows(self.table, self.columns[0], self.encode)
+            if sqlite
+            else PostgresRows(self.table, self.columns, waking=self.waking)
+        )
         mark = "?" if sqlite else "%s"
         self._of_partition = f"{self._select} WHERE _partition = {mark}"
         self._due_keys = (
@@ -82,7 +73,7 @@ class ViewTable:
         self.sqlite = sqlite
 
     def encode(self, row: Struct) -> Values:
-        """A row as the driver takes it."""
+        """A row as values that SQLite's driver takes, and ``decode`` gives back."""
         values = msgspec.structs.astuple(row)
         if not self._encoders:
             return values
@@ -93,25 +84,23 @@ class ViewTable:
         return tuple(changed)
 
     def decode(self, values: Sequence[Any]) -> Any:
-        """A row Struct from what the driver returned (or would return for what ``encode`` gave)."""
+        """A row Struct from what the driver returned."""
         changed = list(values)
         for place, convert in self._decoders:
             if (value := changed[place]) is not None:
                 changed[place] = convert(value)
         return self._row(*changed)
 
-    def stamped(self, rows: Sequence[Values], stamp: Stamp, due: Mapping[str, datetime] | None = None) -> list[Values]:
-        """The rows as one commit writes them; ``due`` says by key when they want to be woken."""
-        tail = (stamp.partition, stamp.position, stamp.change)
-        if due:
-            moments = {key: self._due_of(moment) for key, moment in due.items()}
-            return [(*values, *tail, moments.get(values[0])) for values in rows]
-        return [(*values, *tail, None) for values in rows]
+    def ready(self, rows: Sequence[Any], due: Mapping[str, datetime] | None = None) -> Ready:
+        """Rows as ``write`` takes them; ``due`` says by key when they want to be woken. Whatever it raises is a row's.
 
-    def upsert(self, connection: Connection, stamped: Sequence[Values]) -> None:
-        """Insert the stamped rows, or replace those whose key is there."""
-        if stamped:
-            connection.exec_driver_sql(self._upsert, list(stamped))
+        Apart from ``write``, so that no transaction waits for it.
+        """
+        return self._writer.ready(rows, due or {})
+
+    def write(self, connection: Connection, parts: Sequence[tuple[Ready, Stamp]]) -> None:
+        """Insert what is ready, or replace the rows whose keys are there, each part with its stamp."""
+        self._writer.write(connection, parts)
 
     def delete(self, connection: Connection, keys: Sequence[str]) -> None:
         """Delete the rows of these keys, where there are any."""
@@ -186,12 +175,6 @@ class ViewTable:
             else:
                 wanted, values = "= ANY(%s)", (list(chunk),)
             yield from connection.exec_driver_sql(f"{self._select} WHERE {self._quoted_key} {wanted}", values)
-
-    def _upsert_statement(self, sqlite: bool) -> Executable:
-        statement = (sqlite_insert if sqlite else postgresql_insert)(self.table)
-        columns = [column for column in self.table.columns if not column.primary_key] or [self._key_column]
-        replaced = {column.name: statement.excluded[column.name] for column in columns}
-        return statement.on_conflict_do_update(index_elements=[self._key_column], set_=replaced)
 
 
 def table_of(projection: ReadModel[Any], *, sqlite: bool, slot: Slot = "live", build: int = 1) -> Table:

@@ -18,7 +18,8 @@ from engage.store.outbox import Announcement
 from engage.store.pauses import Paused
 from engage.store.positions import GenerationError, Move, Moved, Position, PositionMovedError
 from engage.store.reader import Changed, Standing, ViewMissingError, ViewReader, ViewRebuildingError
-from engage.store.tables import Stamp, Values, ViewTable
+from engage.store.row_writing import Ready, Stamp
+from engage.store.tables import ViewTable
 from engage.views.passes import Folded
 from engage.views.projection import ReadModel
 from engage.views.walk import Announced
@@ -185,8 +186,7 @@ class ViewStore(ViewReader):
         """
         moves = [Move(one.old, one.position, bool(one.folded.rows), one.inbox, one.counted) for one in changes]
         try:
-            encoded = [self._encoded(change) for change in changes]
-            return self._written(changes, moves, encoded)
+            return self._written(changes, moves, [self._ready(change) for change in changes])
         except (PositionMovedError, GenerationError, OperationalError, InterfaceError):
             raise
         except Exception as error:
@@ -222,7 +222,7 @@ class ViewStore(ViewReader):
             outbox.published(connection, numbers)
 
     def _written(
-        self, changes: Sequence[Change], moves: Sequence[Move], encoded: Sequence[list[Values]]
+        self, changes: Sequence[Change], moves: Sequence[Move], ready: Sequence[Ready]
     ) -> dict[tuple[str, int], Moved]:
         with self.database.write() as connection:
             moved = ledger.advance(connection, moves, name=self.database.name)
@@ -235,13 +235,10 @@ class ViewStore(ViewReader):
             for place, change in enumerate(changes):
                 of_table.setdefault(self.table(change.folded.model, change.slot), []).append(place)
             for table, places in of_table.items():  # of all partitions at once: statements are what small batches cost
-                stamped: list[Values] = []
-                for place in places:
-                    stamped += table.stamped(encoded[place], stamps[place], changes[place].folded.due)
-                table.upsert(connection, stamped)
+                table.write(connection, [(ready[place], stamps[place]) for place in places])
             noted = deletions.noted(connection, [one.old.projection for one in changes if one.folded.rows])
-            for change, rows, stamp in zip(changes, encoded, stamps, strict=True):
-                if change.old.projection in noted or _says_more(change, len(rows)):
+            for change, stamp in zip(changes, stamps, strict=True):
+                if change.old.projection in noted or _says_more(change):
                     came = moved[change.old.projection, change.old.partition]
                     self._write_beside(connection, change, stamp, came, change.old.projection in noted)
             self.database.tell(connection, MOVED)
@@ -269,9 +266,9 @@ class ViewStore(ViewReader):
             first = moved.announces_from
             outbox.put(connection, name, [one for one in folded.announced if one.offset >= first])
 
-    def _encoded(self, change: Change) -> list[Values]:
-        table = self.table(change.folded.model, change.slot)
-        return [table.encode(row) for row in change.folded.rows.values() if row is not None]
+    def _ready(self, change: Change) -> Ready:
+        rows = [row for row in change.folded.rows.values() if row is not None]
+        return self.table(change.folded.model, change.slot).ready(rows, change.folded.due)
 
     def _unstorable(self, changes: Sequence[Change]) -> dict[tuple[str, str], Exception]:
         failures: dict[tuple[str, str], Exception] = {}
@@ -282,7 +279,8 @@ class ViewStore(ViewReader):
                 for key, row in change.folded.rows.items():
                     try:
                         with connection.begin_nested():
-                            table.upsert(connection, [] if row is None else table.stamped([table.encode(row)], stamp))
+                            if row is not None:
+                                table.write(connection, [(table.ready([row]), stamp)])
                     except (OperationalError, InterfaceError):
                         raise
                     except Exception as error:
@@ -300,8 +298,8 @@ class ViewStore(ViewReader):
         return ViewTable(projection, sqlite=self.database.sqlite, slot=slot, build=build)
 
 
-def _says_more(change: Change, rows: int) -> bool:
-    """Whether there is anything to write of it but its ``rows`` that are there: of most there is not."""
+def _says_more(change: Change) -> bool:
+    """Whether there is anything to write of it but its rows that are there: of most there is not."""
     folded = change.folded
-    gone = len(folded.rows) > rows
+    gone = None in folded.rows.values()
     return bool(gone or folded.parked or folded.skipped or folded.announced or change.released)

@@ -13,6 +13,7 @@ from engage.events.catalogue import (
     consent,
     conversations,
     cross_sell,
+    dead_letter,
     deals,
     deliveries,
     disputes,
@@ -92,6 +93,8 @@ SUMMARIES: dict[type[EventData], Summary] = {
     cross_sell.CrossSellOpeningFound: lambda d: (
         f"Opening found: the {d.kind} {d.opening}, which {d.support} of {d.similar} similar accounts have"
     ),
+    dead_letter.DeadLetterRetried: lambda d: f"Retried by {d.consumer}: it goes on with the account, if it can",
+    dead_letter.DeadLetterSkipped: lambda d: f"Passed over by {d.consumer}: {d.event_id} ({d.reason})",
     deals.DealRegistered: lambda d: f"Deal {d.deal_id} registered{_money(d, d.value)}",
     deals.DealWon: lambda d: f"Deal {d.deal_id} won{_money(d, d.value)}",
     deals.DealLost: lambda d: f"Deal {d.deal_id} lost{_because(d.reason)}",

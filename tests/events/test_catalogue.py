@@ -50,7 +50,18 @@ def test_every_family_of_the_design_is_there() -> None:
             "training",
         },
         "market": {"market"},
-        "ours": {"account", "clock", "command", "cross_sell", "follow_up", "health", "rule", "segment", "term"},
+        "ours": {
+            "account",
+            "clock",
+            "command",
+            "cross_sell",
+            "dead_letter",
+            "follow_up",
+            "health",
+            "rule",
+            "segment",
+            "term",
+        },
     }
     assert {entry.family for entry in CATALOGUE.values()} == set().union(*named.values())
 

@@ -15,6 +15,7 @@ _BY_FAMILY = {
     "clock": "engage/clock",
     "command": "engage/audit",
     "cross_sell": "engage/views",
+    "dead_letter": "engage/operators",
     "follow_up": "engage/relationships",
     "health": "engage/views",
     "rule": "engage/rules",
@@ -26,6 +27,8 @@ _BY_TYPE = {
     "follow_up.skipped": "engage/rules",
     "follow_up.delivered": "engage/channels",
     "follow_up.delivery_failed": "engage/channels",
+    "rule.disabled": "engage/operators",
+    "rule.enabled": "engage/operators",
 }
 _OF_PARTITIONS = frozenset(("clock", "rule"))
 
@@ -34,6 +37,8 @@ SPEAKERS: dict[str, str] = {name: _BY_TYPE.get(name) or _BY_FAMILY[CATALOGUE[nam
 OF_PARTITIONS: frozenset[str] = frozenset(name for name in RESERVED if CATALOGUE[name].family in _OF_PARTITIONS)
 """The reserved types that are said of a partition and not of an account."""
 _OF_OPERATIONS = frozenset(name for name in RESERVED if CATALOGUE[name].family == "command")
+_OF_ANYTHING = frozenset(name for name in RESERVED if CATALOGUE[name].family == "dead_letter")
+"""Said of whatever the event was said of that could not be taken."""
 
 
 def is_ours(event: Event[Any]) -> bool:
@@ -48,6 +53,8 @@ def is_ours(event: Event[Any]) -> bool:
         return event.subject.startswith(PARTITION_SUBJECT)
     if event.type in _OF_OPERATIONS:
         return event.subject == OPERATIONS
+    if event.type in _OF_ANYTHING:
+        return not event.subject.startswith(PARTITION_SUBJECT)
     return is_account(event.subject)
 
 

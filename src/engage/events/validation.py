@@ -137,7 +137,7 @@ def check_event(event: Event[Raw], now: datetime, opened: Opened | None = None) 
     event.data = Raw(written)
     kind = CATALOGUE.get(event.type)
     of_market = event.subject.startswith(MARKET_SUBJECT)
-    if of_market and (kind is None or kind.family != "market"):
+    if of_market and (kind is None or kind.family != "market") and not is_ours(event):
         return _refuse(
             "subject",
             "/subject",

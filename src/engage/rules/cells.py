@@ -323,6 +323,22 @@ class Cells:
             for about, armed in cell.wakes.items():
                 heapq.heappush(self.timers, (armed.fires, account, rule, about))
 
+    def adopt_one(self, rule: str, account: str, other: Cells) -> None:
+        """Replace the cell of one account by a copy of that of ``other``, which goes on."""
+        ours, theirs = self._rules[rule], other._rules[rule].by_account.get(account)
+        ours.asleep.pop(account, None)
+        ours.by_account.pop(account, None)
+        ours.changed[account] = None
+        if theirs is not None:
+            try:
+                cell = ours.by_account[account] = ours.decode(_encode(theirs))
+            except Exception as error:  # whatever a rule has put there, or its types raise
+                if self._unkept is None:
+                    raise
+                cell = ours.park(account, self._unkept((rule, account), error))
+            for about, armed in cell.wakes.items():
+                heapq.heappush(self.timers, (armed.fires, account, rule, about))
+
     def parked(self) -> Iterator[tuple[CellKey, Parked]]:
         """Every rule and account that waits for somebody to look at a failure."""
         return (

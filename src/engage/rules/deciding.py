@@ -12,29 +12,32 @@ from engage.events.envelope import Event
 from engage.rules import policy
 from engage.rules.cells import Armed, Cell, Cells
 from engage.rules.decisions import SKIPPED, Proposal, decision, isoformat
+from engage.rules.mending import Hushed
 from engage.rules.policy import No, PolicySettings, PolicyState, Yes
 
 
 class Basis(Struct, frozen=True, array_like=True):
     """The version and settings of a rule that its cells were folded with, and from which offset on it emits.
 
-    ``shape`` is that of its cells as they are stored, empty where nobody said.
+    ``shape`` is that of its cells as they are stored, empty where nobody said. ``rests``: it is disabled.
     """
 
     version: int
     settings: dict[str, Any]
     since: int
     shape: str = ""
+    rests: bool = False
 
 
 class Deciding:
-    """The policy over ``cells``; ``rules`` are the names of those that may propose."""
+    """The policy over ``cells``; ``rules`` are those that may propose, ``hushed`` says where they do not."""
 
-    def __init__(self, cells: Cells, settings: PolicySettings, rules: Container[str]) -> None:
+    def __init__(self, cells: Cells, settings: PolicySettings, rules: Container[str], hushed: Hushed) -> None:
         self._cells = cells
         self._policy = cells.of(policy.NAME)
         self._settings = settings
         self._rules = rules
+        self._hushed = hushed
 
     def decide_on(self, proposals: list[Proposal], basis: Mapping[str, Basis]) -> list[Event[Any]]:
         """What is decided on proposals made at one record: the more urgent first, so that it takes the slot."""
@@ -75,9 +78,13 @@ class Deciding:
 
     def _may_speak(self, proposal: Proposal, basis: Mapping[str, Basis]) -> bool:
         """A rule from its activation on; of what was deferred it only has to be here still, it was active then."""
+        known = basis.get(proposal.rule)
+        if known is not None and known.rests:
+            return False
         if proposal.deferred_until:
             return proposal.rule in self._rules
-        known = basis.get(proposal.rule)
+        if self._hushed and self._hushed.covers(proposal.rule, proposal.account, proposal.decided_at):
+            return False
         return known is not None and proposal.decided_at >= known.since
 
     def _learn(self, cell: Cell[PolicyState], known: Event[Any]) -> None:

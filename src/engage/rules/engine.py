@@ -8,7 +8,7 @@ mix (``benchmarks/streams.py``) the rules' own handlers are a quarter of what is
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,18 +19,21 @@ from msgspec.structs import replace
 from engage.events import codec
 from engage.events.catalogue import type_of
 from engage.events.catalogue.follow_up import Cause
-from engage.events.catalogue.rule import RuleActivated
+from engage.events.catalogue.rule import RuleActivated, RuleDisabled, RuleEnabled
 from engage.events.envelope import Event, is_account
 from engage.rules import policy
 from engage.rules.cells import Armed, Cell, CellKey, Cells, Parked, RuleCells
 from engage.rules.deciding import Basis, Deciding
 from engage.rules.decisions import Proposal, check_request, check_wake, proposed_again
+from engage.rules.mending import SKIPPED, WORDS, Hushed, PassedOver, rule_of
 from engage.rules.policy import OBSERVERS, PolicySettings, PolicyState
 from engage.rules.rule import Effect, FollowUpRequest, Forget, OnEvent, Rule, RuleSettings, Wake, Woken
 
 SETTLING = timedelta(hours=1)
 """A record that comes later than this after it happened is late: its wakes fire no sooner than this after it came."""
-ACTIVATED = type_of(RuleActivated)
+ACTIVATED, DISABLED, ENABLED = type_of(RuleActivated), type_of(RuleDisabled), type_of(RuleEnabled)
+TOLD = frozenset((ACTIVATED, DISABLED, ENABLED)) | WORDS
+"""The types by which the log tells the engine itself something."""
 
 
 class Failure(Struct, frozen=True):
@@ -58,6 +61,7 @@ class Engine:
         rules: Sequence[Rule[Any, Any]],
         settings: PolicySettings | None = None,
         settling: timedelta = SETTLING,
+        passed: PassedOver | None = None,
     ) -> None:
         self.partition = partition
         self.rules = {rule.name: rule for rule in rules}
@@ -66,17 +70,14 @@ class Engine:
         self.position = 0
         self.basis: dict[str, Basis] = {}
         self.failures: list[Failure] = []
+        self.mended: list[CellKey] = []
+        self.hushed = Hushed()
+        self.passed = passed or PassedOver()
         states: dict[str, type[Any]] = {rule.name: rule.state for rule in rules}
         self.cells = Cells({**states, policy.NAME: PolicyState}, self._unkept)
-        self._deciding = Deciding(self.cells, self.policy_settings, self.rules)
+        self._deciding = Deciding(self.cells, self.policy_settings, self.rules, self.hushed)
         self._policy_cells = self.cells.of(policy.NAME)
-        self._dispatch: dict[str, tuple[Observer | None, list[Listener]]] = {
-            kind: (observer, []) for kind, observer in OBSERVERS.items()
-        }
-        for rule in rules:
-            cells = self.cells.of(rule.name)
-            for kind, handler in rule.handlers.items():
-                self._dispatch.setdefault(kind, (None, []))[1].append((rule, cells, handler, rule.settings))
+        self._dispatch = self._compiled()
         # The rules whose cells are a fold of everything so far: all, until some are given up on resuming.
         self._whole = set(self.rules)
 
@@ -88,19 +89,22 @@ class Engine:
         """
         now = event.recorded
         assert now is not None, "an event that is folded has been recorded"
+        passed = self.passed.at(event.offset) if self.passed else ()
         timers = self.cells.timers
         decided: list[Event[Any]] = []
         if timers and timers[0][0] <= now:
-            proposals = self._fire(event, now)
+            proposals = self._fire(event, now, passed)
             if proposals and not silent:
                 decided += self._deciding.decide_on(proposals, self.basis)
         heard_by = self._dispatch.get(event.type)
         if heard_by is not None and is_account(event.subject):
+            if passed:
+                heard_by = _without(passed, event, *heard_by)
             proposals = self._hand(event, now, *heard_by)
             if proposals and not silent:
                 decided += self._deciding.decide_on(proposals, self.basis)
             if timers and timers[0][0] <= now:  # what the handlers armed for a moment that is past already
-                proposals = self._fire(event, now)
+                proposals = self._fire(event, now, passed)
                 if proposals and not silent:
                     decided += self._deciding.decide_on(proposals, self.basis)
         if known:
@@ -111,7 +115,8 @@ class Engine:
     @property
     def wanted(self) -> frozenset[str]:
         """The event types whose data this engine opens: a reader may decode them in the same pass."""
-        return frozenset(self._dispatch.keys() | {ACTIVATED})
+        heard = {kind for rule in self.rules.values() for kind in rule.handlers}
+        return frozenset(heard | OBSERVERS.keys() | TOLD)
 
     def activations(self) -> list[RuleActivated]:
         """What must be put on the log before these rules may emit: each one that is new here, or changed."""
@@ -131,9 +136,19 @@ class Engine:
         None where nothing is missing: what we hold of the rule is the fold of its whole past, or it is not ours.
         """
         name = activation.rule
-        if name not in self.rules or name in self._whole or activation not in self.activations():
+        if name not in self.rules or name in self._whole or self.rests(name) or activation not in self.activations():
             return None
-        return Engine(self.partition, [self.rules[name]], self.policy_settings, self.settling)
+        return self.alone(name)
+
+    def alone(self, name: str, passed: PassedOver | None = None) -> Engine:
+        """A fresh engine of this rule, or of the policy, and no other, which is not told what is ``passed``."""
+        rules = [self.rules[name]] if name in self.rules else []
+        return Engine(self.partition, rules, self.policy_settings, self.settling, passed)
+
+    def rests(self, name: str) -> bool:
+        """Whether the rule is disabled."""
+        known = self.basis.get(name)
+        return known is not None and known.rests
 
     def activate(self, record: Event[RuleActivated], before: Engine | None) -> None:
         """The rule emits from ``record`` on; ``before`` is what ``predecessor`` gave, fed with the past.
@@ -145,14 +160,86 @@ class Engine:
         if activation not in self.activations():
             ours = self.basis.get(name)
             if ours and (ours.version, ours.settings) != (activation.rule_version, activation.settings):
-                del self.basis[name]
+                if ours.rests:
+                    self.basis[name] = replace(ours, version=activation.rule_version, settings=activation.settings)
+                else:
+                    del self.basis[name]
             return
+        rests = self.rests(name)
         if before is not None:
             self.cells.adopt(name, before.cells)
             self.failures += before.failures
             self._whole.add(name)
         shape = self.cells.of(name).shape
-        self.basis[name] = Basis(activation.rule_version, activation.settings, record.offset, shape)
+        self.basis[name] = Basis(activation.rule_version, activation.settings, record.offset, shape, rests)
+
+    def disable(self, record: Event[RuleDisabled]) -> None:
+        """The rule hears nothing from ``record`` on, and what it knew is given up: it comes back from the log."""
+        name = record.data.rule
+        if name == policy.NAME or self.rests(name):
+            return
+        known = self.basis.get(name) or Basis(0, {}, record.offset)
+        self.basis[name] = replace(known, rests=True)
+        self._whole.discard(name)
+        if name in self.rules:
+            self.cells.drop(name)
+            self._dispatch = self._compiled()
+
+    def past_of(self, record: Event[RuleEnabled]) -> Engine | None:
+        """The engine that must fold all records up to this one, in silence, and be handed to ``enable``; None if none.
+
+        A rule that is to be activated yet takes its past then.
+        """
+        name = record.data.rule
+        if not self.rests(name) or name not in self.rules or any(one.rule == name for one in self.activations()):
+            return None
+        return self.alone(name)
+
+    def enable(self, record: Event[RuleEnabled], before: Engine | None) -> None:
+        """The rule emits again from ``record`` on; ``before`` is what ``past_of`` gave, fed with the past."""
+        name = record.data.rule
+        if not self.rests(name):
+            return
+        known = replace(self.basis[name], rests=False, since=record.offset)
+        if known.version:
+            self.basis[name] = known
+        else:  # it never was active here
+            del self.basis[name]
+        if before is not None:
+            self.cells.adopt(name, before.cells)
+            self.failures += before.failures
+            self._whole.add(name)
+        self._dispatch = self._compiled()
+
+    def to_mend(self, word: Event[Any]) -> str | None:
+        """The rule, or the policy, that must fold the account's past anew because of an operator's word, typed.
+
+        None where nothing is to be done: it is no rule of ours, it rests, or what is retried does not stand still.
+        """
+        name = rule_of(word.data.consumer)
+        if name is None or not (name in self.rules or name == policy.NAME) or self.rests(name):
+            return None
+        stands_still = self.cells.get((name, word.subject)).parked is not None
+        return name if stands_still or word.type == SKIPPED else None
+
+    def mend(self, word: Event[Any], name: str, past: Engine, closed: Iterable[str] = ()) -> None:
+        """Go on with the account from ``word`` on; ``past`` is ``alone(name)``, fed with all records up to the word.
+
+        ``closed`` are the ids of the account's follow-ups that were closed by then, for the policy, which goes on
+        knowing what was decided: not all of it may be on the log yet.
+        """
+        account = word.subject
+        if name == policy.NAME:
+            heard, ours = past.cells.get((name, account)), self.cells.get((name, account))
+            gone = set(closed)
+            ours.state.consent, ours.state.zone = heard.state.consent, heard.state.zone
+            ours.state.open = {one: kept for one, kept in ours.state.open.items() if kept.follow_up_id not in gone}
+            ours.parked = heard.parked
+            self.cells.touch((name, account))
+        else:
+            self.cells.adopt_one(name, account, past.cells)
+        self.failures += [one for one in past.failures if (one.rule, one.account) == (name, account)]
+        self.mended.append((name, account))
 
     def resume(self, basis: Mapping[str, Basis], position: int, stored: Iterable[tuple[str, str, bytes]]) -> None:
         """Take up the state another engine left: what ``cells.changes`` gave out, its ``basis`` and ``position``.
@@ -164,31 +251,48 @@ class Engine:
         self.basis = dict(basis)
         outdated = {activation.rule for activation in self.activations()} - {policy.NAME}
         current = (self.rules.keys() | {policy.NAME}) - outdated
-        self.basis = {name: kept for name, kept in basis.items() if name in current}
+        self.basis = {name: kept for name, kept in basis.items() if name in current or kept.rests}
         kept_cells = []
         for cell in stored:
             if cell[0] in self.basis:
                 kept_cells.append(cell)
             else:
                 self.cells.touch((cell[0], cell[1]))
-        shapes = {name: self.cells.of(name).shape for name in self.basis}
-        known = {name for name, kept in self.basis.items() if kept.shape == shapes[name]}
+        shapes = {name: self.cells.of(name).shape for name in self.basis.keys() & current}
+        known = {name for name, shape in shapes.items() if self.basis[name].shape == shape}
         unreadable = self.cells.load(kept_cells, known)
-        self.basis = {name: replace(kept, shape=shapes[name]) for name, kept in self.basis.items()}
+        self.basis |= {name: replace(self.basis[name], shape=shape) for name, shape in shapes.items()}
         if policy.NAME in unreadable:  # its state comes from the decisions on the log: everything is folded anew
             unreadable = set(self.basis)
             self.position = 0
         for name in unreadable:
-            self.cells.drop(name)
+            if name in self.rules or name == policy.NAME:
+                self.cells.drop(name)
             self.basis.pop(name, None)
         self._whole = set(self.rules.keys() & self.basis.keys() if self.position else self.rules)
+        self._whole -= {name for name, kept in self.basis.items() if kept.rests}
+        self._dispatch = self._compiled()
 
-    def _fire(self, event: Event[Any], now: datetime) -> list[Proposal]:
-        """What is due at this record."""
+    def _compiled(self) -> dict[str, tuple[Observer | None, list[Listener]]]:
+        """Who is handed an event of which type: the policy, and each rule that listens and does not rest."""
+        dispatch: dict[str, tuple[Observer | None, list[Listener]]] = {
+            kind: (observer, []) for kind, observer in OBSERVERS.items()
+        }
+        for name, rule in self.rules.items():
+            if not self.rests(name):
+                cells = self.cells.of(name)
+                for kind, handler in rule.handlers.items():
+                    dispatch.setdefault(kind, (None, []))[1].append((rule, cells, handler, rule.settings))
+        return dispatch
+
+    def _fire(self, event: Event[Any], now: datetime, passed: Collection[tuple[str, str, str]]) -> list[Proposal]:
+        """What is due at this record, but for what is passed over."""
         proposals: list[Proposal] = []
         pop_due = self.cells.pop_due
         while fired := pop_due(now):
             name, account, about, cell, armed = fired
+            if passed and (name, account, armed.cause_id) in passed:
+                continue
             if name == policy.NAME:
                 waited = policy.release(cell.state, armed.due)
                 proposals += [proposed_again(each, event, account) for each in waited]
@@ -324,6 +428,15 @@ class Engine:
         cell.parked = Parked(offset, event_id, text.strip().rpartition("\n")[2])
         self.cells.touch(key)
         self.failures.append(Failure(key[0], key[1], event_id, offset, text))
+
+
+def _without(
+    passed: Collection[tuple[str, str, str]], event: Event[Any], observer: Observer | None, listeners: list[Listener]
+) -> tuple[Observer | None, list[Listener]]:
+    """Those who are told of the event, but for those by whom it is passed over."""
+    account, event_id = event.subject, event.id
+    told = [one for one in listeners if (one[0].name, account, event_id) not in passed]
+    return (None if (policy.NAME, account, event_id) in passed else observer), told
 
 
 def _plain(settings: RuleSettings) -> dict[str, Any]:

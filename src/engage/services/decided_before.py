@@ -15,11 +15,13 @@ from engage.events.validation import Refusal
 from engage.log.topics import Topics
 from engage.rules.decisions import SOURCE
 from engage.rules.decisions import TYPES as DECISIONS
+from engage.rules.mending import WORDS, opened
 from engage.services import kafka_message
 from engage.services.rules_changelog import committed
 
 _MAY_BE_ONE = SOURCE.encode()
 """To look for it takes a tenth of the time of decoding a record, and few are decisions."""
+_MAY_BE_WORD = b'"dead_letter.'
 
 
 class LoggedDecisions:
@@ -39,6 +41,7 @@ class LoggedDecisions:
         self._decisions = self._read()
         self._next: Event[Any] | None = None
         self._begun = False
+        self.words: list[Event[Any]] = []
 
     async def at(self, offset: int) -> Sequence[Event[Any]] | None:
         """See ``DecidedBefore``."""
@@ -68,17 +71,26 @@ class LoggedDecisions:
         tp = TopicPartition(self._topics.interactions, self._partition)
         async for records in committed(self._bootstrap, tp, start):
             for record in records:
-                if _MAY_BE_ONE in record.value and record.offset < end:
-                    opened = _decision(codec.decode(record.value))
-                    if opened is not None and opened.data.decided_at >= start:
-                        yield opened
+                if record.offset >= end:
+                    continue
+                if _MAY_BE_ONE in record.value:
+                    found = _decision(codec.decode(record.value))
+                    if found is not None and found.data.decided_at >= start:
+                        yield found
+                elif _MAY_BE_WORD in record.value:
+                    self._hear(codec.decode(record.value), record.offset)
         tp = TopicPartition(self._topics.inbox, self._partition)
         async for records in committed(self._bootstrap, tp, self._inbox):
             for record in records:
-                found = kafka_message.read(record)
-                opened = None if isinstance(found, Refusal) else _decision(found)
-                if opened is not None and opened.data.decided_at >= start:
-                    yield opened
+                event = kafka_message.read(record)
+                found = None if isinstance(event, Refusal) else _decision(event)
+                if found is not None and found.data.decided_at >= start:
+                    yield found
+
+    def _hear(self, event: Event[Any], offset: int) -> None:
+        if event.type in WORDS and (word := opened(event)) is not None:
+            word.offset = offset
+            self.words.append(word)
 
 
 def _decision(event: Event[Raw]) -> Event[Any] | None:

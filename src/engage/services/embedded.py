@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Raw
 
-from engage.events.envelope import Event
+from engage.events.envelope import PARTITION_SUBJECT, Event
 from engage.events.validation import Refusal
 from engage.log.contract import Answer, Duplicate, Record, Taken, Token
 from engage.log.partitioning import partition_of
@@ -18,6 +18,7 @@ from engage.log.sqlite import Identity, SqliteLog, Writes
 from engage.rules.cells import CellKey
 from engage.rules.deciding import Basis
 from engage.rules.engine import Engine
+from engage.rules.mending import WORDS
 from engage.rules.policy import NAME as POLICY
 from engage.rules.policy import PolicySettings
 from engage.rules.rule import Rule
@@ -83,6 +84,7 @@ class EmbeddedLog:
         now = self._clock()
         began = tracing.began()
         with self._all_or_nothing():
+            self._expect(event for event in checked if isinstance(event, Event))
             for event in checked:
                 if isinstance(event, Refusal):
                     answers.append(event)
@@ -107,6 +109,14 @@ class EmbeddedLog:
             )
             tracing.decided(began, decided)
         return answers
+
+    async def tell(self, words: Sequence[Event[Raw]]) -> None:
+        """Put what operators say to partitions on the log, each event on the partition that its subject names."""
+        now = self._clock()
+        with self._all_or_nothing():
+            for word in words:
+                self._runners[int(word.subject.removeprefix(PARTITION_SUBJECT))].admit(word, now)
+            self._commit({}, None)
 
     def tick(self, now: datetime | None = None, views_due: Mapping[int, datetime] | None = None) -> bool:
         """Let the log say what time it is where a wake is due and nothing arrived; whether anything was due.
@@ -158,6 +168,11 @@ class EmbeddedLog:
             self._runners = []
             raise
 
+    def _expect(self, events: Iterable[Event[Raw]]) -> None:
+        for event in events:
+            if event.type in WORDS:
+                self._runners[partition_of(event.subject, self.log.partitions)].expect((event,))
+
     def _runner(self, partition: int) -> PartitionRunner:
         def past(end: int) -> Iterable[Record]:
             return self.log.scan(partition, end=end)
@@ -194,8 +209,9 @@ class EmbeddedLog:
         for runner in self._runners:
             partition, engine = runner.partition, runner.engine
             position, basis = self._kept[partition]
-            # A failure and an activation are kept with what they did, so that no fold of the tail meets them again.
-            if engine.position > position and (keeping or partition == due or engine.failures or engine.basis != basis):
+            # What fails and what operators say is kept with what it did, so that no fold of the tail meets it again.
+            acted = engine.failures or engine.mended or engine.basis != basis
+            if engine.position > position and (keeping or partition == due or acted):
                 writes.engines[partition] = (engine.position, runner.basis())
                 writes.cells += [(partition, *cell) for cell in engine.cells.changes()]
             records = runner.taken()
@@ -217,6 +233,7 @@ class EmbeddedLog:
                 told.append((records, runner.decided(), len(engine.failures)))
             self._stopped.update((partition, (one.rule, one.account)) for one in engine.failures)
             engine.failures.clear()
+            engine.mended.clear()
         if writes.records or writes.engines or marker:
             self.log.commit(writes)
         for runner in self._runners:

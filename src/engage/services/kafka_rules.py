@@ -19,7 +19,7 @@ from engage.log.contract import Record
 from engage.log.kafka import KafkaLog
 from engage.log.topics import Topics
 from engage.rules.cells import CellKey
-from engage.rules.engine import ACTIVATED, Engine, Failure
+from engage.rules.engine import TOLD, Engine, Failure
 from engage.rules.policy import NAME as POLICY
 from engage.rules.policy import PolicySettings
 from engage.rules.rule import Rule
@@ -122,8 +122,9 @@ class PartitionRules:
                 await self._know_no_more()
             else:
                 self._engine.failures.clear()  # whoever decided on these records has told of them
-        activated_here = any(event.type == ACTIVATED for event in events)
-        if activated_here:
+        self._engine.mended.clear()
+        told_here = any(event.type in TOLD for event in events)
+        if told_here:
             self._inactive = self._engine.activations()
             self._asked &= {activation.rule for activation in self._inactive}
         dead = unreadable + await self._dead_letters(records)
@@ -133,8 +134,8 @@ class PartitionRules:
             self._asked |= {activation.rule for activation in self._inactive}
         metrics.folded(len(events), decided, [_FAILED] * len(dead), events[0].recorded if events else None)
         tracing.decided(began, decided)
-        if failures or activated_here:
-            self._count_parked(failures, anew=activated_here)
+        if failures or told_here:
+            self._count_parked(failures, anew=told_here)
         return decided
 
     async def idle(self, now: datetime) -> None:
@@ -193,8 +194,8 @@ class PartitionRules:
             event.partition, event.offset = self.partition, record.offset
             yield event
 
-    async def _past(self, end: int) -> AsyncIterator[Sequence[Record]]:
-        position = 0
+    async def _past(self, end: int, start: int = 0) -> AsyncIterator[Sequence[Record]]:
+        position = start
         while position < end:
             batch = await self._log.read(self.partition, position, min(_PAGE, end - position))
             yield [record for record in batch.records if record.offset < end]

@@ -18,8 +18,11 @@ from engage.events.envelope import PARTITION_SUBJECT, Event
 from engage.log.contract import Record, Token
 from engage.rules.deciding import Basis
 from engage.rules.decisions import TYPES as DECISIONS
-from engage.rules.engine import ACTIVATED, Engine
+from engage.rules.engine import ACTIVATED, DISABLED, ENABLED, TOLD, Engine
+from engage.rules.mending import WORDS, opened
 from engage.services.intake import Stamp, tick
+from engage.services.records import read_event as read_event
+from engage.services.rule_past import RulePast, Skips
 
 TICK_LATENESS = timedelta(hours=1)
 """History as it was lived: a wake that would fire later than this behind its time is given a tick of its own."""
@@ -33,6 +36,17 @@ class DecidedBefore(Protocol):
     async def at(self, offset: int) -> Sequence[Event[Any]] | None:
         """The decisions made at a record, typed; None where no decision was made at it or behind: it is to decide."""
         ...
+
+    @property
+    def words(self) -> Sequence[Event[Any]]:
+        """What operators said by which rules go on with accounts, typed; all there is once ``at`` has answered None."""
+        ...
+
+
+class Past(Protocol):
+    """All records of a partition before ``end``, from ``start`` on, read bit by bit."""
+
+    def __call__(self, end: int, start: int = 0) -> AsyncIterable[Sequence[Record]]: ...
 
 
 class PartitionRunner:
@@ -58,6 +72,8 @@ class PartitionRunner:
         self._uncommitted: list[Record] = []
         self._decided: list[Event[Any]] = []
         self._inactive = engine.activations()
+        self._skips = Skips()
+        self._pasts: dict[str, RulePast] = {}
 
     @property
     def partition(self) -> int:
@@ -100,8 +116,8 @@ class PartitionRunner:
 
     async def follow(
         self,
-        events: Iterable[Event[Any]],
-        past: Callable[[int], AsyncIterable[Sequence[Record]]],
+        events: Sequence[Event[Any]],
+        past: Past,
         before: DecidedBefore | None = None,
     ) -> list[Event[Any]]:
         """As ``fold``, for a shell that reads the log bit by bit: ``past`` gives all records before an offset.
@@ -109,28 +125,43 @@ class PartitionRunner:
         ``before``: what the log holds as decided at these events is not decided again.
         """
         fold, decided = self.engine.fold, []
+        self.expect(events)
         for event in events:
             known = await before.at(event.offset) if before is not None else None
             if known is None:
-                before = None
+                if before is not None:
+                    for word in before.words:
+                        self.engine.hushed.add(word)
+                    before = None
                 decided += _in_trace(event, fold(event))
             else:
                 decided += fold(event, silent=True, known=known)
-            if event.type == ACTIVATED:
-                await self._activated(event, past)
+            if event.type in TOLD:
+                await self._followed(event, past)
+        self._pasts.clear()
         return decided
 
-    async def _activated(self, event: Event[Any], past: Callable[[int], AsyncIterable[Sequence[Record]]]) -> None:
-        opened = codec.open_data(event) if isinstance(event.data, Raw) else event
-        predecessor = self.engine.predecessor(opened.data)
-        if predecessor is not None:
-            async for records in past(event.offset):
-                for record in records:
-                    predecessor.fold(read_event(record), silent=True)
-        self.engine.activate(opened, predecessor)
+    def expect(self, events: Iterable[Event[Any]]) -> None:
+        """These will be admitted, or followed, together: a rule's past is folded once for all of them."""
+        for event in events:
+            if event.type in WORDS:
+                self._skips.note(event)
+
+    async def _followed(self, event: Event[Any], past: Past) -> None:
+        word, alone = self._past_for(event)
+        if alone is not None:
+            if self._skips.position < event.offset:
+                async for records in past(event.offset, self._skips.position):
+                    self._skips.look(records, event.offset)
+            alone = self._known_past(alone, event)
+            if alone.position < event.offset:
+                async for records in past(event.offset, alone.position):
+                    alone.fold(records)
+        self._told(word, alone)
 
     def taken(self) -> list[Record]:
         """The records admitted since the last call, for the shell to commit."""
+        self._pasts.clear()
         records, self._uncommitted = self._uncommitted, []
         return records
 
@@ -160,8 +191,10 @@ class PartitionRunner:
         for record in self._from(position):
             event = read_event(record)
             if event.type in DECISIONS:
-                opened = codec.open_data(event)
-                known.setdefault(opened.data.decided_at, []).append(opened)
+                decision = codec.open_data(event)
+                known.setdefault(decision.data.decided_at, []).append(decision)
+            elif event.type in WORDS and (word := opened(event)) is not None:
+                self.engine.hushed.add(word)
         until = max(known, default=-1)
         decided: list[Event[Any]] = []
         for record in self._from(position):
@@ -193,20 +226,66 @@ class PartitionRunner:
 
     def _fold(self, event: Event[Any], *, silent: bool = False, known: Sequence[Event[Any]] = ()) -> list[Event[Any]]:
         decided = self.engine.fold(event, silent=silent, known=known)
-        if event.type == ACTIVATED:
-            opened = codec.open_data(event) if isinstance(event.data, Raw) else event
-            before = self.engine.predecessor(opened.data)
-            if before is not None:
-                for record in self._all(event.offset):
-                    before.fold(read_event(record), silent=True)
-            self.engine.activate(opened, before)
+        if event.type in TOLD:
+            word, alone = self._past_for(event)
+            if alone is not None:
+                self._skips.look(self._before(event.offset, self._skips.position), event.offset)
+                alone = self._known_past(alone, event)
+                alone.fold(self._before(event.offset, alone.position))
+            self._told(word, alone)
         return decided
 
-    def _all(self, end: int) -> Iterator[Record]:
-        """Every record before ``end``, those that wait for their commit included."""
-        first = self._uncommitted[0].offset if self._uncommitted else end
-        yield from self._past(min(first, end))
-        yield from (record for record in self._uncommitted if record.offset < end)
+    def _past_for(self, event: Event[Any]) -> tuple[Event[Any] | None, RulePast | None]:
+        """What the log tells the engine, typed (None: it cannot be read), and the rule whose past is needed for it."""
+        word = opened(event)
+        if word is None:
+            return None, None
+        engine = self.engine
+        if word.type in WORDS:
+            self._skips.note(word)
+            name = engine.to_mend(word)
+            return word, None if name is None else RulePast(name, engine.alone(name))
+        past = None
+        if word.type == ACTIVATED:
+            past = engine.predecessor(word.data)
+        elif word.type == ENABLED:
+            past = engine.past_of(word)
+        return word, None if past is None else RulePast(word.data.rule, past)
+
+    def _known_past(self, alone: RulePast, event: Event[Any]) -> RulePast:
+        """The past of the same rule as it was folded for the last word, if nothing else is to be passed over."""
+        passed = self._skips.of(alone.name, event.subject, event.offset)
+        known = self._pasts.get(alone.name)
+        if known is None or known.passed != passed or event.type not in WORDS:
+            known = RulePast(alone.name, alone.engine, passed)
+            if event.type in WORDS:  # what an activation was fed with becomes the engine's own
+                self._pasts[alone.name] = known
+        return known
+
+    def _told(self, word: Event[Any] | None, alone: RulePast | None) -> None:
+        """Do what the log tells the engine at this record; ``alone`` is fed with all records before it."""
+        engine = self.engine
+        if word is None:
+            return
+        if word.type == ACTIVATED:
+            engine.activate(word, alone.engine if alone else None)
+            return
+        if alone is not None:
+            alone.fold_event(word)
+        if word.type == DISABLED:
+            engine.disable(word)
+        elif word.type == ENABLED:
+            engine.enable(word, alone.engine if alone else None)
+        elif alone is not None:
+            engine.mend(word, alone.name, alone.engine, alone.closed(word.subject))
+
+    def _before(self, end: int, start: int) -> Iterator[Record]:
+        """Every record before ``end`` from ``start`` on, those that wait for their commit included."""
+        first = min(self._uncommitted[0].offset if self._uncommitted else end, end)
+        if start < first:
+            committed = self._past(first) if self._since is None or start == 0 else self._since(start)
+            yield from (record for record in committed if start <= record.offset < first)
+        yield from (record for record in self._uncommitted if start <= record.offset < end)
 
     def _from(self, position: int) -> Iterator[Record]:
         if self._since is not None:
@@ -221,13 +300,6 @@ def _in_trace(event: Event[Any], decided: list[Event[Any]]) -> list[Event[Any]]:
             if decision.causationid == event.id:
                 decision.traceparent = event.traceparent
     return decided
-
-
-def read_event(record: Record) -> Event[Any]:
-    """A record's event, its data raw, with its place in the log."""
-    event = codec.decode(record.value)
-    event.partition, event.offset = record.partition, record.offset
-    return event
 
 
 def activated(activation: RuleActivated, partition: int, offset: int, time: datetime) -> Event[Raw]:

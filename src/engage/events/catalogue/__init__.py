@@ -14,6 +14,7 @@ from engage.events.catalogue import (
     consent,
     conversations,
     cross_sell,
+    dead_letter,
     deals,
     deliveries,
     disputes,
@@ -64,7 +65,7 @@ FAMILIES: dict[str, tuple[ModuleType, ...]] = {
         training,
     ),
     "market": (market,),
-    "ours": (account, clock, command, cross_sell, follow_up, health, rule, segment, term),
+    "ours": (account, clock, command, cross_sell, dead_letter, follow_up, health, rule, segment, term),
 }
 
 

@@ -146,13 +146,13 @@ async def live(made, batches, turns):
     for (moment, batch), turn in zip(batches, turns, strict=True):
         made.now = max(made.now, moment)
         if turn % 2:
-            made.embedded.tick()
+            await made.embedded.tick()
         await made.embedded.publish(batch)
         if turn % 3 == 0:
             await made.open()
         for _ in range(turn % 4):
             await made.projector.step(limit=1 + turn)
-    made.embedded.tick()
+    await made.embedded.tick()
     await made.projector.catch_up()
 
 

@@ -277,6 +277,7 @@ async def platform(
             file = SqliteLog(log_path(settings))
             stack.callback(file.close)
             embedded = EmbeddedLog(file, edge, chosen.rules, chosen.policy, clock)
+            stack.push_async_callback(embedded.close)
             await embedded.start()
             log, publisher = file, embedded
         await restore_from(log, relationships)

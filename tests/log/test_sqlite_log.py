@@ -9,7 +9,7 @@ import pytest
 
 from engage.events import codec
 from engage.events.catalogue.commerce import OrderDelivered
-from engage.log import sqlite as sqlite_log
+from engage.log import sqlite_seen
 from engage.log.contract import LogGapError, Record, Token
 from engage.log.sqlite import LogMovedError, LogVersionError, SqliteLog, Writes
 
@@ -122,7 +122,7 @@ def test_identities_are_found_where_they_stand(log):
 
 
 def test_identities_stay_exact_when_their_hashes_collide(log, monkeypatch):
-    monkeypatch.setattr(sqlite_log, "_hash", lambda identity, salt: salt)
+    monkeypatch.setattr(sqlite_seen, "_hash", lambda identity, salt: salt)
     commit(log, record(0), record(1))
     log.index()
     commit(log, record(2))
@@ -134,7 +134,7 @@ def test_identities_stay_exact_when_their_hashes_collide(log, monkeypatch):
 def test_identities_are_known_before_they_are_indexed_afterwards_and_when_the_file_is_opened_again(
     log, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(sqlite_log, "INDEX_EVERY", 4)
+    monkeypatch.setattr(sqlite_seen, "INDEX_EVERY", 4)
     for offset in range(11):
         commit(log, record(offset), record(offset, partition=1))
     with sqlite3.connect(tmp_path / "log.db") as other:

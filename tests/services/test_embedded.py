@@ -1,5 +1,6 @@
 """Embedded intake: appending, rules and decisions are one transaction, and time on the log never goes back."""
 
+import asyncio
 import sqlite3
 from datetime import UTC, datetime, timedelta
 
@@ -17,6 +18,7 @@ from engage.log.sqlite import SqliteLog
 from engage.rules.policy import PolicySettings
 from engage.rules.rule import FollowUpRequest, NoState, Rule, RuleSettings, Wake
 from engage.services import embedded
+from engage.services.committing import AbandonedError
 from engage.services.edge import Edge
 from engage.services.embedded import EmbeddedLog
 from engage.testing.keyring import MemoryKeyring
@@ -92,6 +94,7 @@ class House:
 
     async def open(self, *rules):
         if self.log:
+            await self.embedded.close()
             self.log.close()
         self.log = SqliteLog(self.path)
         self.embedded = EmbeddedLog(self.log, Edge(self.keyring, self.clock), rules, PolicySettings(cap=99), self.clock)
@@ -107,6 +110,7 @@ class House:
 async def house(tmp_path):
     made = await House(tmp_path).open(ask_rule())
     yield made
+    await made.embedded.close()
     made.log.close()
 
 
@@ -169,9 +173,9 @@ async def test_a_decision_comes_right_after_the_record_that_let_it_fall_due(hous
 
 async def test_an_absence_is_decided_by_a_tick(house):
     await house.embedded.publish([delivered("o-1")])
-    assert not house.embedded.tick(START + timedelta(days=2))
-    assert house.embedded.tick(START + timedelta(days=3))
-    assert not house.embedded.tick(START + timedelta(days=3))
+    assert not await house.embedded.tick(START + timedelta(days=2))
+    assert await house.embedded.tick(START + timedelta(days=3))
+    assert not await house.embedded.tick(START + timedelta(days=3))
     assert len(house.events("follow_up.requested")) == 1
 
 
@@ -196,7 +200,7 @@ async def test_a_failed_commit_changes_nothing_and_the_next_one_works(house):
     other.execute("DROP TRIGGER full")
     other.close()
     assert isinstance((await house.embedded.publish([delivered("o-2")]))[0], Taken)
-    assert house.embedded.tick(START + timedelta(days=3))
+    assert await house.embedded.tick(START + timedelta(days=3))
     assert [codec.open_data(event).data.about for event in house.events("follow_up.requested")] == ["o-1", "o-2"]
 
 
@@ -222,12 +226,70 @@ class Full:
 async def test_a_tick_that_cannot_be_written_leaves_no_hole_and_its_decision_comes_later(house):
     await house.embedded.publish([delivered("o-1")])
     with Full(house), pytest.raises(sqlite3.IntegrityError, match="disk full"):
-        house.embedded.tick(START + timedelta(days=3))
+        await house.embedded.tick(START + timedelta(days=3))
     house.clock.now = START + timedelta(days=4)
     (answer,) = await house.embedded.publish([delivered("o-2", at=house.clock.now)])
     (partition,) = {answer.token.partition}
     assert [record.offset for record in house.log.scan(partition)] == list(range(house.log.end_now(partition)))
     assert [codec.open_data(event).data.about for event in house.events("follow_up.requested")] == ["o-1"]
+
+
+class Held:
+    """While it holds, every commit waits."""
+
+    def __init__(self, house):
+        self._db = sqlite3.connect(house.path, isolation_level=None)
+
+    def __enter__(self):
+        self._db.execute("BEGIN IMMEDIATE")
+        return self._db
+
+    def __exit__(self, *_):
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+        self._db.close()
+
+
+async def begun(house, *orders):
+    """Publishing each order by itself, as far as it comes while nothing can be committed."""
+    publishing = [asyncio.create_task(house.embedded.publish([delivered(order)])) for order in orders]
+    await asyncio.sleep(0)
+    assert not any(task.done() for task in publishing)
+    return publishing
+
+
+async def test_what_comes_while_the_disk_is_waited_for_is_taken_behind_it_and_counted_once(house):
+    with Held(house):
+        first, second, again = await begun(house, "o-1", "o-2", "o-1")
+    answers = [await publishing for publishing in (first, second, again)]
+    assert [type(answer) for (answer,) in answers] == [Taken, Taken, Duplicate]
+    assert answers[0][0].token == answers[2][0].token
+    assert [codec.open_data(event).data.order_id for event in house.events("Order Delivered")] == ["o-1", "o-2"]
+
+
+async def test_a_commit_that_fails_takes_with_it_what_came_behind_it_and_all_of_it_may_come_again(house):
+    await house.embedded.publish([delivered("o-1")])
+    with Held(house) as other:
+        publishing = await begun(house, "o-2", "o-3", "o-2")
+        other.execute("CREATE TRIGGER full BEFORE INSERT ON log BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+        other.execute("COMMIT")
+        failures = await asyncio.gather(*publishing, return_exceptions=True)
+        other.execute("DROP TRIGGER full")
+    assert [type(failure) for failure in failures] == [sqlite3.IntegrityError, AbandonedError, AbandonedError]
+    assert len(house.events("Order Delivered")) == 1
+    answers = await house.embedded.publish([delivered("o-2"), delivered("o-3"), delivered("o-1")])
+    assert [type(answer) for answer in answers] == [Taken, Taken, Duplicate]
+    assert await house.embedded.tick(START + timedelta(days=3))
+    assert len(house.events("follow_up.requested")) == 3
+
+
+async def test_who_does_not_wait_any_longer_has_published_all_the_same(house):
+    with Held(house):
+        (publishing,) = await begun(house, "o-1")
+        publishing.cancel()
+        await asyncio.wait([publishing])
+    assert isinstance((await house.embedded.publish([delivered("o-1")]))[0], Duplicate)
+    assert len(house.events("Order Delivered")) == 1
 
 
 async def test_engines_that_could_not_be_read_back_are_not_used_until_they_can(house):
@@ -245,9 +307,9 @@ async def test_a_restart_goes_on_where_it_stopped(house):
     await house.embedded.publish([delivered("o-1")])
     await house.open(ask_rule())
     assert house.embedded.next_due() == START + timedelta(days=3)
-    house.embedded.tick(START + timedelta(days=3))
+    await house.embedded.tick(START + timedelta(days=3))
     await house.open(ask_rule())
-    house.embedded.tick(START + timedelta(days=30))
+    await house.embedded.tick(START + timedelta(days=30))
     assert len(house.events("follow_up.requested")) == 1
     assert len(house.events("rule.activated")) == 2  # the rule and the policy, on the partition of acc-1
 
@@ -257,12 +319,12 @@ async def test_after_a_crash_the_tail_of_the_log_says_what_was_not_written_down(
     orders = [delivered(f"o-{number}", subject=f"acc-{number % 7}") for number in range(60)]
     taken = await house.embedded.publish(orders[:40])
     if kept:
-        house.embedded.keep()
+        await house.embedded.keep()
     taken += await house.embedded.publish(orders[40:])
     await house.open(ask_rule())
     again = await house.embedded.publish(orders)
     assert [(type(answer), answer.token) for answer in again] == [(Duplicate, answer.token) for answer in taken]
-    house.embedded.tick(START + timedelta(days=3))
+    await house.embedded.tick(START + timedelta(days=3))
     asked = [codec.open_data(event).data.about for event in house.events("follow_up.requested")]
     assert sorted(asked) == sorted(f"o-{number}" for number in range(60))
 
@@ -277,9 +339,10 @@ async def test_what_is_written_down_is_bounded_by_the_log_and_waits_for_a_quiet_
     for number in range(60):
         await house.embedded.publish([delivered(f"o-{number}", subject=f"acc-{number}")])
     assert 0 < behind() <= 4 * 10
-    house.embedded.tick(START)
+    await house.embedded.tick(START)
+    await house.embedded.tick(START)
     assert behind() > 0
-    house.embedded.tick(START)
+    await house.embedded.tick(START + timedelta(seconds=1))
     assert behind() == 0
 
 
@@ -298,19 +361,19 @@ async def test_lost_engine_state_is_folded_again_and_nothing_is_decided_twice(ho
     await house.embedded.publish([delivered("last", at=house.clock.now, subject=f"acc-{n}") for n in range(9)])
     again = [house.log.engine_state(partition) for partition in range(house.log.partitions)]
     assert [state.basis for state in again] == [state.basis for state in kept]
-    house.embedded.tick(START + timedelta(days=31))
+    await house.embedded.tick(START + timedelta(days=31))
     abouts = [(event.subject, codec.open_data(event).data.about) for event in house.events("follow_up.requested")]
     assert len(abouts) == len(set(abouts)) == 99
 
 
 async def test_a_changed_rule_folds_its_past_in_silence_and_emits_from_there_on(house):
     await house.embedded.publish([delivered("o-1")])
-    house.embedded.tick(START + timedelta(days=3))
+    await house.embedded.tick(START + timedelta(days=3))
     await house.embedded.publish([delivered("o-2", at=START + timedelta(minutes=1))])
     await house.open(ask_rule(version=2, after=timedelta(days=5)))
     house.clock.now = START + timedelta(days=4)
     await house.embedded.publish([delivered("o-3", at=house.clock.now)])
-    house.embedded.tick(START + timedelta(days=10))
+    await house.embedded.tick(START + timedelta(days=10))
     asked = [codec.open_data(event).data for event in house.events("follow_up.requested")]
     assert [(data.about, data.rule_version) for data in asked] == [("o-1", 1), ("o-2", 2), ("o-3", 2)]
 
@@ -318,7 +381,7 @@ async def test_a_changed_rule_folds_its_past_in_silence_and_emits_from_there_on(
 async def test_a_rule_that_fails_hurts_no_other_rule_and_is_reported(house):
     await house.open(failing_rule(), ask_rule())
     assert isinstance((await house.embedded.publish([delivered("o-1")]))[0], Taken)
-    house.embedded.tick(START + timedelta(days=3))
+    await house.embedded.tick(START + timedelta(days=3))
     assert len(house.events("follow_up.requested")) == 1
     assert house.log.dead_letters() == 1
 
@@ -337,7 +400,7 @@ async def test_who_is_parked_is_told_to_prometheus_and_after_a_restart_too(house
     assert parked() == 2
     mended = Rule("failing", version=2, settings=AskSettings(), state=NoState)
     await house.open(mended)
-    house.embedded.tick(START)
+    await house.embedded.tick(START)
     assert parked() == 0
 
 
@@ -345,8 +408,8 @@ async def test_who_is_parked_is_told_to_prometheus_and_after_a_restart_too(house
 async def test_engine_state_of_another_shape_is_folded_anew(house, spoiled):
     house.embedded = (await house.open(counting_rule())).embedded
     await house.embedded.publish([delivered(f"o-{number}") for number in range(4)])
-    house.embedded.tick(START + timedelta(days=3))
-    house.embedded.keep()
+    await house.embedded.tick(START + timedelta(days=3))
+    await house.embedded.keep()
     before = house.events()
     with sqlite3.connect(house.path) as other:
         other.execute(
@@ -366,5 +429,5 @@ async def test_engine_state_of_another_shape_is_folded_anew(house, spoiled):
     house.clock.now = START + timedelta(days=4)
     await house.embedded.publish([delivered("o-5", at=house.clock.now)])
     assert house.embedded.next_due() == START + timedelta(days=7)
-    house.embedded.tick(START + timedelta(days=7))
+    await house.embedded.tick(START + timedelta(days=7))
     assert [codec.open_data(event).data.why for event in house.events("follow_up.requested")][-1] == "number 5"

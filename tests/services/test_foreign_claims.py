@@ -71,7 +71,7 @@ async def test_nobody_takes_the_id_that_an_acknowledged_command_will_have(platfo
 async def test_work_goes_on_when_the_clock_was_fast_and_is_set_right(platform: Platform, clock: SetByHand) -> None:
     clock.moment = START + timedelta(days=3, minutes=10)
     assert platform.embedded is not None
-    assert platform.embedded.tick()
+    assert await platform.embedded.tick()
     clock.moment = START + timedelta(days=3, minutes=1)
     stop = asyncio.Event()
     work = asyncio.create_task(platform.run(stop))

@@ -115,7 +115,7 @@ async def load(
                 await _Load(platform, platform.embedded, clock, plan.history()).run(progress or _silent)
             finally:
                 clock.stands_at = None
-            platform.embedded.rest()  # 100 MB, while the rest is folded
+            await platform.embedded.rest()  # 100 MB, while the rest is folded
             if share is not None:
                 await share(partitions[::2])
             await _catch_up(platform, folding or _silent, partitions[1::2] if share else partitions)
@@ -216,7 +216,7 @@ class _Load:
 
     async def _decide(self, managers: _Managers, end: datetime, number: int) -> None:
         """All that leads to what is relayed next; until its marker stands, nothing of it has reached the log."""
-        while self._embedded.tick(end):
+        while await self._embedded.tick(end):
             pass
         while await self._platform.desk.step(BATCH):
             pass

@@ -1,20 +1,20 @@
 """The embedded log: one SQLite file with the log, the engine's state and the decisions, written by one process.
 
-Measured choices (``benchmarks/sqlite_append.py``): WAL with ``synchronous=FULL``; pages of 16 KiB; identities as 64-bit
-hashes inserted in sorted order, which costs half of a unique index on 16 random bytes and is exact because a hit is
-compared with the record itself. The index is a fold of the log: what it lacks of the log's tail is known in memory.
+Measured choices (``benchmarks/sqlite_append.py``): WAL with ``synchronous=FULL``; pages of 16 KiB; many rows a
+statement. One thread may commit while another one reads: each has a connection of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import secrets
 import sqlite3
+import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -22,16 +22,15 @@ import msgspec
 from engage.events import codec
 from engage.events.envelope import EPOCH, from_micros, to_micros
 from engage.log.contract import Batch, LogGapError, Record, Token
+from engage.log.sqlite_seen import Identity, Seen, key
 from engage.read_only import read_only_uri
 
 SCHEMA_VERSION = 2
 PARTITIONS = 4
-INDEX_EVERY = 2_000
-"""Records of a partition whose identities are kept in memory until they are indexed, in one go and sorted: then they
-share the index's pages. One by one, each would write a page of its own (``benchmarks/http.py``)."""
-_SHIFT = 40
 _POLL_SECONDS = 0.05
-Identity = tuple[str, str, str]
+_CHECKPOINT_PAGES = 4_000
+"""Pages of the write-ahead log, 64 MB, before it is merged into the file: at every 16 MB, the default, who publishes by
+single events would wait for it several times a second."""
 
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -61,9 +60,9 @@ UPDATE meta SET value = '2' WHERE name = 'schema_version';
 """From version 1, which indexed every record at once."""
 
 
-_WIDTHS = (1, 8, 64, 512)
-_SELECT_HITS = {width: f"SELECT position, hash FROM seen WHERE hash IN ({','.join('?' * width)})" for width in _WIDTHS}
-"""A few statements, which stay prepared: to prepare one takes longer than to look up what it asks for."""
+_ROWS = (256, 16, 1)
+_INSERT_ROWS = {rows: f"INSERT INTO log VALUES {','.join(['(?, ?, ?)'] * rows)}" for rows in _ROWS}
+"""Rows that one statement takes: with each one the driver lets go of the interpreter, and may wait for it a while."""
 
 
 class LogVersionError(RuntimeError):
@@ -100,17 +99,20 @@ class SqliteLog:
     def __init__(self, path: Path, *, partitions: int = PARTITIONS, read_only: bool = False) -> None:
         self._path = path
         self._grown = asyncio.Event()
+        self._writing = threading.Lock()
         if read_only:
-            self._db = sqlite3.connect(read_only_uri(path), uri=True, check_same_thread=False)
+            self._db = self._reading = sqlite3.connect(read_only_uri(path), uri=True, check_same_thread=False)
         else:
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA page_size=16384")
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.execute("PRAGMA cache_size=-32768")
+            self._db.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
             self._create(partitions)
             self._migrate()
-        meta = dict(self._db.execute("SELECT name, value FROM meta").fetchall())
+            self._reading = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        meta = dict(self._reading.execute("SELECT name, value FROM meta").fetchall())
         # Who only reads has no use for what version 2 added.
         if meta["schema_version"] != str(SCHEMA_VERSION) and not (read_only and meta["schema_version"] == "1"):
             raise LogVersionError(
@@ -119,8 +121,7 @@ class SqliteLog:
             )
         self._partitions = int(meta["partitions"])
         self._generation: str = meta["generation"]
-        self._recent: dict[Identity, Token] = {}
-        self._waiting: list[list[Identity]] = [[] for _ in range(self._partitions)]
+        self._seen = Seen(self._db, self._reading, self._partitions, self._identity_at)
         if not read_only:
             self._remember()
 
@@ -136,6 +137,7 @@ class SqliteLog:
 
     def close(self) -> None:
         """Let go of the file."""
+        self._reading.close()
         self._db.close()
 
     async def read(self, partition: int, position: int, limit: int) -> Batch:
@@ -163,7 +165,9 @@ class SqliteLog:
         low, high, micros = 0, self.end_now(partition), to_micros(moment)
         while low < high:
             middle = (low + high) // 2
-            row = self._db.execute("SELECT recorded FROM log WHERE position = ?", (_key(partition, middle),)).fetchone()
+            row = self._reading.execute(
+                "SELECT recorded FROM log WHERE position = ?", (key(partition, middle),)
+            ).fetchone()
             if row[0] < micros:
                 low = middle + 1
             else:
@@ -186,79 +190,53 @@ class SqliteLog:
 
     def scan(self, partition: int, position: int = 0, *, end: int | None = None, limit: int = -1) -> Iterator[Record]:
         """The records of a partition from ``position`` up to before ``end``, streamed."""
-        last = _key(partition + 1, 0) if end is None else _key(partition, end)
-        rows = self._db.execute(
+        last = key(partition + 1, 0) if end is None else key(partition, end)
+        rows = self._reading.execute(
             "SELECT position, recorded, value FROM log WHERE position >= ? AND position < ? ORDER BY position LIMIT ?",
-            (_key(partition, position), last, limit),
+            (key(partition, position), last, limit),
         )
-        first = _key(partition, 0)
-        for key, recorded, value in rows:
-            yield Record(partition, key - first, from_micros(recorded), value)
+        first = key(partition, 0)
+        for place, recorded, value in rows:
+            yield Record(partition, place - first, from_micros(recorded), value)
 
     def last_recorded(self, partition: int) -> datetime:
         """When the newest record of a partition was recorded; 1970 if there is none."""
-        row = self._db.execute("SELECT recorded FROM partitions WHERE partition = ?", (partition,)).fetchone()
+        row = self._reading.execute("SELECT recorded FROM partitions WHERE partition = ?", (partition,)).fetchone()
         return from_micros(row[0])
 
     def find(self, identities: Iterable[Identity]) -> dict[Identity, Token]:
         """Where events of these identities stand, for those that are on the log; for the folder's owner to ask."""
-        found: dict[Identity, Token] = {}
-        wanted, salt = [], 0
-        for identity in identities:
-            if (token := self._recent.get(identity)) is None:
-                wanted.append(identity)
-            else:
-                found[identity] = token
-        while wanted:
-            by_hash: dict[int, list[Identity]] = {}
-            for identity in wanted:
-                by_hash.setdefault(_hash(identity, salt), []).append(identity)
-            wanted = []
-            for position, value_hash in self._hits(list(by_hash)):
-                stored = self._identity_at(position)
-                for identity in by_hash[value_hash]:
-                    if identity == stored:
-                        found[identity] = Token(position >> _SHIFT, position & ((1 << _SHIFT) - 1))
-                    else:
-                        wanted.append(identity)
-            salt += 1
-        return found
+        return self._seen.find(identities)
 
     def engine_state(self, partition: int) -> EngineState:
         """What the partition's engine left with the last commit."""
-        position, basis = self._db.execute(
+        position, basis = self._reading.execute(
             "SELECT engine_position, basis FROM partitions WHERE partition = ?", (partition,)
         ).fetchone()
-        cells = self._db.execute("SELECT rule, account, value FROM cells WHERE partition = ?", (partition,)).fetchall()
+        cells = self._reading.execute(
+            "SELECT rule, account, value FROM cells WHERE partition = ?", (partition,)
+        ).fetchall()
         return EngineState(position, basis, cells)
 
     def marker(self, name: str) -> int:
         """How far a named import has come, 0 if it never began."""
-        row = self._db.execute("SELECT value FROM markers WHERE name = ?", (name,)).fetchone()
+        row = self._reading.execute("SELECT value FROM markers WHERE name = ?", (name,)).fetchone()
         return int(row[0]) if row else 0
 
     def dead_letters(self) -> int:
         """How many events failed in a rule."""
-        row = self._db.execute("SELECT count(*) FROM dead_letters").fetchone()
+        row = self._reading.execute("SELECT count(*) FROM dead_letters").fetchone()
         return int(row[0])
 
     def commit(self, writes: Writes) -> None:
-        """All of ``writes`` in one durable transaction, or nothing of it.
-
-        Identities are indexed a partition at a time, and the longest list first, so that no commit takes long.
-        """
-        indexed = max(range(self._partitions), key=lambda partition: len(self._waiting[partition]))
+        """All of ``writes`` in one durable transaction, or nothing of it. ``grown`` is for who waits to be told."""
+        due = self._seen.due()
         with self._transaction():
-            self._db.executemany(
-                "INSERT INTO log VALUES (?, ?, ?)",
-                [
-                    (_key(record.partition, record.offset), to_micros(record.recorded), record.value)
-                    for record in writes.records
-                ],
-            )
-            if full := len(self._waiting[indexed]) >= INDEX_EVERY:
-                self._index(indexed)
-            self._move_ends(writes)
+            self._append(writes.records)
+            if due is not None:
+                self._index(due)
+            if writes.ends:
+                self._move_ends(writes)
             if writes.engines:
                 self._keep(writes)
             if writes.dead_letters:
@@ -269,21 +247,20 @@ class SqliteLog:
                 )
             if writes.marker:
                 self._db.execute("INSERT OR REPLACE INTO markers VALUES (?, ?)", writes.marker)
-        if full:
-            self._forget_waiting(indexed)
-        self._recent.update(writes.identities)
-        for identity, token in writes.identities.items():
-            self._waiting[token.partition].append(identity)
-        if writes.records:
-            self._grown.set()
+        if due is not None:
+            self._seen.indexed(due)
+        self._seen.add(writes.identities)
+
+    def grown(self) -> None:
+        """Let those who wait for records in this process look at once; to be called where they wait."""
+        self._grown.set()
 
     def index(self) -> None:
         """Put into the index what waits for it."""
-        for partition, waiting in enumerate(self._waiting):
-            if waiting:
-                with self._transaction():
-                    self._index(partition)
-                self._forget_waiting(partition)
+        for partition in self._seen.waiting():
+            with self._transaction():
+                self._index(partition)
+            self._seen.indexed(partition)
 
     def forget_dead_letters(self, account: str) -> None:
         """Drop the account's dead letters; its records stay, sealed."""
@@ -312,13 +289,15 @@ class SqliteLog:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
+        with self._writing:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
 
     def _keep(self, writes: Writes) -> None:
         """The engines' positions and what of their cells has changed."""
@@ -335,19 +314,36 @@ class SqliteLog:
             [cell[:3] for cell in writes.cells if cell[3] is None],
         )
 
+    def _append(self, records: Sequence[Record]) -> None:
+        start, moment, micros = 0, EPOCH, 0
+        for rows in _ROWS:
+            while len(records) - start >= rows:
+                values: list[object] = []
+                for record in records[start : start + rows]:
+                    if record.recorded is not moment:  # most of a batch were recorded at one moment
+                        moment = record.recorded
+                        micros = to_micros(moment)
+                    values += (key(record.partition, record.offset), micros, record.value)
+                self._db.execute(_INSERT_ROWS[rows], values)
+                start += rows
+
     def _move_ends(self, writes: Writes) -> None:
         fresh = Counter(record.partition for record in writes.records)
+        moves: list[int] = []
         for partition, (end, recorded) in writes.ends.items():
-            before = end - fresh[partition]
-            moved = self._db.execute(
-                "UPDATE partitions SET end = ?, recorded = ? WHERE partition = ? AND end = ?",
-                (end, to_micros(recorded), partition, before),
-            )
-            if moved.rowcount != 1:
-                raise LogMovedError(
-                    f"partition {partition} of {self._path} does not end at {before} any more: another writer was "
-                    "here; nothing was written, read the log's end and try again"
-                )
+            moves += (partition, end, to_micros(recorded), end - fresh[partition])
+        moved = self._db.execute(_moving(len(writes.ends)), moves)
+        if moved.rowcount != len(writes.ends):
+            raise self._overtaken(writes, fresh)
+
+    def _overtaken(self, writes: Writes, fresh: Mapping[int, int]) -> LogMovedError:
+        ends = dict(self._reading.execute("SELECT partition, end FROM partitions").fetchall())
+        befores = {partition: end - fresh[partition] for partition, (end, _) in writes.ends.items()}
+        partition = next(one for one, before in befores.items() if ends[one] != before)
+        return LogMovedError(
+            f"partition {partition} of {self._path} does not end at {befores[partition]} any more: another writer was "
+            "here; nothing was written, read the log's end and try again"
+        )
 
     def _create(self, partitions: int) -> None:
         if self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
@@ -371,51 +367,26 @@ class SqliteLog:
 
     def end_now(self, partition: int) -> int:
         """``Log.end`` for those who cannot wait."""
-        row = self._db.execute("SELECT end FROM partitions WHERE partition = ?", (partition,)).fetchone()
+        row = self._reading.execute("SELECT end FROM partitions WHERE partition = ?", (partition,)).fetchone()
         return int(row[0])
 
-    def _hits(self, hashes: list[int]) -> Iterator[tuple[int, int]]:
-        for start in range(0, len(hashes), _WIDTHS[-1]):
-            chunk = hashes[start : start + _WIDTHS[-1]]
-            width = next(width for width in _WIDTHS if width >= len(chunk))
-            padded = [*chunk, *chunk[-1:] * (width - len(chunk))]
-            yield from self._db.execute(_SELECT_HITS[width], padded).fetchall()
-
     def _identity_at(self, position: int) -> Identity:
-        row = self._db.execute("SELECT value FROM log WHERE position = ?", (position,)).fetchone()
+        row = self._reading.execute("SELECT value FROM log WHERE position = ?", (position,)).fetchone()
         return codec.decode(row[0]).identity
 
     def _index(self, partition: int) -> None:
-        """Put what waits into ``seen``, sorted; an identity whose hash another one has takes the next of its own."""
-        waiting, salt = self._waiting[partition], 0
-        end = 0
-        while waiting:
-            rows = []
-            for identity in waiting:
-                token = self._recent[identity]
-                rows.append((_hash(identity, salt), _key(partition, token.offset), identity))
-                end = max(end, token.offset + 1)
-            rows.sort()
-            inserted = self._db.executemany("INSERT OR IGNORE INTO seen VALUES (?, ?)", [row[:2] for row in rows])
-            if inserted.rowcount == len(rows):
-                break
-            stored = {value: position for position, value in self._hits([row[0] for row in rows])}
-            waiting = [identity for value, position, identity in rows if stored[value] != position]
-            salt += 1
+        end = self._seen.index(partition)
         self._db.execute("UPDATE partitions SET indexed = ? WHERE partition = ?", (end, partition))
-
-    def _forget_waiting(self, partition: int) -> None:
-        for identity in self._waiting[partition]:
-            self._recent.pop(identity, None)
-        self._waiting[partition] = []
 
     def _remember(self) -> None:
         """Read back the identities that the last owner did not index any more."""
         for partition, indexed in self._db.execute("SELECT partition, indexed FROM partitions").fetchall():
-            for record in self.scan(partition, indexed):
-                identity = codec.decode(record.value).identity
-                self._recent[identity] = Token(partition, record.offset)
-                self._waiting[partition].append(identity)
+            self._seen.add(
+                {
+                    codec.decode(record.value).identity: Token(partition, record.offset)
+                    for record in self.scan(partition, indexed)
+                }
+            )
 
     def _migrate(self) -> None:
         version = self._db.execute("SELECT value FROM meta WHERE name = 'schema_version'").fetchone()
@@ -425,10 +396,11 @@ class SqliteLog:
                     self._db.execute(statement)
 
 
-def _key(partition: int, offset: int) -> int:
-    return partition << _SHIFT | offset
-
-
-def _hash(identity: Identity, salt: int) -> int:
-    text = "\x1f".join((*identity, str(salt)) if salt else identity)
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little", signed=True)
+@cache
+def _moving(partitions: int) -> str:
+    """The statement that moves the ends of so many partitions: new end, when it was recorded, and the end before."""
+    moves = ",".join(["(?, ?, ?, ?)"] * partitions)
+    return (
+        f"UPDATE partitions SET end = column2, recorded = column3 FROM (VALUES {moves})"
+        " WHERE partition = column1 AND end = column4"
+    )

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from msgspec import Raw
 
-from engage.events.envelope import PARTITION_SUBJECT, Event
+from engage.events.envelope import EPOCH, PARTITION_SUBJECT, Event
 from engage.events.validation import Refusal
 from engage.log.contract import Answer, Duplicate, Record, Taken, Token
 from engage.log.partitioning import partition_of
-from engage.log.sqlite import Identity, SqliteLog, Writes
+from engage.log.sqlite import SqliteLog, Writes
+from engage.log.sqlite_seen import Identity
 from engage.rules.cells import CellKey
 from engage.rules.deciding import Basis
 from engage.rules.engine import Engine
@@ -23,6 +26,7 @@ from engage.rules.policy import NAME as POLICY
 from engage.rules.policy import PolicySettings
 from engage.rules.rule import Rule
 from engage.services import metrics, tracing
+from engage.services.committing import Committing
 from engage.services.edge import Edge
 from engage.services.intake import Stamp
 from engage.services.partition_runner import PartitionRunner
@@ -30,6 +34,8 @@ from engage.services.partition_runner import PartitionRunner
 KEEP_EVERY = 2_000
 """Records of a partition after which its engine's cells are written down. Until then they are what the log's tail makes
 of those that were, and who takes up after a crash folds that tail: most cells change often, and are written once."""
+QUIET = timedelta(seconds=1)
+"""How long after the last event everything is written down: it takes tens of milliseconds, and then nobody waits."""
 FAILED = "failed"
 """The class of the dead letters of rules."""
 
@@ -37,8 +43,9 @@ FAILED = "failed"
 class EmbeddedLog:
     """The publisher over a ``SqliteLog``: checks, seals, stamps, de-duplicates, appends and runs the rules.
 
-    One process owns it. ``publish`` answers when everything is durable. A commit that fails changes nothing: what the
-    engines have folded since is given up, and read back from the file before anything else is done.
+    One process owns it. ``publish`` answers when everything is durable; while it reaches the disk, what comes next is
+    taken in behind it. A commit that fails changes nothing, and none that was begun behind it does: what the engines
+    have folded since is given up, and read back from the file before anything else is done.
     """
 
     def __init__(
@@ -57,13 +64,20 @@ class EmbeddedLog:
         self._runners: list[PartitionRunner] = []
         self._kept: dict[int, tuple[int, dict[str, Basis]]] = {}
         self._quiet = False
+        self._took = EPOCH
         self._stopped: set[tuple[int, CellKey]] = set()
+        self._committing = Committing(self._give_up)
+        self._under_way: list[dict[Identity, Token]] = []
 
     async def start(self) -> None:
         """Take up what the last owner left."""
         self._runners = []
-        with self._all_or_nothing():
-            self._commit({}, None)
+        await self._ready()
+        await self._commit({}, None)
+
+    async def close(self) -> None:
+        """Wait until what was begun is on the log."""
+        await self._committing.close()
 
     async def publish(
         self,
@@ -72,16 +86,20 @@ class EmbeddedLog:
         as_lived: bool = False,
         marker: tuple[str, int] | None = None,
     ) -> list[Answer]:
-        """See ``Publisher.publish``.
+        """See ``Publisher.publish``. Who publishes meanwhile is taken behind it, while this reaches the disk.
 
         ``as_lived`` is for operators who load history sorted by ``time``: ``recorded`` follows ``time`` instead of the
         clock. ``marker`` (a name and how far an import has come) is stored in the same transaction.
         """
         checked = self._edge.take(events)
-        known = self.log.find(event.identity for event in checked if isinstance(event, Event))
+        if any(isinstance(event, Event) and event.type in WORDS for event in checked):
+            await self._past_is_there()
+        else:
+            await self._ready()
+        known = self._known([event.identity for event in checked if isinstance(event, Event)])
         fresh: dict[Identity, Token] = {}
         answers: list[Answer] = []
-        now = self._clock()
+        now = self._took = self._clock()
         began = tracing.began()
         with self._all_or_nothing():
             self._expect(event for event in checked if isinstance(event, Event))
@@ -99,7 +117,8 @@ class EmbeddedLog:
                     assert token is not None, "only a tick is dropped, and the edge lets none in"
                     fresh[identity] = token
                     answers.append(Taken(token))
-            decided = self._commit(fresh, marker, lived=as_lived)
+            committed = self._commit(fresh, marker, lived=as_lived)
+        decided = await committed
         if began:
             pairs = zip(checked, answers, strict=True)
             tracing.record(
@@ -112,36 +131,42 @@ class EmbeddedLog:
 
     async def tell(self, words: Sequence[Event[Raw]]) -> None:
         """Put what operators say to partitions on the log, each event on the partition that its subject names."""
+        await self._past_is_there()
         now = self._clock()
         with self._all_or_nothing():
             for word in words:
                 self._runners[int(word.subject.removeprefix(PARTITION_SUBJECT))].admit(word, now)
-            self._commit({}, None)
+            committed = self._commit({}, None)
+        await committed
 
-    def tick(self, now: datetime | None = None, views_due: Mapping[int, datetime] | None = None) -> bool:
+    async def tick(self, now: datetime | None = None, views_due: Mapping[int, datetime] | None = None) -> bool:
         """Let the log say what time it is where a wake is due and nothing arrived; whether anything was due.
 
         ``views_due`` is when read models want to be woken, by partition.
         """
         moment = now or self._clock()
-        if self._quiet:  # nothing was published since the last tick: now is the time
-            self.keep()
+        if self._quiet and moment - self._took >= QUIET:
+            await self.keep()
         self._quiet = True
+        await self._ready()
         with self._all_or_nothing():
             ticked = [runner.tick(moment, (views_due or {}).get(runner.partition)) for runner in self._runners]
-            if any(ticked):
-                self._commit({}, None)
+            committed = self._commit({}, None) if any(ticked) else None
+        if committed is not None:
+            await committed
         return any(ticked)
 
-    def keep(self) -> None:
+    async def keep(self) -> None:
         """Write down what the engines hold and what the log has not indexed yet, so that the next start is quick."""
+        await self._ready()
         with self._all_or_nothing():
-            self._commit({}, None, keeping=True)
-        self.log.index()
+            committed = self._commit({}, None, keeping=True)
+        await committed
+        await asyncio.shield(self._committing.begin(self.log.index))
 
-    def rest(self) -> None:
+    async def rest(self) -> None:
         """Write everything down and let the engines go; they come back from the file when they are needed again."""
-        self.keep()
+        await self.keep()
         self._runners = []
 
     def next_due(self) -> datetime | None:
@@ -156,22 +181,43 @@ class EmbeddedLog:
             found = [(key, cells.of(key[0]).by_account.get(key[1])) for key in ours]
             metrics.parked(runner.partition, rules, [key for key, cell in found if cell and cell.parked])
 
+    async def _ready(self) -> None:
+        """Have engines that are as what was begun leaves the log. Nobody may wait between this and what they do."""
+        await self._committing.sound()
+        while not self._runners:
+            await self._committing.ended()
+            if not self._runners:
+                with _no_collection():
+                    self._runners = [self._runner(partition) for partition in range(self.log.partitions)]
+
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:
-        """Engines as the file has them come in; whatever fails, they are not used again."""
-        if not self._runners:
-            with _no_collection():
-                self._runners = [self._runner(partition) for partition in range(self.log.partitions)]
+        """Whatever fails in the block, the engines are not used again."""
         try:
             yield
         except BaseException:
-            self._runners = []
+            self._give_up()
             raise
+
+    async def _past_is_there(self) -> None:
+        """Have all that was begun on the log, for what asks for a rule's past; then as ``_ready``."""
+        await self._committing.ended()
+        await self._ready()
 
     def _expect(self, events: Iterable[Event[Raw]]) -> None:
         for event in events:
             if event.type in WORDS:
                 self._runners[partition_of(event.subject, self.log.partitions)].expect((event,))
+
+    def _give_up(self) -> None:
+        self._runners = []
+
+    def _known(self, identities: Sequence[Identity]) -> dict[Identity, Token]:
+        """Where they stand, for those that are on the log or on their way to it."""
+        known = self.log.find(identities)
+        for fresh in self._under_way:
+            known.update((identity, fresh[identity]) for identity in identities if identity in fresh)
+        return known
 
     def _runner(self, partition: int) -> PartitionRunner:
         def past(end: int) -> Iterable[Record]:
@@ -197,10 +243,10 @@ class EmbeddedLog:
         *,
         lived: bool = False,
         keeping: bool = False,
-    ) -> list[Event[Any]]:
-        """Everything the runners have; the engines' cells only where they are due, or all of them when ``keeping``.
+    ) -> Awaitable[list[Event[Any]]]:
+        """Begin to commit all the runners have; the engines' cells only where they are due, or all when ``keeping``.
 
-        Returns what was decided.
+        Who awaits it is told what was decided, when that is committed, and everything before it.
         """
         self._quiet = False
         writes = Writes(identities=identities, marker=marker)
@@ -214,6 +260,7 @@ class EmbeddedLog:
             if engine.position > position and (keeping or partition == due or acted):
                 writes.engines[partition] = (engine.position, runner.basis())
                 writes.cells += [(partition, *cell) for cell in engine.cells.changes()]
+                self._kept[partition] = (engine.position, dict(engine.basis))
             records = runner.taken()
             if records:
                 writes.records += records
@@ -234,11 +281,26 @@ class EmbeddedLog:
             self._stopped.update((partition, (one.rule, one.account)) for one in engine.failures)
             engine.failures.clear()
             engine.mended.clear()
-        if writes.records or writes.engines or marker:
-            self.log.commit(writes)
-        for runner in self._runners:
-            if runner.partition in writes.engines:
-                self._kept[runner.partition] = (runner.engine.position, dict(runner.engine.basis))
+        if not (writes.records or writes.engines or marker):
+            return self._nothing_new()
+        self._under_way.append(identities)
+        begun = self._committing.begin(partial(self.log.commit, writes))
+        begun.add_done_callback(lambda _: self._under_way.remove(identities))
+        return self._durable(begun, told, lived=lived)
+
+    async def _nothing_new(self) -> list[Event[Any]]:
+        await self._committing.committed()
+        return []
+
+    async def _durable(
+        self,
+        begun: asyncio.Future[None],
+        told: Sequence[tuple[list[Record], list[Event[Any]], int]],
+        *,
+        lived: bool,
+    ) -> list[Event[Any]]:
+        await asyncio.shield(begun)
+        self.log.grown()
         for records, decided, failed in told:
             metrics.taken(len(records), ())
             metrics.folded(len(records), decided, [FAILED] * failed, None if lived else records[0].recorded)

@@ -34,6 +34,8 @@ BATCH = 1_000
 _SHORT_BATCH = 100
 _REST, _MOST_REST = 9.0, 1.0
 """While publishing is pressed, read models rest so many times as long as they folded, up to so many seconds."""
+_AT_ONCE_EMBEDDED = 2
+"""Calls that publish at the same time: while one reaches the disk, the next is checked, sealed and decided on."""
 _AT_ONCE = 4
 """Calls that publish to Kafka at the same time: while the brokers write one, the next is checked and sealed."""
 
@@ -84,7 +86,7 @@ class Platform:
         self.erasures = Erasures(log, keyring)
         self.owner = owner
         self.clock = clock
-        self.gathering = Gathering(self.publish, at_once=1 if embedded else _AT_ONCE)
+        self.gathering = Gathering(self.publish, at_once=_AT_ONCE_EMBEDDED if embedded else _AT_ONCE)
         self.announcer = Announcer(store, publisher)
         self.view_clock = ViewClock(projector, ticks or publisher)
         self.waiting = Waiting(store, log.partitions)
@@ -163,7 +165,7 @@ class Platform:
     async def _tick(self, now: datetime | None = None) -> int:
         if self.embedded is None:
             return 0
-        return int(self.embedded.tick(now, await asyncio.to_thread(self.projector.next_dues)))
+        return int(await self.embedded.tick(now, await asyncio.to_thread(self.projector.next_dues)))
 
     async def _desk(self, now: datetime | None = None) -> int:
         return await self.desk.step(BATCH) + await self.desk.expire_due(now or self.clock())

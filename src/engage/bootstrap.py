@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import datetime
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from engage.services.edge import Edge
 from engage.services.embedded import EmbeddedLog
 from engage.services.hooks.mapping import Hook, load_hooks
 from engage.services.links import Links
+from engage.services.moving.house import ACCESS, KEYS, WEBHOOKS, House
 from engage.services.oidc import Oidc, OidcSettings
 from engage.services.own_segments import with_segments
 from engage.services.owner import Owner
@@ -42,6 +44,7 @@ from engage.services.webhooks.permission import Permission
 from engage.services.webhooks.sending import Sender
 from engage.settings import Settings, SettingsError, load
 from engage.store.access import AccessStore
+from engage.store.database import Database
 from engage.store.keys import KeyStore, MasterKeyError, load_master_key
 from engage.store.views import ViewMissingError, ViewStore
 from engage.store.webhook_standing import WebhookStanding, read_standings
@@ -245,6 +248,38 @@ async def readers(settings: Settings) -> AsyncIterator[tuple[Log, ViewStore | No
             relationships = Relationships(_database(settings, "relationships"), read_only=True)
             stack.callback(relationships.close)
         yield log, store, relationships
+
+
+@asynccontextmanager
+async def house(settings: Settings) -> AsyncIterator[House]:
+    """Everything of this engage, to be read beside the processes that run; the embedded log must exist."""
+    async with AsyncExitStack() as stack:
+        log, views, relationships = await stack.enter_async_context(readers(settings))
+        stores = {}
+        for kept in (KEYS, ACCESS, WEBHOOKS):
+            if _is_there(settings, kept.name):
+                database = Database(_database(settings, kept.name), synchronous="full", read_only=True)
+                stack.callback(database.close)
+                kept.require(database)
+                stores[kept.name] = database
+        yield House(
+            engage=version("engage-platform"),
+            log=log,
+            log_backend="kafka" if settings.kafka else "sqlite",
+            store_backend="postgresql" if settings.views else "sqlite",
+            stores=stores,
+            views=views,
+            relationships=relationships,
+            models=read_models(settings),
+            settings=setting_files(settings),
+            master_key=settings.home_path / "master.key",
+        )
+
+
+def setting_files(settings: Settings) -> dict[str, Path]:
+    """The files in which this house says what rules, segments and inbound webhooks mean; they need not be there."""
+    chosen = {"rules.toml": settings.rules, "segments.toml": settings.segments, "hooks.toml": settings.hooks}
+    return {name: Path(path) if path else settings.home_path / name for name, path in chosen.items()}
 
 
 @asynccontextmanager

@@ -28,6 +28,7 @@ from engage.cli.audit import audit
 from engage.cli.demo import demo
 from engage.cli.doctor import doctor
 from engage.cli.errors import Commands
+from engage.cli.export import export
 from engage.cli.privacy import access, erase
 from engage.cli.publish import publish
 from engage.cli.status import status
@@ -64,7 +65,22 @@ def engage(
         typer.echo(ctx.get_help())
 
 
-for command in (demo, up, publish, status, doctor, account, views, what_if, as_of, replay, access, erase, audit):
+for command in (
+    demo,
+    up,
+    publish,
+    status,
+    doctor,
+    account,
+    views,
+    what_if,
+    as_of,
+    replay,
+    access,
+    erase,
+    export,
+    audit,
+):
     app.command()(command)
 app.add_typer(imports.app, name="import")
 app.add_typer(follow_ups.app, name="follow-ups")

@@ -223,6 +223,10 @@ class SqliteLog:
         row = self._reading.execute("SELECT value FROM markers WHERE name = ?", (name,)).fetchone()
         return int(row[0]) if row else 0
 
+    def markers(self) -> dict[str, int]:
+        """How far each named import has come."""
+        return dict(self._db.execute("SELECT name, value FROM markers ORDER BY name").fetchall())
+
     def dead_letters(self) -> int:
         """How many events failed in a rule."""
         row = self._reading.execute("SELECT count(*) FROM dead_letters").fetchone()

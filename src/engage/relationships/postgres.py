@@ -100,6 +100,11 @@ class RelationshipsPostgresRecorder(PostgresProcessRecorder):
         rows = self._rows(found, self._answered, key, since)
         return Answered(rows[0]["key"], rows[0]["request"], bytes(rows[0]["answer"]), rows[0]["at"]) if rows else None
 
+    def kept_answers(self) -> list[Answered]:
+        """What commands were answered, the oldest first."""
+        rows = self._rows("SELECT key, request, answer, at FROM {} ORDER BY at", self._answered)
+        return [Answered(row["key"], row["request"], bytes(row["answer"]), row["at"]) for row in rows]
+
     def select_many(self, ids: Iterable[UUID]) -> list[StoredEvent]:
         """All stored events of these aggregates, each aggregate's in order."""
         rows = self._rows(

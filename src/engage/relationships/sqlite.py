@@ -83,6 +83,12 @@ class RelationshipsSQLiteRecorder(SQLiteProcessRecorder):
         )
         return Answered(*rows[0]) if rows else None
 
+    def kept_answers(self) -> list[Answered]:
+        """What commands were answered, the oldest first."""
+        return [
+            Answered(*row) for row in self._rows("SELECT key, request, answer, at FROM answered_commands ORDER BY at")
+        ]
+
     def select_many(self, ids: Iterable[UUID]) -> list[StoredEvent]:
         """All stored events of these aggregates, each aggregate's in order."""
         rows = self._rows(

@@ -1,9 +1,15 @@
-"""Looks for plain texts where engage keeps things: files byte by byte, tables row by row, topics record by record."""
+"""Looks for plain texts where engage keeps things: files byte by byte, tables row by row, topics record by record.
+
+What is packed is unpacked: an export's NDJSON (zstd), its Parquet, a backup by gzip.
+"""
 
 from __future__ import annotations
 
+import gzip
 import json
-from collections.abc import Callable, Iterable, Sequence
+import sys
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +20,21 @@ from sqlalchemy import inspect, text
 
 from engage.store.database import Database
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
 Progress = Callable[[str], None]
 """Gets the name of each place before it is searched."""
 
 _CHUNK = 1 << 22
 _FETCH_MS = 2_000
+_ZSTD, _GZIP, _PARQUET = b"\x28\xb5\x2f\xfd", b"\x1f\x8b", b"PAR1"
+
+
+class UnsearchableError(ValueError):
+    """A file cannot be looked into: the message says why, and what to do."""
 
 
 class Found(Struct, frozen=True):
@@ -87,14 +103,46 @@ async def in_topics(
 
 def _in_file(file: Path, needles: Sequence[Sequence[bytes]], longest: int) -> list[int]:
     left = dict(enumerate(needles))
-    with file.open("rb") as opened:
-        before = b""
-        while left and (chunk := opened.read(_CHUNK)):
+    before = b""
+    try:
+        for chunk in _unpacked(file):
             held = before + chunk
             for number in [number for number, forms in left.items() if _holds(held, forms)]:
                 del left[number]
+            if not left:
+                break
             before = held[-(longest - 1) :] if longest > 1 else b""
+    except (zstd.ZstdError, gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise UnsearchableError(
+            f"{file} cannot be unpacked ({error}): whether it holds any of it is not known"
+        ) from error
     return sorted(set(range(len(needles))) - left.keys())
+
+
+def _unpacked(file: Path) -> Iterator[bytes]:
+    with file.open("rb") as opened:
+        begins = opened.read(len(_ZSTD))
+    if begins.startswith(_PARQUET):
+        for batch in _parquet(file).iter_batches():
+            yield json.dumps(batch.to_pylist(), default=str, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        return
+    opener: Any = zstd.open if begins == _ZSTD else gzip.open if begins.startswith(_GZIP) else open
+    with opener(file, "rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            yield chunk
+
+
+def _parquet(file: Path) -> Any:
+    try:
+        from pyarrow import ArrowInvalid, parquet
+    except ImportError as error:
+        raise UnsearchableError(
+            f"{file} is Parquet, and what reads it is not installed: install engage-platform[parquet], then look again"
+        ) from error
+    try:
+        return parquet.ParquetFile(file)
+    except ArrowInvalid as error:
+        raise UnsearchableError(f"{file} cannot be read ({error}): whether it holds any of it is not known") from error
 
 
 def _forms(text_: str) -> list[bytes]:

@@ -29,3 +29,5 @@ ERASURES = Table(
     Column("position", BigInteger, nullable=False, comment="every account.erased before it has been carried out here"),
     comment="How far the log has been read for accounts whose keys are to be forgotten.",
 )
+CARRIED = (MASTERS, KEYS)
+"""The tables that go along when a house moves; how far erasures were carried out is said of one log alone."""

@@ -1,155 +1,30 @@
-"""The engine's memory: a cell for each rule and account with its state and wakes, and the timers over all of them.
+"""The engine's memory: a row of cells for each account, and the timers over all of them.
 
-Cells stand by rule and then by account, so that whoever hears an event for a rule holds the rule's cells already: a
-look-up by rule and account at once made and hashed a pair for each handler. What can be part of no cycle is hidden from
-the garbage collector (``gc=False``): its share of the engine's time fell from a seventh to a twentieth.
+An account sleeps most of the time: its cells are then the bytes that were written down, in one piece, which is a sixth
+of what they are as objects. It wakes when it is heard of, and a cell is decoded when its rule wants it.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from datetime import datetime
-from hashlib import blake2b
-from typing import Any, Generic, TypeVar
+from itertools import chain
+from typing import Any
 
 import msgspec
-from msgspec import Struct
 
-S = TypeVar("S")
+from engage.rules.cell import Armed, Cell, CellKey, Parked, Row, RuleCells, Unkept, wakes_of
 
-CellKey = tuple[str, str]
-"""Rule name and account id."""
 Timer = tuple[datetime, str, str, str]
 """When it fires (UTC), account, rule, and what about: in this order they fire."""
 
-
-class Armed(Struct, frozen=True, array_like=True, gc=False):
-    """A wake that waits: when it is due, when it fires, and the event that armed it (id and offset).
-
-    The two moments differ when a late event armed it: what it asks for is then as old as ``due`` says.
-    """
-
-    fires: datetime
-    due: datetime
-    cause_id: str
-    cause_source: str
-    cause_offset: int
-
-
-class Parked(Struct, frozen=True, array_like=True, gc=False):
-    """The rule failed on this account: from this offset on nothing of the account reaches it until it is retried."""
-
-    offset: int
-    event_id: str
-    error: str
-
-
-class Cell(Struct, Generic[S], omit_defaults=True, gc=False):
-    """What one rule knows of one account."""
-
-    state: S
-    wakes: dict[str, Armed] = {}
-    parked: Parked | None = None
-
-
-class _Wakes(Struct):
-    """A stored cell but for its state."""
-
-    wakes: dict[str, Armed] = {}
-
-
-Unkept = Callable[[CellKey, Exception], Parked]
-"""Told of a state that cannot be written down or read back; says how the cell is parked."""
-
+MOST_AWAKE = 1_000
+"""Accounts of a partition that stay awake when all is written down: those heard of last, 6 kB each."""
 _COMPACT_FROM = 1_000
-_encode = msgspec.json.Encoder().encode
-_read_wakes = msgspec.json.Decoder(_Wakes).decode
-_shapes: dict[type[Any], str] = {}
-_HAS_WAKES, _HAS_PARKED = b'"wakes":', b'"parked":'
-
-
-class RuleCells:
-    """The cells of one rule by account, and which of them changed or were made since ``Cells.changes`` was asked.
-
-    Those ``asleep`` are as they were stored, until somebody wants them. ``shape`` tells states of another shape apart.
-    """
-
-    def __init__(self, rule: str, state: type[Any], unkept: Unkept | None) -> None:
-        self.decode = msgspec.json.Decoder(Cell[state]).decode  # type: ignore[valid-type]
-        self.fresh = Cell(state())
-        self.spare = Cell(state())
-        self.by_account: dict[str, Cell[Any]] = {}
-        self.asleep: dict[str, bytes] = {}
-        self.changed: dict[str, None] = {}
-        self.made: set[str] = set()
-        self._rule = rule
-        self._state = state
-        self._unkept = unkept
-
-    @property
-    def shape(self) -> str:
-        """A digest of what the stored cells look like."""
-        shape = _shapes.get(self._state)
-        if shape is None:
-            schema = msgspec.json.schema(Cell[self._state])  # type: ignore[name-defined]
-            digest = blake2b(msgspec.json.encode(schema, order="sorted"), digest_size=8)
-            shape = _shapes[self._state] = digest.hexdigest()
-        return shape
-
-    def get(self, account: str) -> Cell[Any]:
-        """The cell, made fresh if there is none; whoever changes it adds the account to ``changed``."""
-        cell = self.by_account.get(account) or self.lend(account)
-        if cell is self.spare:
-            self.keep(account)
-        return cell
-
-    def lend(self, account: str) -> Cell[Any]:
-        """The cell that sleeps, or else ``spare``, a fresh one to be kept only if it is not ``untouched``.
-
-        Most of the cells that events find missing would be as fresh after them.
-        """
-        if self.asleep:
-            value = self.asleep.pop(account, None)
-            if value is not None:
-                return self._awake(account, value)
-        return self.spare
-
-    @property
-    def untouched(self) -> bool:
-        """Whether the spare cell is still a fresh one."""
-        spare = self.spare
-        return not spare.wakes and spare.state == self.fresh.state and spare.parked is None
-
-    def keep(self, account: str) -> None:
-        """The spare cell is this account's from here on."""
-        self.by_account[account] = self.spare
-        self.spare = Cell(self._state())
-        if account not in self.changed:  # what was dropped a moment ago is stored still
-            self.made.add(account)
-
-    def park(self, account: str, parked: Parked) -> Cell[Any]:
-        """A cell without its state in place of one that cannot be kept."""
-        cell = self.by_account[account] = Cell(self._state(), parked=parked)
-        return cell
-
-    def drop(self) -> None:
-        """Forget them all."""
-        self.changed.update(dict.fromkeys(self.by_account))
-        self.changed.update(dict.fromkeys(self.asleep))
-        self.by_account.clear()
-        self.asleep.clear()
-
-    def _awake(self, account: str, value: bytes) -> Cell[Any]:
-        try:
-            cell = self.by_account[account] = self.decode(value)
-        except msgspec.MsgspecError as error:
-            # The rule put something else into its state than it declares.
-            if self._unkept is None:
-                raise
-            cell = self.park(account, self._unkept((self._rule, account), error))
-            self.changed[account] = None
-        return cell
+_HAS_PARKED = b'"parked":'
+_BETWEEN = b"\n"
+"""JSON as msgspec writes it is on one line: line by line stand the cells of a sleeping account, by place."""
 
 
 class Cells:
@@ -157,39 +32,67 @@ class Cells:
 
     Stored as JSON, because that keeps a moment's UTC offset: what is read back is what was written. ``timers`` is a
     heap: nothing fires before the first of them is due, and then something may, for it may have been replaced.
+    ``awake`` are the rows that are looked up first; whoever misses one there asks ``row``.
     """
 
     def __init__(self, states: dict[str, type[Any]], unkept: Unkept | None = None) -> None:
         self.timers: list[Timer] = []
+        self.awake: dict[str, Row] = {}
+        # Two halves of those awake: who is heard of is in the first; when that is full it becomes the second, and who
+        # was in that sleeps. To keep the exact order of use costs more than to wake a few too many.
+        self._drowsy: dict[str, Row] = {}
+        self._asleep: dict[str, bytes] = {}
+        self.changed: dict[str, Row] = {}
         self._compact_at = _COMPACT_FROM
-        self._rules = {name: RuleCells(name, state, unkept) for name, state in states.items()}
+        self._rules = {
+            name: RuleCells(name, place, states[name], self.changed, unkept)
+            for place, name in enumerate(sorted(states))
+        }
         # Cells of rules that are no more: they are nobody's, but have to be given up.
         self._gone: set[CellKey] = set()
-        self._unkept = unkept
 
     def of(self, rule: str) -> RuleCells:
         """The cells of ``rule``: the same object for as long as this one lives."""
         return self._rules[rule]
 
+    def row(self, account: str) -> Row:
+        """The account's row, awake; an empty one if nothing is known of it."""
+        row = self.awake.get(account)
+        if row is None:
+            row = self._drowsy.pop(account, None)
+            if row is None:
+                value = self._asleep.pop(account, None)
+                width = len(self._rules)
+                stored: list[bytes | None] = [b""] * width if value is None else list(value.split(_BETWEEN))
+                row = Row(account, [None] * width, stored)
+            self.awake[account] = row
+        return row
+
     def get(self, key: CellKey) -> Cell[Any]:
         """The cell, made fresh if there is none; whoever changes it calls ``touch``."""
-        return self._rules[key[0]].get(key[1])
+        return self._rules[key[0]].get(self.row(key[1]))
 
     def touch(self, key: CellKey) -> None:
         """This cell has changed."""
+        self._rules[key[0]].change(self.row(key[1]))
+
+    def give_up(self, key: CellKey) -> None:
+        """This cell is stored and was not loaded: nobody wants it any more."""
         rule, account = key
         if rule in self._rules:
-            self._rules[rule].changed[account] = None
+            row, cells = self.row(account), self._rules[rule]
+            row.stored[cells.place] = None
+            cells.change(row)
         else:
             self._gone.add(key)
 
-    def arm(self, cell: Cell[Any], rule: str, account: str, about: str, armed: Armed) -> None:
-        """Set a wake of the account's ``cell``; one that waits about the same is replaced."""
+    def arm(self, row: Row, cell: Cell[Any], rule: str, about: str, armed: Armed) -> None:
+        """Set a wake of the row's ``cell``; one that waits about the same is replaced."""
         fires, wakes, timers = armed.fires, cell.wakes, self.timers
         before = wakes.get(about)
         wakes[about] = armed
         if before is None or before.fires != fires:
-            heapq.heappush(timers, (fires, account, rule, about))
+            heapq.heappush(timers, (fires, row.account, rule, about))
             if len(timers) > self._compact_at:
                 self._compact()
 
@@ -206,7 +109,7 @@ class Cells:
         """When the next wake fires, None if nothing waits."""
         timers = self.timers
         while timers:
-            if self._waits(timers[0]):
+            if self._armed(timers[0]):
                 return timers[0][0]
             heapq.heappop(timers)
         return None
@@ -215,32 +118,46 @@ class Cells:
         """Whether ``pop_due`` may have something; ``next_due`` takes three times as long to say it for certain."""
         return bool(self.timers) and self.timers[0][0] <= now
 
-    def pop_due(self, now: datetime) -> tuple[str, str, str, Cell[Any], Armed] | None:
-        """Take the first wake that fires at or before ``now``: rule, account, what about, its cell, and the wake.
+    def pop_due(self, now: datetime) -> tuple[RuleCells, Row, Cell[Any], str, Armed] | None:
+        """Take the first wake that fires at or before ``now``: whose it is, its cell, what about, and the wake.
 
         Ties by account, rule, about.
         """
         timers = self.timers
         while timers and timers[0][0] <= now:
-            fires, account, rule, about = heapq.heappop(timers)
-            cells = self._rules[rule]
-            cell = cells.by_account.get(account) or cells.lend(account)
-            armed = cell.wakes.get(about)
-            if armed is not None and armed.fires == fires and cell.parked is None:
-                cells.changed[account] = None
-                del cell.wakes[about]
-                return rule, account, about, cell, armed
+            timer = heapq.heappop(timers)
+            found = self._armed(timer)
+            if found is not None:
+                cells, row, cell, armed = found
+                cells.change(row)
+                del cell.wakes[timer[3]]
+                return cells, row, cell, timer[3], armed
         return None
 
-    def _waits(self, timer: Timer) -> bool:
-        """Whether somebody waits for this timer: it was not replaced or forgotten, and the cell is not parked."""
+    def _armed(self, timer: Timer) -> tuple[RuleCells, Row, Cell[Any], Armed] | None:
+        """The wake that waits for this timer, None if it was replaced or forgotten, or the cell is parked."""
         fires, account, rule, about = timer
         cells = self._rules[rule]
-        cell = cells.by_account.get(account)
-        if cell is None:
-            return account in cells.asleep  # its timers are those of the wakes that were stored with it
+        row = self.awake.get(account) or self.row(account)
+        cell = row.cells[cells.place] or cells.lend(row)
         armed = cell.wakes.get(about)
-        return armed is not None and armed.fires == fires and cell.parked is None
+        if armed is None or armed.fires != fires or cell.parked is not None:
+            return None
+        return cells, row, cell, armed
+
+    def _waits(self, timer: Timer) -> bool:
+        """Whether a wake waits for this timer, looked up without waking anybody."""
+        fires, account, rule, about = timer
+        place = self._rules[rule].place
+        row = self.awake.get(account) or self._drowsy.get(account)
+        if row is None:
+            value = self._asleep[account].split(_BETWEEN)[place] if account in self._asleep else b""
+        elif row.cells[place] is not None:
+            return self._armed(timer) is not None
+        else:
+            value = row.stored[place] or b""
+        armed = wakes_of(value).get(about)
+        return armed is not None and armed.fires == fires
 
     def load(self, stored: Iterable[tuple[str, str, bytes]], known: Container[str] = ()) -> set[str]:
         """Put back what ``changes`` gave out: ``(rule, account, bytes)``; rules that are no more are passed over.
@@ -249,104 +166,131 @@ class Cells:
         rules in ``known`` the shape is today's: their cells are put back as they are, which takes a third of the time.
         """
         unreadable: set[str] = set()
-        asleep = {name: cells.asleep for name, cells in self._rules.items() if name in known}
-        timers = self.timers
+        rules, nothing = self._rules, [b""] * len(self._rules)
+        values: dict[str, list[bytes]] = {}
         for rule, account, value in stored:
-            sleeping = asleep.get(rule)
-            if sleeping is not None and _HAS_PARKED not in value:
-                sleeping[account] = value
-                if _HAS_WAKES in value:
-                    for about, armed in _read_wakes(value).wakes.items():
-                        timers.append((armed.fires, account, rule, about))
+            cells = rules.get(rule)
+            if cells is None:
                 continue
-            cells = self._rules.get(rule)
-            if cells is not None:
+            of_account = values.get(account)
+            if of_account is None:
+                of_account = values[account] = nothing.copy()
+            of_account[cells.place] = value.replace(_BETWEEN, b" ")  # a damaged one is that rule's alone
+            if rule not in known:
                 try:
-                    cell = cells.by_account[account] = cells.decode(value)
+                    cells.decode(value)
                 except msgspec.MsgspecError:
                     unreadable.add(rule)
-                    cells.changed[account] = None
                     continue
-                for about, armed in cell.wakes.items():
-                    timers.append((armed.fires, account, rule, about))
-        heapq.heapify(timers)
+            for about, armed in wakes_of(value).items():
+                self.timers.append((armed.fires, account, rule, about))
+        heapq.heapify(self.timers)
+        self._asleep = {account: _BETWEEN.join(of_account) for account, of_account in values.items()}
         for rule in unreadable:
             self.drop(rule)
+        for account in [account for account, value in self._asleep.items() if _HAS_PARKED in value]:
+            row = self.row(account)
+            for cells in rules.values():
+                if _HAS_PARKED in (row.stored[cells.place] or b""):
+                    cells.lend(row)
         return unreadable
 
     def drop(self, rule: str) -> None:
         """Forget all cells of ``rule``."""
-        self._rules[rule].drop()
+        cells = self._rules[rule]
+        place = cells.place
+        for account in [account for account, value in self._asleep.items() if value.split(_BETWEEN)[place]]:
+            self.row(account)
+        for row in self._rows():
+            if row.cells[place] is not None or row.stored[place]:
+                cells.forget(row)
 
-    def changes(self) -> Iterator[tuple[str, str, bytes | None]]:
-        """Each cell changed since the last call as ``(rule, account, bytes)``; None where nothing is left to keep.
+    def changes(self) -> list[tuple[str, str, bytes | None]]:
+        """Each cell that is another than at the last call, as ``(rule, account, bytes)``; None where none is left.
 
-        Rule by rule, in the order in which they changed first.
+        Rule by rule, in the order in which the accounts changed first. Who was not heard of for long sleeps from here
+        on.
         """
-        gone: dict[str, set[str]] = {}
-        for rule, account in self._gone:
-            gone.setdefault(rule, set()).add(account)
-        for rule in sorted(self._rules.keys() | gone.keys()):
-            cells = self._rules.get(rule)
-            if cells is None:
-                yield from ((rule, account, None) for account in sorted(gone[rule]))
-            elif cells.changed:
-                yield from self._changes_of(rule, cells)
+        rules = list(self._rules.values())
+        by_place: list[list[tuple[str, str, bytes | None]]] = [[] for _ in rules]
+        for account, row in self.changed.items():
+            bits, row.changed = row.changed, 0
+            while bits:
+                cells = rules[bits.bit_length() - 1]
+                bits ^= cells.bit
+                value = cells.encoded(row)
+                if value != row.stored[cells.place]:  # many a handler leaves its state as it was
+                    row.stored[cells.place] = value
+                    by_place[cells.place].append((cells.rule, account, value or None))
+        self.changed.clear()
+        changes: list[tuple[str, str, bytes | None]] = [(rule, account, None) for rule, account in sorted(self._gone)]
         self._gone.clear()
+        changes += chain.from_iterable(by_place)
+        if len(self.awake) > MOST_AWAKE // 2:
+            self._rest()
+        return changes
 
-    def _changes_of(self, rule: str, cells: RuleCells) -> Iterator[tuple[str, str, bytes | None]]:
-        by_account, fresh, made = cells.by_account, cells.fresh, cells.made
-        for account in cells.changed:
-            cell = by_account.get(account)
-            if cell is None or cell == fresh:
-                by_account.pop(account, None)
-                if account not in made:  # one that never held anything was never stored
-                    yield rule, account, None
-            else:
-                try:
-                    value = _encode(cell)
-                except Exception as error:
-                    if self._unkept is None:
-                        raise
-                    value = _encode(cells.park(account, self._unkept((rule, account), error)))
-                yield rule, account, value
-        cells.changed.clear()
-        made.clear()
+    def _rest(self) -> None:
+        """Who is awake gets drowsy, and who was drowsy sleeps; not the parked, who are asked for."""
+        resting, self._drowsy, self.awake = self._drowsy, self.awake, {}
+        nothing = _BETWEEN * (len(self._rules) - 1)
+        for account, row in resting.items():
+            value = _BETWEEN.join(row.stored)  # type: ignore[arg-type]  # nothing is None once it is written
+            if _HAS_PARKED in value:
+                self.awake[account] = row
+            elif value != nothing:
+                self._asleep[account] = value
 
     def adopt(self, rule: str, other: Cells) -> None:
         """Replace all cells of ``rule`` by those of ``other``."""
         self.drop(rule)
-        ours = self._rules[rule]
-        for account, cell in other._rules[rule].by_account.items():
-            ours.by_account[account] = cell
-            ours.changed[account] = None
-            for about, armed in cell.wakes.items():
-                heapq.heappush(self.timers, (armed.fires, account, rule, about))
+        ours, theirs = self._rules[rule], other._rules[rule]
+        for account in list(other._asleep):
+            other.row(account)
+        for row in other._rows():
+            cell = row.cells[theirs.place]
+            if cell is None and row.stored[theirs.place]:
+                cell = theirs.lend(row)
+            if cell is not None:
+                mine = self.row(row.account)
+                mine.cells[ours.place] = cell
+                ours.change(mine)
+                for about, armed in cell.wakes.items():
+                    heapq.heappush(self.timers, (armed.fires, row.account, rule, about))
 
     def adopt_one(self, rule: str, account: str, other: Cells) -> None:
         """Replace the cell of one account by a copy of that of ``other``, which goes on."""
-        ours, theirs = self._rules[rule], other._rules[rule].by_account.get(account)
-        ours.asleep.pop(account, None)
-        ours.by_account.pop(account, None)
-        ours.changed[account] = None
+        ours, place = self._rules[rule], other._rules[rule].place
+        row = self.row(account)
+        ours.forget(row)
+        theirs = other.row(account).cells[place]
         if theirs is not None:
-            try:
-                cell = ours.by_account[account] = ours.decode(_encode(theirs))
-            except Exception as error:  # whatever a rule has put there, or its types raise
-                if self._unkept is None:
-                    raise
-                cell = ours.park(account, self._unkept((rule, account), error))
-            for about, armed in cell.wakes.items():
+            for about, armed in ours.copy(row, theirs).wakes.items():
                 heapq.heappush(self.timers, (armed.fires, account, rule, about))
 
     def parked(self) -> Iterator[tuple[CellKey, Parked]]:
         """Every rule and account that waits for somebody to look at a failure."""
-        return (
-            ((rule, account), cell.parked)
-            for rule, cells in self._rules.items()
-            for account, cell in cells.by_account.items()
-            if cell.parked
-        )
+        for row in self._rows():
+            for rule, cells in self._rules.items():
+                cell = row.cells[cells.place]
+                if cell is not None and cell.parked is not None:
+                    yield (rule, row.account), cell.parked
+
+    def is_parked(self, key: CellKey) -> bool:
+        """Whether this rule waits for somebody to look at a failure on this account."""
+        rule, account = key
+        row = self.awake.get(account) or self._drowsy.get(account)
+        cell = row.cells[self._rules[rule].place] if row is not None and rule in self._rules else None
+        return cell is not None and cell.parked is not None
 
     def __len__(self) -> int:
-        return sum(len(cells.by_account) + len(cells.asleep) for cells in self._rules.values())
+        asleep = sum(value.count(_BETWEEN + b"{") + value.startswith(b"{") for value in self._asleep.values())
+        return asleep + sum(
+            cell is not None or bool(value)
+            for row in self._rows()
+            for cell, value in zip(row.cells, row.stored, strict=True)
+        )
+
+    def _rows(self) -> list[Row]:
+        """All who are awake."""
+        return [*self.awake.values(), *self._drowsy.values()]

@@ -10,7 +10,8 @@ from msgspec import Struct
 from engage.events.catalogue.follow_up import URGENCY
 from engage.events.envelope import Event
 from engage.rules import policy
-from engage.rules.cells import Armed, Cell, Cells
+from engage.rules.cell import Armed, Cell, Row
+from engage.rules.cells import Cells
 from engage.rules.decisions import SKIPPED, Proposal, decision, isoformat
 from engage.rules.mending import Hushed
 from engage.rules.policy import No, PolicySettings, PolicyState, Yes
@@ -48,7 +49,8 @@ class Deciding:
             if not self._may_speak(proposal, basis):
                 continue
             rule, request = proposal.rule, proposal.request
-            cell = self._policy.get(proposal.account)
+            row = self._cells.row(proposal.account)
+            cell = self._policy.get(row)
             matter = policy.matter_of(rule, request)
             verdict: Yes | No = (
                 No("consent", "what they said of consent, or what became of follow-ups, cannot be read")
@@ -67,14 +69,15 @@ class Deciding:
             if not isinstance(verdict, Yes) and not policy.is_news(cell.state, rule, request.about, verdict):
                 continue
             event = decision(proposal, verdict, matter)
-            self._learn(cell, event)
+            self._learn(row, cell, event)
             decided.append(event)
         return decided
 
     def learn(self, known: Sequence[Event[Any]]) -> None:
         """Remember decisions that stand on the log, typed."""
         for event in known:
-            self._learn(self._policy.get(event.subject), event)
+            row = self._cells.row(event.subject)
+            self._learn(row, self._policy.get(row), event)
 
     def _may_speak(self, proposal: Proposal, basis: Mapping[str, Basis]) -> bool:
         """A rule from its activation on; of what was deferred it only has to be here still, it was active then."""
@@ -87,13 +90,13 @@ class Deciding:
             return False
         return known is not None and proposal.decided_at >= known.since
 
-    def _learn(self, cell: Cell[PolicyState], known: Event[Any]) -> None:
+    def _learn(self, row: Row, cell: Cell[PolicyState], known: Event[Any]) -> None:
         policy.learn(cell.state, self._settings, known)
         if known.type == SKIPPED and known.data.deferred:
             until, cause = known.data.deferred.until, known.data.cause
             armed = Armed(until, until, cause.id, cause.source, cause.offset)
-            self._cells.arm(cell, policy.NAME, known.subject, isoformat(until), armed)
-        self._policy.changed[known.subject] = None
+            self._cells.arm(row, cell, policy.NAME, isoformat(until), armed)
+        self._policy.change(row)
 
 
 def _urgency(proposal: Proposal) -> int:

@@ -22,7 +22,8 @@ from engage.events.catalogue.follow_up import Cause
 from engage.events.catalogue.rule import RuleActivated, RuleDisabled, RuleEnabled
 from engage.events.envelope import Event, is_account
 from engage.rules import policy
-from engage.rules.cells import Armed, Cell, CellKey, Cells, Parked, RuleCells
+from engage.rules.cell import Armed, Cell, CellKey, Parked, Row, RuleCells
+from engage.rules.cells import Cells
 from engage.rules.deciding import Basis, Deciding
 from engage.rules.decisions import Proposal, check_request, check_wake, proposed_again
 from engage.rules.mending import SKIPPED, WORDS, Hushed, PassedOver, rule_of
@@ -252,15 +253,17 @@ class Engine:
         outdated = {activation.rule for activation in self.activations()} - {policy.NAME}
         current = (self.rules.keys() | {policy.NAME}) - outdated
         self.basis = {name: kept for name, kept in basis.items() if name in current or kept.rests}
-        kept_cells = []
-        for cell in stored:
-            if cell[0] in self.basis:
-                kept_cells.append(cell)
+        kept_cells, given_up = list[tuple[str, str, bytes]](), list[CellKey]()
+        for rule, account, value in stored:
+            if rule in self.basis:
+                kept_cells.append((rule, account, value))
             else:
-                self.cells.touch((cell[0], cell[1]))
+                given_up.append((rule, account))
         shapes = {name: self.cells.of(name).shape for name in self.basis.keys() & current}
         known = {name for name, shape in shapes.items() if self.basis[name].shape == shape}
         unreadable = self.cells.load(kept_cells, known)
+        for key in given_up:
+            self.cells.give_up(key)
         self.basis |= {name: replace(self.basis[name], shape=shape) for name, shape in shapes.items()}
         if policy.NAME in unreadable:  # its state comes from the decisions on the log: everything is folded anew
             unreadable = set(self.basis)
@@ -290,14 +293,15 @@ class Engine:
         proposals: list[Proposal] = []
         pop_due = self.cells.pop_due
         while fired := pop_due(now):
-            name, account, about, cell, armed = fired
-            if passed and (name, account, armed.cause_id) in passed:
+            cells, row, cell, about, armed = fired
+            account = row.account
+            if passed and (cells.rule, account, armed.cause_id) in passed:
                 continue
-            if name == policy.NAME:
+            if cells is self._policy_cells:
                 waited = policy.release(cell.state, armed.due)
                 proposals += [proposed_again(each, event, account) for each in waited]
                 continue
-            rule = self.rules[name]
+            rule = self.rules[cells.rule]
             handler = rule.wake_handler
             if handler is None:
                 continue
@@ -306,16 +310,16 @@ class Engine:
                 effects = list(handler(cell.state, woken, rule.settings) or ())
                 if effects:
                     self._check_wakes(effects, armed.due)
-                    proposals += self._apply(effects, rule, account, cell, event, now, armed)
+                    proposals += self._apply(effects, rule, row, cell, event, now, armed)
             except Exception:
-                self._park((name, account), cell, armed.cause_id, event.offset)
+                self._park(cells, row, cell, armed.cause_id, event.offset)
         return proposals
 
     def _hand(
         self, event: Event[Any], now: datetime, observer: Observer | None, listeners: Sequence[Listener]
     ) -> list[Proposal]:
         """Give the event to the policy and to each rule that listens for it."""
-        account = event.subject
+        row = self.cells.awake.get(event.subject) or self.cells.row(event.subject)
         try:
             if type(event.data) is Raw:
                 event = codec.open_data(event)
@@ -323,24 +327,23 @@ class Engine:
                     return []
             if observer is not None:
                 cells = self._policy_cells
-                cell = cells.by_account.get(account) or cells.lend(account)
+                cell = row.cells[cells.place] or cells.lend(row)
                 observer(cell.state, event)
                 if cell is not cells.spare:
-                    cells.changed[account] = None
+                    cells.change(row)
                 elif not cells.untouched:
-                    cells.keep(account)
-                    cells.changed[account] = None
+                    cells.keep(row)
+                    cells.change(row)
         except Exception:
             # A record that can no longer be read: its account waits, for every rule that wanted to hear of it.
-            heard = [rule.name for rule, _, _, _ in listeners] + [policy.NAME] * (observer is not None)
-            for key in [(name, account) for name in heard]:
-                cell = self.cells.get(key)
+            for cells in [heard_by[1] for heard_by in listeners] + [self._policy_cells] * (observer is not None):
+                cell = cells.get(row)
                 if not cell.parked:
-                    self._park(key, cell, event.id, event.offset)
+                    self._park(cells, row, cell, event.id, event.offset)
             return []
         proposals: list[Proposal] = []
         for rule, cells, handler, settings in listeners:
-            cell = cells.by_account.get(account) or cells.lend(account)
+            cell = row.cells[cells.place] or cells.lend(row)
             if cell.parked is not None:
                 continue
             try:
@@ -350,22 +353,22 @@ class Engine:
                         effects = list(effects)  # all of them before the first is applied: it may raise
                     if effects:
                         if cell is cells.spare:
-                            cells.keep(account)
-                        proposals += self._apply(effects, rule, account, cell, event, now, None)
+                            cells.keep(row)
+                        proposals += self._apply(effects, rule, row, cell, event, now, None)
             except Exception:
-                self._park((rule.name, account), cell, event.id, event.offset)
+                self._park(cells, row, cell, event.id, event.offset)
             if cell is cells.spare:
                 if cells.untouched:
                     continue
-                cells.keep(account)
-            cells.changed[account] = None
+                cells.keep(row)
+            cells.change(row)
         return proposals
 
     def _apply(
         self,
         effects: Sequence[Effect],
         rule: Rule[Any, Any],
-        account: str,
+        row: Row,
         cell: Cell[Any],
         event: Event[Any],
         now: datetime,
@@ -388,7 +391,7 @@ class Engine:
                     at = fires = at.astimezone(UTC)
                 if woken_by is None and now - base > self.settling:
                     fires = max(at, now + self.settling)
-                self.cells.arm(cell, rule.name, account, about, Armed(fires, at, cause_id, source, offset))
+                self.cells.arm(row, cell, rule.name, about, Armed(fires, at, cause_id, source, offset))
             elif isinstance(effect, Forget):
                 cell.wakes.pop(effect.about, None)
             elif isinstance(effect, FollowUpRequest):
@@ -397,7 +400,7 @@ class Engine:
                     Proposal(
                         rule=rule.name,
                         rule_version=rule.version,
-                        account=account,
+                        account=row.account,
                         request=effect,
                         ordinal=len(proposals),
                         cause=Cause(id=cause_id, source=source, partition=self.partition, offset=offset),
@@ -423,11 +426,11 @@ class Engine:
         self.failures.append(Failure(key[0], key[1], "", self.position - 1, f"its state cannot be kept: {error}"))
         return Parked(self.position - 1, "", f"its state cannot be kept: {error}")
 
-    def _park(self, key: CellKey, cell: Cell[Any], event_id: str, offset: int) -> None:
+    def _park(self, cells: RuleCells, row: Row, cell: Cell[Any], event_id: str, offset: int) -> None:
         text = traceback.format_exc()
         cell.parked = Parked(offset, event_id, text.strip().rpartition("\n")[2])
-        self.cells.touch(key)
-        self.failures.append(Failure(key[0], key[1], event_id, offset, text))
+        cells.change(row)
+        self.failures.append(Failure(cells.rule, row.account, event_id, offset, text))
 
 
 def _without(

@@ -18,7 +18,7 @@ from engage.log.contract import Answer, Duplicate, Record, Taken, Token
 from engage.log.partitioning import partition_of
 from engage.log.sqlite import SqliteLog, Writes
 from engage.log.sqlite_seen import Identity
-from engage.rules.cells import CellKey
+from engage.rules.cell import CellKey
 from engage.rules.deciding import Basis
 from engage.rules.engine import Engine
 from engage.rules.mending import WORDS
@@ -178,8 +178,7 @@ class EmbeddedLog:
         for runner in self._runners:
             cells, rules = runner.engine.cells, [*runner.engine.rules, POLICY]
             ours = [key for partition, key in self._stopped if partition == runner.partition and key[0] in rules]
-            found = [(key, cells.of(key[0]).by_account.get(key[1])) for key in ours]
-            metrics.parked(runner.partition, rules, [key for key, cell in found if cell and cell.parked])
+            metrics.parked(runner.partition, rules, [key for key in ours if cells.is_parked(key)])
 
     async def _ready(self) -> None:
         """Have engines that are as what was begun leaves the log. Nobody may wait between this and what they do."""

@@ -18,7 +18,7 @@ from engage.events.envelope import Event
 from engage.log.contract import Record
 from engage.log.kafka import KafkaLog
 from engage.log.topics import Topics
-from engage.rules.cells import CellKey
+from engage.rules.cell import CellKey
 from engage.rules.engine import TOLD, Engine, Failure
 from engage.rules.policy import NAME as POLICY
 from engage.rules.policy import PolicySettings
@@ -115,7 +115,7 @@ class PartitionRules:
         unreadable: list[Outgoing] = []
         events = list(self._events([each for each in records if each.offset >= position], unreadable))
         decided = await self._runner.follow(events, self._past, self._before)
-        cells = list(self._engine.cells.changes())  # a state that cannot be written down is a failure too
+        cells = self._engine.cells.changes()  # a state that cannot be written down is a failure too
         failures = [(failure.rule, failure.account) for failure in self._engine.failures]
         if self._before is not None:
             if self._before.exhausted:

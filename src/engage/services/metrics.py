@@ -20,7 +20,7 @@ from engage.events.catalogue.follow_up import FollowUpSkipped
 from engage.events.envelope import Event
 from engage.events.validation import Refusal
 from engage.log.contract import Answer, Duplicate
-from engage.rules.cells import CellKey
+from engage.rules.cell import CellKey
 from engage.settings import SettingsError
 
 HOST = "127.0.0.1"

@@ -32,10 +32,12 @@ from engage.services.moving.house import ACCESS, KEYS, WEBHOOKS, House
 from engage.services.oidc import Oidc, OidcSettings
 from engage.services.own_segments import with_segments
 from engage.services.owner import Owner
+from engage.services.past import Past
 from engage.services.platform import Platform, utc_now
 from engage.services.projector import Projector
 from engage.services.relay import Relay, restore_from
 from engage.services.sealing_keys import LINKS
+from engage.services.snapshots import Snapshots
 from engage.services.webhooks.delivering import Delivering
 from engage.services.webhooks.feeding import Feeding
 from engage.services.webhooks.managing import Webhooks
@@ -45,7 +47,7 @@ from engage.services.webhooks.sending import Sender
 from engage.settings import Settings, SettingsError, load
 from engage.store.access import AccessStore
 from engage.store.database import Database
-from engage.store.keys import KeyStore, MasterKeyError, load_master_key
+from engage.store.keys import KeyStore, MasterKeyError, count_forgotten, load_master_key
 from engage.store.views import ViewMissingError, ViewStore
 from engage.store.webhook_standing import WebhookStanding, read_standings
 from engage.store.webhooks import WebhookStore
@@ -169,6 +171,18 @@ def view_store(settings: Settings) -> ViewStore:
     """The read models."""
     settings.home_path.mkdir(parents=True, exist_ok=True)
     return ViewStore(_database(settings, "views"))
+
+
+def snapshots(settings: Settings) -> Snapshots:
+    """Read models of the past, kept in ``home``."""
+    folder = settings.home_path / "snapshots"
+    return Snapshots(folder, settings.snapshot_mb * 2**20, partial(_erased, settings))
+
+
+def past(settings: Settings, log: Log, store: ViewStore, clock: Callable[[], datetime]) -> Past:
+    """The read models as they stood, from the past of ``log``; close it."""
+    apart = partial(reading_log, settings), partial(read_models, settings)
+    return Past(log, store, clock, snapshots(settings), *apart)
 
 
 def access_store(settings: Settings) -> AccessStore:
@@ -322,6 +336,8 @@ async def platform(
         if owner is not None:  # nobody else can be sending
             told.store.queue.release(clock())
         stack.push_async_callback(told.close)
+        then = past(settings, log, store, clock)
+        stack.push_async_callback(then.close)
         yield Platform(
             log=log,
             publisher=publisher,
@@ -334,6 +350,7 @@ async def platform(
             keyring=keys,
             access=Access(access, clock, oidc=_oidc(settings), rate=settings.rate),
             webhooks=told,
+            past=then,
             owner=owner,
             clock=clock,
             ticks=ticks,
@@ -377,6 +394,11 @@ def webhooks(
         private=settings.webhooks_private,
         clock=clock,
     )
+
+
+def _erased(settings: Settings) -> int:
+    """How many accounts' keys are gone."""
+    return count_forgotten(_database(settings, "keys")) if _is_there(settings, "keys") else 0
 
 
 def _is_there(settings: Settings, name: str) -> bool:

@@ -54,6 +54,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """A TOML file with settings of rules and policy, a table each; empty for ``rules.toml`` in ``home``, if there."""
     segments: str = ""
     """A TOML file that declares the segments; empty for ``segments.toml`` in ``home``, if there, or those shipped."""
+    snapshot_mb: Annotated[int, Meta(ge=1)] = 1024
+    """How many MiB of disk the read models of the past may take that are kept in ``home`` (``engage snapshots``)."""
     window_days: Annotated[int, Meta(ge=1)] = 30
     """For how many days intake on Kafka remembers which events it has taken."""
     log_level: Literal["debug", "access", "info", "warning", "error"] = "info"

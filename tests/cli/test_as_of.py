@@ -43,6 +43,20 @@ def test_rows_as_they_stand_now_and_as_they_stood_yesterday():
     assert run("as-of", yesterday, "timeline", "--json").stdout == ""
 
 
+def test_snapshots_are_made_listed_used_and_dropped(kept: Path):
+    made = json.loads(run("snapshots", "make", "account_health", "--json").stdout)
+    assert [one["model"] for one in made] == ["account_health"]
+    [listed] = json.loads(run("snapshots", "list", "--json").stdout)
+    assert listed == made[0]
+    asked = ("as-of", "0h", "account_health", "fields=account", "--json")
+    assert len(run(*asked).stdout.splitlines()) == 2
+    assert "account_health" in run("snapshots", "list").stdout
+    assert json.loads(run("snapshots", "drop", "loyalty", "--json").stdout) == {"dropped": 0}
+    assert json.loads(run("snapshots", "drop", "--json").stdout)["dropped"] >= 2
+    assert not any((kept / "snapshots").iterdir())
+    assert "no snapshots" in run("snapshots", "list").stderr
+
+
 def test_one_account_alone_as_csv_and_for_people():
     asked = ("as-of", "0h", "account_health", "--account", "ع/😀%", "fields=account,band")
     assert list(csv.reader(run(*asked, "--csv").stdout.splitlines())) == [["account", "band"], ["ع/😀%", "at_risk"]]
@@ -69,6 +83,8 @@ def test_a_part_of_the_log_becomes_tables_of_its_own(tmp_path: Path):
         (("as-of", "0h", "timeline", "red"), 2, "COLUMN=VALUE"),
         (("as-of", "0h", "portfolio", "--account", "customer-17"), 1, "adds up what all accounts did"),
         (("replay", "nothing", "--into", "x.db"), 4, "there is no read model 'nothing'"),
+        (("snapshots", "make", "nothing"), 4, "there is no read model 'nothing'"),
+        (("snapshots", "drop", "nothing"), 4, "there is no read model 'nothing'"),
     ],
 )
 def test_what_cannot_be_is_said_in_a_line(arguments: tuple[str, ...], code: int, words: str):

@@ -106,6 +106,7 @@ async def a_platform(home: Path) -> AsyncIterator[tuple[Platform, LoadClock]]:
                 keyring=keys,
                 access=Access(access, clock),
                 webhooks=webhooks,
+                past=bootstrap.past(settings, log, store, clock),
                 clock=clock,
             ),
             clock,

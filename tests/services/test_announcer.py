@@ -151,6 +151,7 @@ async def a_town(home: Path, now: list[datetime]) -> AsyncIterator[Platform]:
             keyring=platform.keyring,
             access=platform.access,
             webhooks=platform.webhooks,
+            past=platform.past,
             clock=lambda: now[0],
         )
 

@@ -139,7 +139,7 @@ async def test_how_far_it_has_been_read_is_kept_and_never_goes_back(
     assert noted() == ends
     platform.keyring.set_erased_up_to(platform.log.generation, 0, 0)
     assert noted() == ends
-    assert await Erasures(platform.log, platform.keyring).step(100) == 0
+    assert await Erasures(platform.log, platform.keyring, platform.past.snapshots).step(100) == 0
 
 
 async def test_dead_letters_of_the_account_go(platform: Platform, clock: Clock):

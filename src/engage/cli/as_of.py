@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import closing
+import os
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,8 +15,14 @@ from engage.cli.output import NOT_FOUND, USAGE, CommandFailedError, JsonFlag, em
 from engage.cli.rows import AsCsv, AsLines, Where, parameters, show_rows
 
 if TYPE_CHECKING:
-    from engage.services.views import Parameters
+    from collections.abc import AsyncIterator, Callable
+    from datetime import datetime
+
+    from engage.log.contract import Log
+    from engage.services.views import Parameters, Views
     from engage.settings import Settings
+    from engage.store.views import ViewStore
+    from engage.views.projection import ReadModel
 
 _PATIENCE = 1.0
 
@@ -30,8 +37,8 @@ def as_of(
 ) -> None:
     """Show the rows of a read model as they stood at a moment: the fold of the log until then.
 
-    With --account only that account's records are folded, which takes a moment; without, all of them. `engage account
-    ID --as-of TIME` shows an account's page as it stood.
+    With --account only that account's records are folded, which takes a moment; without, all of them, from the nearest
+    snapshot on (`engage snapshots`). `engage account ID --as-of TIME` shows an account's page as it stood.
     """
     from engage import bootstrap
     from engage.cli.door import must_exist
@@ -46,10 +53,7 @@ async def _as_of(
 ) -> None:
     from engage import bootstrap
     from engage.cli.progress import Progress
-    from engage.services.as_of import as_of
-    from engage.services.platform import utc_now
     from engage.services.view_query import QueryError, question, shape_of
-    from engage.services.views import Views
 
     moment, models = back(time, "TIME"), bootstrap.read_models(settings)
     async with bootstrap.readers(settings) as (log, store, _):
@@ -62,17 +66,47 @@ async def _as_of(
         except QueryError as error:
             raise CommandFailedError(str(error), USAGE) from error
         with Progress(f"folding {name}", patience=_PATIENCE) as bar:
-            async with as_of(
-                log,
-                [model],
-                moment,
-                utc_now(),
-                account=account,
-                store=store,
-                progress=lambda done, of: bar.to(done, total=of),
+            async with _standing(
+                settings, log, model, moment, account, store, lambda done, of: bar.to(done, total=of)
             ) as then:
-                with Views(then, [model]).table(name, asked) as (fields, rows):
+                with then.table(name, asked) as (fields, rows):
                     show_rows(fields, rows, as_csv=as_csv, as_json=as_json)
+
+
+@asynccontextmanager
+async def _standing(
+    settings: Settings,
+    log: Log,
+    model: ReadModel[Any],
+    moment: datetime,
+    account: str | None,
+    store: ViewStore | None,
+    told: Callable[[int, int], None],
+) -> AsyncIterator[Views]:
+    """The read model as it stood: where it stands still, folded of one account alone, or by way of snapshots."""
+    from engage import bootstrap
+    from engage.services.as_of import as_of
+    from engage.services.platform import utc_now
+    from engage.services.prefix import ends_at
+    from engage.services.views import Views
+    from engage.services.whole_as_of import stands_live, whole_as_of
+    from engage.views.asking import Condition
+
+    now = utc_now()
+    if (
+        account is None
+        and store is not None
+        and moment <= now
+        and stands_live(store, model, await ends_at(log, moment))
+    ):
+        yield Views(store, [model], only=(Condition("recorded", "le", moment),))
+        return
+    if account is None and os.access(settings.home_path, os.W_OK):
+        folded = whole_as_of(log, model, moment, now, bootstrap.snapshots(settings), told)
+    else:
+        folded = as_of(log, [model], moment, now, account=account, store=store, progress=told)
+    async with folded as then:
+        yield Views(then, [model])
 
 
 def replay(

@@ -162,11 +162,15 @@ def _must_be_demo(settings: Settings) -> None:
 
 def _delete(settings: Settings) -> None:
     """Remove engage's own files from its folder, which nobody may own meanwhile; FolderOwnedError if somebody does."""
+    import shutil
+
+    from engage import bootstrap
     from engage.services.owner import Owner
 
     with Owner(settings.home_path):
         for path in _own_files(settings.home_path):
             path.unlink(missing_ok=True)
+        shutil.rmtree(bootstrap.snapshots(settings).folder, ignore_errors=True)
 
 
 def _own_files(home: Path) -> list[Path]:

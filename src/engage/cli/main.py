@@ -18,6 +18,7 @@ from engage.cli import (
     log,
     projections,
     sealing_keys,
+    snapshots,
     topics,
     webhooks,
     worker,
@@ -88,6 +89,7 @@ app.add_typer(log.app, name="log")
 app.add_typer(api_keys.app, name="api-keys")
 app.add_typer(sealing_keys.app, name="sealing-keys")
 app.add_typer(projections.app, name="projections")
+app.add_typer(snapshots.app, name="snapshots")
 app.add_typer(links.app, name="links")
 app.add_typer(hooks.app, name="hooks")
 app.add_typer(webhooks.app, name="webhooks")

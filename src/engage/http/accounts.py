@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from pydantic import AwareDatetime, Field
 
+from engage.http.as_of import AsOf, of_account
 from engage.http.documents import DOCUMENTS, JSON, problems
 from engage.http.guard import guarded
 from engage.http.paths import decoded
 from engage.http.problems import ProblemError
 from engage.http.waited import waited, waited_for_account
 from engage.services.explaining import Explained, explained
-from engage.services.platform import Platform
-from engage.services.reading import Account, Reading, TimelinePage
+from engage.services.reading import WHOLE, Account, Reading, TimelinePage
 from engage.views.asking import Condition
+from engage.views.projection import ReadModel
+from projections.shared.timeline import timeline as timeline_model
 
+T = TypeVar("T")
 Text = Annotated[str, Field(pattern=r"^[^\x00]*$", max_length=256)]
 Types = Annotated[list[Text] | None, Query(alias="type", max_length=50, description="Only events of this type.")]
 Families = Annotated[list[Text] | None, Query(alias="family", max_length=50, description="Only types of this family.")]
@@ -88,7 +94,8 @@ _ENTRY = {
     "summary": "Order order-1001 completed: 59.90 EUR",
 }
 _UNKNOWN = problems(
-    _404="The log has nothing of this account.",
+    _404="The log has nothing of this account, or had not by then.",
+    _503="The read models are not there yet, or so many ask for the past that it would take too long.",
     _504="What was waited for is not there yet: `behind` says how far each view is.",
 )
 
@@ -108,9 +115,10 @@ _UNKNOWN = problems(
         **problems(_422="A parameter is wrong."),
     },
 )
-def timeline(
+async def timeline(
     request: Request,
     account: str,
+    as_of: AsOf = None,
     limit: Annotated[int, Query(ge=1, le=1_000, description="How many entries.")] = 50,
     before: Annotated[
         str | None, Query(pattern=r"^\d{1,6}:\d{1,15}$", description="The `next` of the page before.")
@@ -128,9 +136,13 @@ def timeline(
     only = [Condition(column, "in", tuple(said)) for column, said in (("type", types), ("family", families)) if said]
     only += [Condition("time", "ge", since)] if since is not None else []
     only += [Condition("time", "lt", until)] if until is not None else []
-    page = _reading(request).timeline(name, limit=limit, before=before, only=only)
+
+    def ask(reading: Reading) -> TimelinePage | None:
+        return reading.timeline(name, limit=limit, before=before, only=only)
+
+    page = await _asked(request, name, as_of, (timeline_model,), ask)
     if page is None:
-        raise _unknown(name)
+        raise _unknown(name, as_of)
     return Response(msgspec.json.encode(page), media_type=JSON)
 
 
@@ -141,14 +153,18 @@ def timeline(
     response_class=Response,
     responses={200: DOCUMENTS.answer(Explained, "The health with its reasons.", _EXPLAINED), **_UNKNOWN},
 )
-def explain(request: Request, account: str) -> Response:
+async def explain(request: Request, account: str, as_of: AsOf = None) -> Response:
     """The score as the points of its components, each with the events that moved it most, in words."""
     name = account_id(account)
-    found = _reading(request).account(name)
-    if found is None:
-        raise _unknown(name)
-    platform: Platform = request.app.state.platform
-    return Response(msgspec.json.encode(explained(platform.store, found)), media_type=JSON)
+
+    def ask(reading: Reading) -> Explained | None:
+        found = reading.account(name)
+        return None if found is None else explained(reading.store, found)
+
+    told = await _asked(request, name, as_of, WHOLE, ask)
+    if told is None:
+        raise _unknown(name, as_of)
+    return Response(msgspec.json.encode(told), media_type=JSON)
 
 
 @router.get(
@@ -158,15 +174,15 @@ def explain(request: Request, account: str) -> Response:
     response_class=Response,
     responses={200: DOCUMENTS.answer(Account, "The account.", _ACCOUNT), **_UNKNOWN},
 )
-def account(request: Request, account: str) -> Response:
-    """How the account is doing now, which events made it so, what is open with it, and what is known of it.
+async def account(request: Request, account: str, as_of: AsOf = None) -> Response:
+    """How the account is doing, now or `as_of`, which events made it so, what is open with it, what is known of it.
 
     Percent-encode a slash in an id (`a%2Fb`).
     """
     name = account_id(account)
-    found = _reading(request).account(name)
+    found = await _asked(request, name, as_of, WHOLE, lambda reading: reading.account(name))
     if found is None:
-        raise _unknown(name)
+        raise _unknown(name, as_of)
     return Response(msgspec.json.encode(found), media_type=JSON)
 
 
@@ -178,10 +194,21 @@ def account_id(raw: str) -> str:
     return name
 
 
-def _reading(request: Request) -> Reading:
-    reading: Reading = request.app.state.reading
-    return reading
+async def _asked(
+    request: Request,
+    account: str,
+    moment: datetime | None,
+    models: Sequence[ReadModel[Any]],
+    ask: Callable[[Reading], T],
+) -> T:
+    """What ``ask`` finds in the read models as they are, or as the account had made ``models`` by then."""
+    if moment is None:
+        return await run_in_threadpool(ask, request.app.state.reading)
+    return await of_account(request, account, models, moment, lambda store: ask(Reading(store, lambda: moment)))
 
 
-def _unknown(name: str) -> ProblemError:
-    return ProblemError(404, f"there is no account {name!r}: check the id; an account begins with its first event")
+def _unknown(name: str, moment: datetime | None) -> ProblemError:
+    then = "" if moment is None else f" as of {moment.isoformat()}"
+    return ProblemError(
+        404, f"there is no account {name!r}{then}: check the id; an account begins with its first event"
+    )

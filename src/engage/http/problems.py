@@ -13,6 +13,9 @@ from starlette.exceptions import HTTPException
 
 from engage.events.validation import Fault
 from engage.log.topics import BrokerUnavailableError
+from engage.services.as_of import AheadError
+from engage.services.past import BusyError
+from engage.services.snapshots import SnapshotGoneError
 from engage.services.view_query import QueryError
 from engage.services.views import UnknownViewError
 from engage.services.waiting import BadTokenError, NotYetError
@@ -84,6 +87,15 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(NotYetError)
     async def of_waiting(_: Request, error: NotYetError) -> Response:
         return problem(504, str(error), behind=error.behind)
+
+    @app.exception_handler(AheadError)
+    async def of_what_comes(_: Request, error: AheadError) -> Response:
+        return problem(422, f"as_of: {error}", faults=[Fault("/query/as_of", str(error))])
+
+    @app.exception_handler(SnapshotGoneError)
+    @app.exception_handler(BusyError)
+    async def of_the_past(_: Request, error: Exception) -> Response:
+        return problem(503, str(error), {"retry-after": "1"})
 
     @app.exception_handler(BadTokenError)
     async def of_tokens(_: Request, error: BadTokenError) -> Response:

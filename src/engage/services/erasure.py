@@ -18,6 +18,7 @@ from engage.events.envelope import Event
 from engage.log.contract import Log
 from engage.log.sqlite import SqliteLog
 from engage.services.log_search import Sieve, Wanted
+from engage.services.snapshots import Snapshots
 from engage.store.keys import KeyStore
 
 ERASED = type_of(AccountErased)
@@ -28,11 +29,12 @@ _logger = structlog.get_logger(__name__)
 
 
 class Erasures:
-    """Carries out what ``log`` says of erased accounts on ``keys``."""
+    """Carries out what ``log`` says of erased accounts on ``keys``, and drops the ``snapshots`` that knew them."""
 
-    def __init__(self, log: Log, keys: KeyStore) -> None:
+    def __init__(self, log: Log, keys: KeyStore, snapshots: Snapshots) -> None:
         self._log = log
         self._keys = keys
+        self._snapshots = snapshots
         self._sieve = Sieve(Wanted(types=(ERASED,)))
         self._positions: dict[int, int] = {}
         self._noted: dict[int, int] = {}
@@ -59,6 +61,7 @@ class Erasures:
 
     async def _carry_out(self, event: Event[Any]) -> None:
         await asyncio.to_thread(self._keys.forget, event.subject, event.data.generation)
+        await asyncio.to_thread(self._snapshots.drop)
         if isinstance(self._log, SqliteLog):  # here, where it is written to: it knows one thread at a time
             self._log.forget_dead_letters(event.subject)
         _logger.info("account erased", account=event.subject, generation=event.data.generation)

@@ -112,6 +112,11 @@ class Jobs:
             self._running[name][0].stop.set()
         return self._jobs.get(name)
 
+    async def ended(self, job: Job, seconds: float) -> None:
+        """Wait until it has ended, or so many seconds."""
+        if job.id in self._running:
+            await asyncio.wait([self._running[job.id][1]], timeout=seconds)
+
     async def close(self) -> None:
         """Stop all, and return when they have ended."""
         for handle, _ in self._running.values():

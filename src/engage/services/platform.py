@@ -21,6 +21,7 @@ from engage.services.erasure import Erasures
 from engage.services.gathering import Gathering
 from engage.services.openings import Openings
 from engage.services.owner import Owner
+from engage.services.past import Past
 from engage.services.projector import Projector
 from engage.services.relay import Relay
 from engage.services.turns import Turns
@@ -65,6 +66,7 @@ class Platform:
         keyring: KeyStore,
         access: Access,
         webhooks: Webhooks,
+        past: Past,
         owner: Owner | None = None,
         clock: Callable[[], datetime] = utc_now,
         ticks: Publisher | None = None,
@@ -83,7 +85,8 @@ class Platform:
         self.trail = Trail(access.store, clock)
         self.trail_relay = TrailRelay(access.store, publisher)
         self.webhooks = webhooks
-        self.erasures = Erasures(log, keyring)
+        self.past = past
+        self.erasures = Erasures(log, keyring, past.snapshots)
         self.owner = owner
         self.clock = clock
         self.gathering = Gathering(self.publish, at_once=_AT_ONCE_EMBEDDED if embedded else _AT_ONCE)

@@ -58,11 +58,10 @@ class PrefixLog:
     @classmethod
     async def at(cls, log: Log, moment: datetime, account: str | None = None, store: ViewStore | None = None) -> Self:
         """The log at ``moment``, all of it or what it has of ``account``, which the timeline in ``store`` finds."""
-        partitions = range(log.partitions) if account is None else (partition_of(account, log.partitions),)
-        ends = {one: await log.position_at(one, moment + _INSTANT) for one in partitions}
         if account is None:
-            return cls(log, ends, moment=moment)
-        [(partition, end)] = ends.items()
+            return cls(log, await ends_at(log, moment), moment=moment)
+        partition = partition_of(account, log.partitions)
+        ends = {partition: (end := await end_at(log, partition, moment))}
         places = None if store is None else await asyncio.to_thread(_places, store, account, partition, end)
         return cls(log, ends, moment=moment, sieve=Sieve(Wanted(account=account)), places=places)
 
@@ -128,6 +127,16 @@ class PrefixLog:
         if self._sieve is not None:
             records = [record for record in records if self._sieve.event(record) is not None]
         return records, min(batch.next_position, end)
+
+
+async def ends_at(log: Log, moment: datetime) -> dict[int, int]:
+    """The positions behind what was recorded by ``moment``, by partition."""
+    return {partition: await end_at(log, partition, moment) for partition in range(log.partitions)}
+
+
+async def end_at(log: Log, partition: int, moment: datetime) -> int:
+    """The position behind what was recorded by ``moment``."""
+    return await log.position_at(partition, moment + _INSTANT)
 
 
 def _places(store: ViewStore, account: str, partition: int, end: int) -> Places | None:

@@ -93,15 +93,15 @@ class Reading:
     """Answers from a view store. Every method is blocking; ViewMissingError where nothing was folded yet."""
 
     def __init__(self, store: ViewStore, clock: Callable[[], datetime]) -> None:
-        self._store = store
+        self.store = store
         self._clock = clock
         self._answers = Answers(store)
         self._parts = AccountParts(store)
 
     def account(self, account: str) -> Account | None:
         """How ``account`` is doing now; None if the log has nothing of it."""
-        row = self._store.get(account_health, account)
-        if row is None and not self._store.select(timeline, {"account": account}, limit=1):
+        row = self.store.get(account_health, account)
+        if row is None and not self.store.select(timeline, {"account": account}, limit=1):
             return None
         row = row or AccountHealth(account)
         known, waiting = self._parts.of(account), self.follow_ups("open", account=account)
@@ -119,7 +119,7 @@ class Reading:
         after = None if before is None else _place(before)
         asked = Question(TimelineEntry.__struct_fields__, where, order, after, limit + 1)
         found = [TimelineEntry(*values) for values, _ in self._answers.page(timeline, asked)]
-        if not found and not self._store.select(timeline, {"account": account}, limit=1):
+        if not found and not self.store.select(timeline, {"account": account}, limit=1):
             return None
         entries = found[:limit]
         return TimelinePage(account, entries, entries[-1].entry if len(found) > limit else None)
@@ -142,7 +142,7 @@ class Reading:
         for status in _statuses(which):
             # Closed ones pile up for ever, so the database sorts them; the queue is short and sorted here.
             order, most = ("closed_at", limit) if closed else (None, None)
-            rows += self._store.select(
+            rows += self.store.select(
                 follow_ups, {**where, "status": status}, order=order, descending=closed, limit=most
             )
         if closed:
@@ -156,18 +156,18 @@ class Reading:
         statuses = _statuses("open")
         late = ("due", self._clock())
         return Open(
-            self._store.tally(follow_ups, "status", statuses),
-            self._store.tally(follow_ups, "status", statuses, below=late),
+            self.store.tally(follow_ups, "status", statuses),
+            self.store.tally(follow_ups, "status", statuses, below=late),
         )
 
     def follow_up(self, follow_up: str) -> FollowUp | None:
         """One follow-up, None if there is none with this id."""
-        row = self._store.get(follow_ups, follow_up)
+        row = self.store.get(follow_ups, follow_up)
         return None if row is None else _seen(row, self._clock())
 
     def follow_up_ids(self, beginning: str, most: int = 5) -> list[str]:
         """The ids, up to ``most``, that begin so."""
-        found = self._store.select(
+        found = self.store.select(
             # "g" follows every letter of a hexadecimal number.
             follow_ups,
             below=("follow_up", beginning + "g"),

@@ -57,14 +57,15 @@ class Page(Struct, frozen=True):
 
 
 class Views:
-    """Answers from ``store`` what is asked of ``models``.
+    """Answers from ``store`` what is asked of ``models``, of ``only`` such rows (of no aggregate).
 
     Every method is blocking. UnknownViewError for a name that none has; QueryError for a question that does not fit;
     ViewMissingError where nothing was folded yet.
     """
 
-    def __init__(self, store: ViewStore, models: Sequence[ReadModel[Any]]) -> None:
+    def __init__(self, store: ViewStore, models: Sequence[ReadModel[Any]], *, only: tuple[Condition, ...] = ()) -> None:
         self._store = store
+        self._only = only
         self._answers = Answers(store)
         self._models = {model.name: model for model in models}
         self._shapes = {model.name: shape_of(model) for model in models}
@@ -112,7 +113,7 @@ class Views:
             rows = answered(self._store.merged(model), one_more)
             found = [(place_of(row, asked.fields), place_of(row, columns)) for row in rows]
         else:
-            found = self._answers.page(model, one_more)
+            found = self._answers.page(model, self._of_ours(one_more))
         told = [dict(zip(asked.fields, values, strict=True)) for values, _ in found[: asked.limit]]
         more = cursor(shape, asked, found[asked.limit - 1][1]) if len(found) > asked.limit else None
         return Page(name, told, more)
@@ -127,7 +128,11 @@ class Views:
             if not rows:
                 return None
             row = dict(zip(asked.fields, place_of(rows[0], asked.fields), strict=True))
-            return row, _tag(msgspec.json.encode(row))
+            return row, tag_of(row)
+        if self._only:
+            one = self._of_ours(Question(asked.fields, (Condition(shape.key, "eq", key),)))
+            told = [dict(zip(asked.fields, values, strict=True)) for values, _ in self._answers.page(model, one)]
+            return (told[0], tag_of(told[0])) if told else None
         found = self._answers.row(model, key, asked.fields)
         if found is None:
             return None
@@ -143,12 +148,20 @@ class Views:
             rows = answered(self._store.merged(model), asked)
             yield asked.fields, (place_of(row, asked.fields) for row in rows)
         else:
-            with self._answers.stream(model, asked) as found:
+            with self._answers.stream(model, self._of_ours(asked)) as found:
                 yield asked.fields, found
 
-    def check(self, name: str, parameters: Parameters) -> None:
-        """See that a whole table can be asked for so, before it is."""
-        question(self.shape(name), parameters, whole=True)
+    def check(self, name: str, parameters: Parameters, *, whole: bool = True) -> None:
+        """See that a whole table, or a page, can be asked for so, before it is."""
+        question(self.shape(name), parameters, whole=whole)
+
+    def _of_ours(self, asked: Question) -> Question:
+        return structs.replace(asked, where=(*asked.where, *self._only))
+
+
+def tag_of(row: Row) -> str:
+    """A tag of what the row holds, wherever it was folded."""
+    return _tag(msgspec.json.encode(row))
 
 
 def _tag(told: bytes) -> str:

@@ -6,10 +6,11 @@ AES key wrap (RFC 3394) by ``cryptography``. Not a fold of the log: back this st
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from typing import Any, TypeVar
 
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, func, inspect, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -25,6 +26,16 @@ SCHEMA = 2
 _CHUNK = 900  # accounts of one SELECT: SQLite before 3.32 takes 999 values
 _PROBE = bytes(32)
 Keys = TypeVar("Keys")
+
+
+def count_forgotten(url: str) -> int:
+    """How many keys in the database at ``url`` are gone; it needs no master key and changes nothing there."""
+    with closing(Database(url, synchronous="full", read_only=True)) as database:
+        if not inspect(database.engine).has_table(KEYS.name):
+            return 0
+        with database.read() as connection:
+            gone = select(func.count()).select_from(KEYS).where(KEYS.c.wrapped.is_(None))
+            return int(connection.scalar(gone) or 0)
 
 
 class KeyStore:

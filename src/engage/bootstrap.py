@@ -26,6 +26,7 @@ from engage.services.configuration import Configured, configured
 from engage.services.desk import Desk
 from engage.services.edge import Edge
 from engage.services.embedded import EmbeddedLog
+from engage.services.folded_beside import FoldedBeside
 from engage.services.hooks.mapping import Hook, load_hooks
 from engage.services.links import Links
 from engage.services.moving.house import ACCESS, KEYS, WEBHOOKS, House
@@ -298,9 +299,17 @@ def setting_files(settings: Settings) -> dict[str, Path]:
 
 @asynccontextmanager
 async def platform(
-    settings: Settings, *, clock: Callable[[], datetime] = utc_now, models: Sequence[ReadModel[Any]] | None = None
+    settings: Settings,
+    *,
+    clock: Callable[[], datetime] = utc_now,
+    models: Sequence[ReadModel[Any]] | None = None,
+    folding: Sequence[str] = (),
 ) -> AsyncIterator[Platform]:
-    """The platform, its folder owned; FolderOwnedError if another process owns it. ``models`` None: this house's."""
+    """The platform, its folder owned; FolderOwnedError if another process owns it. ``models`` None: this house's.
+
+    ``folding`` is the command that folds the read models of the folder in a process of its own while the platform runs;
+    none: it folds them itself. On Kafka ``engage worker projections`` does.
+    """
     async with AsyncExitStack() as stack:
         owner = stack.enter_context(Owner(settings.home_path)) if not settings.kafka else None
         keys = key_store(settings)
@@ -331,6 +340,9 @@ async def platform(
             log, publisher = file, embedded
         await restore_from(log, relationships)
         house = read_models(settings) if models is None else models
+        beside = FoldedBeside(folding) if embedded is not None and folding else None
+        if embedded is not None and beside is not None:
+            embedded.log.listen(beside.grown)
         told = webhooks(settings, log, publisher, store, house, relationships, keys, clock)
         stack.callback(told.store.close)
         if owner is not None:  # nobody else can be sending
@@ -352,6 +364,7 @@ async def platform(
             webhooks=told,
             past=then,
             owner=owner,
+            beside=beside,
             clock=clock,
             ticks=ticks,
         )

@@ -88,15 +88,3 @@ async def test_who_gave_up_before_the_commit_has_published_nothing():
         await gone
     assert numbers(await gathering.publish([b"2"])) == [2]
     assert ledger.commits == [[b"2"]]
-
-
-async def test_it_is_pressed_when_many_wait_for_one_another_and_active_when_anybody_came(monkeypatch):
-    gathering = Gathering(Ledger().publish)
-    assert not gathering.active()
-    await gathering.publish([b"1"])
-    assert (gathering.active(), gathering.pressed()) == (True, False)
-    await asyncio.gather(*map(gathering.publish, batches(*[1] * 8)))
-    assert (gathering.active(), gathering.pressed()) == (True, True)
-    later = asyncio.get_running_loop().time() + 1
-    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: later)
-    assert (gathering.active(), gathering.pressed()) == (False, False)

@@ -48,6 +48,7 @@ def demo(
 ) -> None:
     """Load the demo's history, tell what came of it, and serve it until Ctrl-C."""
     from engage import bootstrap
+    from engage.cli import folding
     from engage.cli.log_lines import log_to_stderr
     from engage.cli.serving import check_host, check_port, serve
     from engage.demo.load import LoadClock, Plan
@@ -77,7 +78,7 @@ def demo(
 
     async def run() -> None:
         clock = LoadClock(utc_now)
-        async with bootstrap.platform(settings, clock=clock) as platform:
+        async with bootstrap.platform(settings, clock=clock, folding=folding.command(settings)) as platform:
             await _load(platform, clock, Plan(day, end, scale))
             found = read_overview(platform.store, clock())
             events = sum([await platform.log.end(one) for one in range(platform.log.partitions)])

@@ -31,6 +31,7 @@ def up(host: Host = None, port: Port = None) -> None:
     from msgspec import structs
 
     from engage import bootstrap
+    from engage.cli import folding
     from engage.cli.log_lines import log_to_stderr
     from engage.cli.serving import check_host, check_port, serve
     from engage.interpreter import tune
@@ -54,7 +55,7 @@ def up(host: Host = None, port: Port = None) -> None:
             say(f"  {program(settings)} publish FILE")
 
     async def run() -> None:
-        async with bootstrap.platform(settings) as platform:
+        async with bootstrap.platform(settings, folding=folding.command(settings)) as platform:
             await serve(platform, settings, port, started)
 
     tune()

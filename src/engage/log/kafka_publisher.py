@@ -31,7 +31,7 @@ Outgoing = tuple[int, bytes, bytes]
 class Gate(Protocol):
     """What checks and seals events from outside (``engage.services.edge.Edge``)."""
 
-    def take(self, events: Sequence[bytes | Event[Raw]]) -> list[Event[Raw] | Refusal]: ...
+    async def take(self, events: Sequence[bytes | Event[Raw]]) -> list[Event[Raw] | Refusal]: ...
 
 
 class KafkaPublisher:
@@ -77,7 +77,7 @@ class KafkaPublisher:
         """
         if not events:
             return []
-        checked = self._edge.take(events) if self._edge else [_unchecked(event) for event in events]
+        checked = await self._edge.take(events) if self._edge else [_unchecked(event) for event in events]
         checked = [event if isinstance(event, Refusal) else oversized(event) or event for event in checked]
         answers: list[Answer | None] = [event if isinstance(event, Refusal) else None for event in checked]
         producer, partitions = await self._connect()

@@ -11,7 +11,7 @@ import secrets
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
@@ -99,6 +99,7 @@ class SqliteLog:
     def __init__(self, path: Path, *, partitions: int = PARTITIONS, read_only: bool = False) -> None:
         self._path = path
         self._grown = asyncio.Event()
+        self._listeners: list[Callable[[], None]] = []
         self._writing = threading.Lock()
         if read_only:
             self._db = self._reading = sqlite3.connect(read_only_uri(path), uri=True, check_same_thread=False)
@@ -256,8 +257,14 @@ class SqliteLog:
         self._seen.add(writes.identities)
 
     def grown(self) -> None:
-        """Let those who wait for records in this process look at once; to be called where they wait."""
+        """Let those who wait for records look at once; to be called on the event loop, where they wait."""
         self._grown.set()
+        for tell in self._listeners:
+            tell()
+
+    def listen(self, tell: Callable[[], None]) -> None:
+        """Have ``tell`` called as soon as this process has written records."""
+        self._listeners.append(tell)
 
     def index(self) -> None:
         """Put into the index what waits for it."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from msgspec import UNSET, Raw
 
@@ -34,33 +35,49 @@ class Edge:
         self._keyring = keyring
         self._clock = clock
 
-    def take(self, events: Sequence[bytes | Event[Raw]]) -> list[Event[Raw] | Refusal]:
-        """For each event, in order, a copy as it may enter the log, or why it may not."""
+    async def take(self, events: Sequence[bytes | Event[Raw]]) -> list[Event[Raw] | Refusal]:
+        """For each event, in order, a copy as it may enter the log, or why it may not.
+
+        The keys are looked up in a thread: one that is new has to be on the disk before it is used.
+        """
         now = self._clock()
         opened: Opened = {}
         checked = [
             check(event, now, opened) if isinstance(event, bytes) else check_event(copy(event), now, opened)
             for event in events
         ]
-        return self.seal(checked, opened)
+        found, owners = _exposed(checked, opened)
+        keys = await asyncio.to_thread(self._keyring.current, owners) if owners else {}
+        return _sealed(checked, found, keys)
 
-    def seal(self, checked: Sequence[Event[Raw] | Refusal], opened: Opened | None = None) -> list[Event[Raw] | Refusal]:
-        """The same events with what is personal sealed; the keys are looked up once for the batch.
+    def seal(self, checked: Sequence[Event[Raw]]) -> list[Event[Raw] | Refusal]:
+        """The same events with what is personal sealed; the keys are looked up once for the batch."""
+        found, owners = _exposed(checked, {})
+        return _sealed(checked, found, self._keyring.current(owners) if owners else {})
 
-        ``opened`` is what checking them has read of their data, if anything.
-        """
-        shapes = opened or {}
-        found = [
-            None if isinstance(event, Refusal) else sealing.exposed(clean(event), shapes.get(id(event), UNSET))
-            for event in checked
-        ]
-        owners = {
-            event.subject
-            for event, open_fields in zip(checked, found, strict=True)
-            if open_fields and isinstance(event, Event)
-        }
-        keys = self._keyring.current(owners) if owners else {}
-        return [
-            sealing.seal(event, open_fields, keys[event.subject]) if open_fields and isinstance(event, Event) else event
-            for event, open_fields in zip(checked, found, strict=True)
-        ]
+
+Exposed = Sequence[dict[str, Any] | None]
+"""What must be sealed of each event, by field."""
+
+
+def _exposed(checked: Sequence[Event[Raw] | Refusal], shapes: Opened) -> tuple[Exposed, set[str]]:
+    """What must be sealed, and of which accounts; ``shapes`` is what checking has read of the data, if anything."""
+    found = [
+        None if isinstance(event, Refusal) else sealing.exposed(clean(event), shapes.get(id(event), UNSET))
+        for event in checked
+    ]
+    owners = {
+        event.subject
+        for event, open_fields in zip(checked, found, strict=True)
+        if open_fields and isinstance(event, Event)
+    }
+    return found, owners
+
+
+def _sealed(
+    checked: Sequence[Event[Raw] | Refusal], found: Exposed, keys: Mapping[str, AccountKey]
+) -> list[Event[Raw] | Refusal]:
+    return [
+        sealing.seal(event, open_fields, keys[event.subject]) if open_fields and isinstance(event, Event) else event
+        for event, open_fields in zip(checked, found, strict=True)
+    ]

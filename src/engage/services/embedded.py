@@ -91,7 +91,7 @@ class EmbeddedLog:
         ``as_lived`` is for operators who load history sorted by ``time``: ``recorded`` follows ``time`` instead of the
         clock. ``marker`` (a name and how far an import has come) is stored in the same transaction.
         """
-        checked = self._edge.take(events)
+        checked = await self._edge.take(events)
         if any(isinstance(event, Event) and event.type in WORDS for event in checked):
             await self._past_is_there()
         else:

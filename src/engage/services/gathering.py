@@ -21,11 +21,6 @@ MOST = 1_600
 _ROUNDS = 2
 """Turns of the event loop in which who is ready to publish is waited for: bytes arrive in one, requests in the next."""
 
-_PRESSED = 6
-"""Publishing is pressed when so many requests share a call."""
-_LATELY_SECONDS = 0.25
-"""How long it counts as pressed, or active, afterwards."""
-
 Events = Sequence[bytes | Event[Raw]]
 Publish = Callable[[Events], Awaitable[list[Answer]]]
 
@@ -38,17 +33,8 @@ class Gathering:
         self._most = most
         self._at_once = at_once
         self._waiting: deque[tuple[Events, asyncio.Future[list[Answer]]]] = deque()
-        self._pressed_until = self._active_until = 0.0
         self._working = 0
         self._tasks: set[asyncio.Task[None]] = set()
-
-    def pressed(self) -> bool:
-        """Whether more comes than is taken in: those who publish have been waiting for one another just now."""
-        return asyncio.get_running_loop().time() < self._pressed_until
-
-    def active(self) -> bool:
-        """Whether anything was published just now."""
-        return asyncio.get_running_loop().time() < self._active_until
 
     async def publish(self, events: Events) -> list[Answer]:
         """See ``Publisher.publish``. More events than fit one transaction are taken in several, in order."""
@@ -90,9 +76,6 @@ class Gathering:
         return gathered
 
     async def _take(self, gathered: list[tuple[Events, asyncio.Future[list[Answer]]]]) -> None:
-        self._active_until = asyncio.get_running_loop().time() + _LATELY_SECONDS
-        if len(gathered) >= _PRESSED:
-            self._pressed_until = self._active_until
         joined = [event for events, _ in gathered for event in events]
         try:
             taken = await self._publish(joined)

@@ -125,7 +125,7 @@ def _of_stores(platform: Platform, next_wake: datetime | None) -> Iterator[Metri
     yield _by("engage_webhook_failing_seconds", "Since when every attempt has failed; 0: it works.", "webhook", failing)
     disabled = {one.id: float(one.disabled is not None) for one in webhooks}
     yield _by("engage_webhook_disabled", "1: nothing is sent to this endpoint.", "webhook", disabled)
-    late = {"views": _late(min(platform.projector.next_dues().values(), default=None), now)}
+    late = {"views": _late(min(platform.next_view_dues().values(), default=None), now)}
     if platform.embedded is not None:
         late["rules"] = _late(next_wake, now)
     yield _by("engage_oldest_due_wake_seconds", "How long the oldest wake that is due has waited.", "of", late)

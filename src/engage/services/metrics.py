@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -117,7 +118,26 @@ def folded(events: int, decided: Collection[Event[Any]], dead: Iterable[str], ol
 
 def seen(oldest: datetime) -> None:
     """Readers see a batch of the read models now, whose first record the log learned of then."""
-    _to_view.observe(_since(oldest))
+    _viewed(_since(oldest))
+
+
+def viewed(seconds: float) -> None:
+    """The oldest event of a batch of the read models had waited so long when readers saw it."""
+    _to_view.observe(seconds)
+
+
+@contextmanager
+def view_waits(tell: Callable[[float], object]) -> Iterator[None]:
+    """Meanwhile ``tell`` hears what ``viewed`` would have: for a process whose figures another one shows."""
+    global _viewed
+    _viewed = tell
+    try:
+        yield
+    finally:
+        _viewed = viewed
+
+
+_viewed: Callable[[float], object] = viewed
 
 
 def answered(method: str, route: str, status: int, seconds: float) -> None:

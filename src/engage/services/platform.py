@@ -18,6 +18,8 @@ from engage.services.audit import Trail, TrailRelay
 from engage.services.desk import Desk
 from engage.services.embedded import EmbeddedLog
 from engage.services.erasure import Erasures
+from engage.services.folded_beside import FoldedBeside
+from engage.services.folding import Told
 from engage.services.gathering import Gathering
 from engage.services.openings import Openings
 from engage.services.owner import Owner
@@ -32,9 +34,6 @@ from engage.store.keys import KeyStore
 from engage.store.views import ViewStore
 
 BATCH = 1_000
-_SHORT_BATCH = 100
-_REST, _MOST_REST = 9.0, 1.0
-"""While publishing is pressed, read models rest so many times as long as they folded, up to so many seconds."""
 _AT_ONCE_EMBEDDED = 2
 """Calls that publish at the same time: while one reaches the disk, the next is checked, sealed and decided on."""
 _AT_ONCE = 4
@@ -50,6 +49,7 @@ class Platform:
     """Everything a process of engage has in hand; ``embedded`` and ``owner`` are None where the log is Kafka's.
 
     ``ticks`` takes the ticks that read models need there, without an edge, which lets nobody speak for a partition.
+    ``beside`` is the process that folds the read models as long as this one works; else it folds them itself.
     """
 
     def __init__(
@@ -68,6 +68,7 @@ class Platform:
         webhooks: Webhooks,
         past: Past,
         owner: Owner | None = None,
+        beside: FoldedBeside | None = None,
         clock: Callable[[], datetime] = utc_now,
         ticks: Publisher | None = None,
     ) -> None:
@@ -93,6 +94,8 @@ class Platform:
         self.announcer = Announcer(store, publisher)
         self.view_clock = ViewClock(projector, ticks or publisher)
         self.waiting = Waiting(store, log.partitions)
+        self.beside = beside
+        self._view_dues: dict[int, datetime] = {}
         self.turns = Turns(
             log,
             {
@@ -100,7 +103,7 @@ class Platform:
                 "desk": self._desk,
                 "relay": self._relay,
                 "erasures": self._erase,
-                "projections": self.project,
+                **({"projections": self.project} if beside is None else {}),
                 "announcements": self.announce,
                 "openings": self.openings.step,
                 "webhooks": self.tell,
@@ -138,18 +141,10 @@ class Platform:
                 return
 
     async def project(self) -> int:
-        """One turn of the read models; who waits for them looks again.
-
-        While more is published than is taken in, publishing goes first: folding in a thread of the same interpreter
-        would take half of it, and so it has a share. While anything is published, a turn is short, so that it can rest.
-        """
-        pressed, loop = self.gathering.pressed(), asyncio.get_running_loop()
-        began = loop.time()
-        done = await self.projector.step(_SHORT_BATCH if pressed or self.gathering.active() else BATCH)
+        """One turn of the read models, where this process folds them; who waits for them looks again."""
+        done = await self.projector.step(BATCH)
         if done:
             self.waiting.tell()
-        if pressed:
-            await asyncio.sleep(min(_MOST_REST, _REST * (loop.time() - began)))
         return done
 
     async def announce(self) -> int:
@@ -163,12 +158,29 @@ class Platform:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work and project until ``stop`` is set; what fails is named in ``turns.troubles`` and tried again."""
-        await self.turns.run(stop)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.turns.run(stop))
+            if self.beside is not None:
+                group.create_task(self.beside.run(stop, self._folded))
+
+    def next_view_dues(self) -> dict[int, datetime]:
+        """When the next row of a read model wants to be woken, by partition, as far as it is known. Blocking."""
+        return self.projector.next_dues() if self.beside is None else self._view_dues
+
+    def _folded(self, told: Told) -> None:
+        """What the process that folds beside says."""
+        if told.done:
+            self.waiting.tell()
+        for seconds in told.waited:
+            metrics.viewed(seconds)
+        if told.dues is not None:
+            self._view_dues = told.dues
+        self.turns.note("projections", told.trouble)
 
     async def _tick(self, now: datetime | None = None) -> int:
         if self.embedded is None:
             return 0
-        return int(await self.embedded.tick(now, await asyncio.to_thread(self.projector.next_dues)))
+        return int(await self.embedded.tick(now, await asyncio.to_thread(self.next_view_dues)))
 
     async def _desk(self, now: datetime | None = None) -> int:
         return await self.desk.step(BATCH) + await self.desk.expire_due(now or self.clock())

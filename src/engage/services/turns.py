@@ -61,6 +61,13 @@ class Turns:
             [await self._one(name, part) for name, part in self._parts.items() if names is None or name in names]
         )
 
+    def note(self, name: str, trouble: str | None) -> None:
+        """A part that is kept going elsewhere fails so; None: it works."""
+        if trouble is None:
+            self.troubles.pop(name, None)
+        else:
+            self.troubles[name] = trouble
+
     async def _one(self, name: str, part: Part) -> int:
         now = asyncio.get_running_loop().time()
         if now < self._not_before.get(name, 0.0):

@@ -1,0 +1,66 @@
+"""The process that folds the read models beside the one that owns the folder, which starts it and ends it.
+
+``python -m engage.cli.folding HOME`` ends with its standard input, also when its owner is killed; signals that reach
+the whole group (Ctrl-C) are for its owner to hear.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+
+from msgspec import structs
+
+from engage import bootstrap
+from engage.cli.log_lines import log_to_stderr
+from engage.cli.running import SIGNALS
+from engage.interpreter import tune
+from engage.log.sqlite import SqliteLog
+from engage.services.folding import Folding
+from engage.services.projector import Projector
+from engage.settings import Settings
+
+_NICE = 10
+"""Where the cores do not suffice, publishing goes first: it has ten times the share of this process then."""
+
+
+def command(settings: Settings) -> tuple[str, ...]:
+    """What starts the process for the folder of ``settings``; it reads the environment as its owner did."""
+    return sys.executable, "-m", __name__, str(settings.home_path)
+
+
+async def fold(settings: Settings) -> None:
+    """Fold until standard input ends."""
+    words = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(words), sys.stdin.buffer)
+    log = SqliteLog(bootstrap.log_path(settings), read_only=True)
+    store = bootstrap.view_store(settings)
+
+    def say(line: bytes) -> None:
+        sys.stdout.buffer.write(line)
+        sys.stdout.buffer.flush()
+
+    with contextlib.suppress(BrokenPipeError):  # its owner is gone
+        await Folding(log, Projector(log, store, bootstrap.read_models(settings)), say).run(words)
+    store.close()
+    log.close()
+
+
+def main() -> None:
+    """Set the process up, and fold."""
+    for name in SIGNALS:
+        signal.signal(name, signal.SIG_IGN)
+    os.nice(_NICE)
+    tune()
+    settings = structs.replace(bootstrap.settings(), home=sys.argv[1])
+    log_to_stderr(settings)
+    with bootstrap.traces("projections"):
+        asyncio.run(fold(settings))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""The read models folded in a process of their own: it has a core and an interpreter for itself, publishing another.
+
+In one interpreter folding would hold up whoever publishes, and the other way round, for tens of milliseconds. The two
+talk by lines: one that the log has grown, and what came of each turn back. All else stands in the stores, where
+positions move by compare-and-swap, so either may be killed, and two that fold at the same time do no harm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from engage.log.contract import Log
+from engage.services import metrics
+from engage.services.projector import Projector
+from engage.services.turns import IDLE_SECONDS, Turns
+
+_BATCH = 1_000
+_DUES_SECONDS = 0.25
+GROWN = b"\n"
+"""The word that the log has grown; the end of the words is the word to end."""
+
+
+class Told(Struct, omit_defaults=True):
+    """What came of a turn.
+
+    ``done``: how many records were folded. ``waited``: for each batch how many seconds its oldest event had waited.
+    ``dues``: when the next row wants to be woken, by partition, where that was looked up. ``trouble``: what fails now.
+    """
+
+    done: int = 0
+    waited: list[float] = []
+    dues: dict[int, datetime] | None = None
+    trouble: str | None = None
+
+
+read = msgspec.json.Decoder(Told).decode
+
+
+class Folding:
+    """Keeps ``projector`` up to ``log``, and says after each turn what came of it."""
+
+    def __init__(self, log: Log, projector: Projector, say: Callable[[bytes], Any]) -> None:
+        self._projector = projector
+        self._say = say
+        self._turns = Turns(log, {"projections": self._step})
+        self._waited: list[float] = []
+        self._dues_at = 0.0
+
+    async def run(self, words: asyncio.StreamReader) -> None:
+        """Turn after turn until the words end; where there is nothing to fold, the next one waits for a word."""
+        with metrics.view_waits(self._waited.append):
+            while not words.at_eof():
+                done = await self._turns.turn()
+                self._say(msgspec.json.encode(await self._told(done)) + b"\n")
+                if not done:
+                    try:
+                        async with asyncio.timeout(IDLE_SECONDS):
+                            await words.read(1_000)
+                    except TimeoutError:
+                        continue
+
+    async def _step(self) -> int:
+        return await self._projector.step(_BATCH)
+
+    async def _told(self, done: int) -> Told:
+        told = Told(done, self._waited[:], trouble=self._turns.troubles.get("projections"))
+        self._waited.clear()
+        now = asyncio.get_running_loop().time()
+        if told.trouble is None and (not done or now - self._dues_at > _DUES_SECONDS):
+            told.dues = await asyncio.to_thread(self._projector.next_dues)
+            self._dues_at = now
+        return told

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from msgspec import Struct, structs
+from msgspec import Raw, Struct, structs
 
+from engage.events.codec import open_data
 from engage.events.envelope import Event
 from engage.services.intake import tick
 from engage.services.verifying import Memory
-from engage.store.families import Family
+from engage.store.families import Family, Slot
 from engage.store.views import ViewStore
 from engage.views.aggregate import Aggregate
 from engage.views.passes import AggregatePass, Folded
@@ -27,31 +28,52 @@ class Refolded(Struct, frozen=True):
 
 
 def refolded(
-    store: ViewStore, family: Family, account: str, events: Sequence[Event[Any]], last: Event[Any]
+    store: ViewStore,
+    family: Family,
+    account: str,
+    events: Sequence[Event[Any]],
+    last: Event[Any],
+    slot: Slot = "live",
+    passed: Collection[int] = (),
 ) -> list[Refolded]:
     """What is to be written for ``account``, of whom ``events`` are all; ``last`` is the partition's last record.
 
+    The events at the offsets ``passed`` are folded by none of its rows, and rows that only they would make go.
     ValueError for a read model of no account: an aggregate alone.
     """
     model = family[0]
     if not isinstance(model, Projection):
         raise ValueError(f"{model.name!r} adds up what all accounts did: rebuild it whole")
     keys: dict[str, None] = {}
-    table = store.table(model)
+    table = store.table(model, slot)
     memory = Memory([_noting(model, keys)], {model.name: table})
-    if events:
-        memory.fold(events, {})
+    for event in events:
+        if event.offset in passed and (key := _key_of(model, event)) is not None:
+            keys[key] = None
+    heard = [event for event in events if event.offset not in passed]
+    if heard:
+        memory.fold(heard, {})
     theirs = list(keys)
-    passed = tick(last.partition, last.now)
-    memory.fold([structs.replace(passed, recorded=last.now, partition=last.partition, offset=last.offset)], {})
+    moved = tick(last.partition, last.now)
+    memory.fold([structs.replace(moved, recorded=last.now, partition=last.partition, offset=last.offset)], {})
     rows = memory.rows[model.name]
     made = {key: table.decode(rows[key]) if key in rows else None for key in theirs}
     due = {key: moment for key, moment in memory.dues[model.name].items() if key in made}
     folded = Folded(model, made, due, parked=memory.parked[model.name], skipped=memory.skipped[model.name])
     released = [("account", account), *(("row", key) for key in theirs)]
-    stored = store.load(model, theirs)
-    sums = [_corrected(store, one, stored, made, last) for one in family if isinstance(one, Aggregate)]
+    stored = store.load(model, theirs, slot)
+    sums = [_corrected(store, one, stored, made, last, slot) for one in family if isinstance(one, Aggregate)]
     return [Refolded(folded, released), *(Refolded(one) for one in sums)]
+
+
+def _key_of(model: Projection[Any], event: Event[Any]) -> str | None:
+    """The row that an event would have changed, if that can be known."""
+    try:
+        if isinstance(event.data, Raw):
+            open_data(event)
+        return model.key(event)
+    except Exception:  # it is passed over because something of it fails
+        return None
 
 
 def _noting(model: Projection[Any], keys: dict[str, None]) -> Projection[Any]:
@@ -74,6 +96,7 @@ def _corrected(
     before: dict[str, Any],
     after: dict[str, Any],
     last: Event[Any],
+    slot: Slot,
 ) -> Folded:
     """The shards of an aggregate once the shares of the rows before are taken back and those of the rows now given."""
     shares = AggregatePass(aggregate, None)
@@ -84,6 +107,6 @@ def _corrected(
                     shares.give(list(aggregate.share(row)), sign)
 
     def load(model: ReadModel[Any], keys: Sequence[str]) -> dict[str, Any]:
-        return store.load(model, keys)
+        return store.load(model, keys, slot)
 
     return shares.finish(load, Span([last]))

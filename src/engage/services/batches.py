@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -12,7 +12,9 @@ from msgspec import Struct, structs
 from engage.events import codec
 from engage.events.envelope import Event
 from engage.log.contract import Log, Record
+from engage.rules.mending import WORDS
 from engage.services import metrics, tracing
+from engage.services.view_words import word_for
 from engage.store.families import Slot, slotted
 from engage.store.positions import Mark, Moved, Position, PositionMovedError
 from engage.store.reader import Rows, Standing
@@ -27,6 +29,8 @@ from engage.views.projection import ReadModel
 TOGETHER = 200
 """Events of several partitions that are committed at once, at most: a commit costs about what folding thirty does."""
 
+Mend = Callable[[Event[Any], Sequence[ReadModel[Any]], Slot], Awaitable[None]]
+"""Does what an operator's word says for one of the read models, which stand right before it in that slot."""
 Marks = Mapping[tuple[str, int], Mark]
 """The state of read models, by name and partition."""
 
@@ -59,13 +63,21 @@ class Cut(Struct, frozen=True):
 class Batches:
     """Folds ``log`` into the tables of one slot of ``store``, batch by batch, one at a time."""
 
-    def __init__(self, log: Log, store: ViewStore, slot: Slot = "live", cache: RowCache | None = None) -> None:
+    def __init__(
+        self,
+        log: Log,
+        store: ViewStore,
+        slot: Slot = "live",
+        cache: RowCache | None = None,
+        mend: Mend | None = None,
+    ) -> None:
         self._records = log
         self._store = store
         self._slot = slot
         self._began = 0
         self._foldings: dict[tuple[str, ...], Folding] = {}
         self._cache = RowCache() if cache is None else cache
+        self._mend = mend
 
     async def advance(self, reaches: Iterable[Reach], limit: int) -> int:
         """Fold up to ``limit`` records for each of these; how many in all, 0 when there are none.
@@ -94,7 +106,23 @@ class Batches:
             await self._committed([Cut(partition, models, start, position, [])])
             start = position
             events, position = await self.read(partition, start, reach.until, limit)
+        if self._mend is not None and any(event.type in WORDS for event in events):
+            events, position = await self._up_to_words(models, events, position, self._mend)
         return Cut(partition, models, start, position, events)
+
+    async def _up_to_words(
+        self, models: Sequence[ReadModel[Any]], events: list[Event[Any]], position: int, mend: Mend
+    ) -> tuple[list[Event[Any]], int]:
+        """The events up to the next word for one of these models; the first of them is done what it says, if it is one.
+
+        Before it is passed, so that a crash in between hears it again.
+        """
+        names = {model.name for model in models}
+        words = [place for place, event in enumerate(events) if word_for(event, names) is not None]
+        if words and words[0] == 0:
+            await mend(events[0], models, self._slot)
+            del words[0]
+        return (events[: words[0]], events[words[0]].offset) if words else (events, position)
 
     async def _committed(self, cuts: Sequence[Cut]) -> None:
         if cuts:

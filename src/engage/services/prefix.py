@@ -62,7 +62,7 @@ class PrefixLog:
             return cls(log, await ends_at(log, moment), moment=moment)
         partition = partition_of(account, log.partitions)
         ends = {partition: (end := await end_at(log, partition, moment))}
-        places = None if store is None else await asyncio.to_thread(_places, store, account, partition, end)
+        places = None if store is None else await asyncio.to_thread(places_of, store, account, partition, end)
         return cls(log, ends, moment=moment, sieve=Sieve(Wanted(account=account)), places=places)
 
     @classmethod
@@ -139,7 +139,7 @@ async def end_at(log: Log, partition: int, moment: datetime) -> int:
     return await log.position_at(partition, moment + _INSTANT)
 
 
-def _places(store: ViewStore, account: str, partition: int, end: int) -> Places | None:
+def places_of(store: ViewStore, account: str, partition: int, end: int) -> Places | None:
     """What the timeline knows of the account; None where it has nothing, or has left something out."""
     try:
         until = min(store.standing().at(timeline).get(partition, 0), end)

@@ -67,8 +67,8 @@ class Projector:
         self._store = store
         self.projections = tuple(projections)
         self._families = families(self.projections)
-        self._batches = Batches(log, store, cache=cache)
         self._rebuilder = Rebuilder(log, store)
+        self._batches = Batches(log, store, cache=cache, mend=self._rebuilder.mend)
         self._verifier = Verifier(log, store)
         self._standings = Standings(log, store)
         self._waking: list[ReadModel[Any]] = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import structlog
@@ -17,15 +17,22 @@ from msgspec import Struct
 from engage.events.envelope import Event
 from engage.log.contract import Log
 from engage.log.partitioning import partition_of
+from engage.rules.mending import RETRIED, SKIPPED
 from engage.services.account_rebuild import refolded
 from engage.services.batches import Batches, Reach
+from engage.services.log_search import Sieve, Wanted
+from engage.services.prefix import PrefixLog, places_of
 from engage.services.verifying import Difference, Progress, Verifier
-from engage.store.families import Family, slotted
+from engage.services.view_words import passed_over, view_of
+from engage.store.families import Family, Slot, family_of, slotted
 from engage.store.positions import Position
 from engage.store.reader import Standing
-from engage.store.views import Change, PositionMovedError, ViewStore
+from engage.store.views import Change, PositionMovedError, UnstorableRowsError, ViewStore
+from engage.views.projection import Projection, ReadModel
 
 BATCH = 4_000
+_TAIL = 16
+"""Records that are looked at for the last one: on Kafka some offsets hold none."""
 
 _log = structlog.get_logger()
 
@@ -52,7 +59,7 @@ class Rebuilder:
     def __init__(self, log: Log, store: ViewStore) -> None:
         self._records = log
         self._store = store
-        self._batches = Batches(log, store, "next")
+        self._batches = Batches(log, store, "next", mend=self.mend)
         self._live = Batches(log, store)
         self._verifier = Verifier(log, store)
 
@@ -118,33 +125,37 @@ class Rebuilder:
                 return Rebuilt(folded, True, differing)
         return Rebuilt(folded, False)
 
-    async def rebuild_account(self, family: Family, account: str) -> int:
+    async def rebuild_account(
+        self, family: Family, account: str, *, slot: Slot = "live", passed: Collection[int] = ()
+    ) -> int:
         """Fold what one account has done anew, and write its rows over those that are there; how many.
 
-        Also what stood still of it is folded again. The aggregates of the rows are corrected by what the rows say.
-        PausedError if the family is paused.
+        Also what stood still of it is folded again, but for what operators said is to be passed over, on the log or at
+        the offsets ``passed``. The aggregates of the rows are corrected by what the rows say. PausedError if the family
+        is paused.
         """
         partition = partition_of(account, self._records.partitions)
         while True:
             standing = await asyncio.to_thread(self._store.standing)
             _refuse_paused(family, standing)
-            until = standing.at(family[0])[partition]
-            events: list[Event[Any]] = []
-            position = 0
-            last: Event[Any] | None = None
-            while position < until:
-                found, position = await self._live.read(partition, position, until, BATCH)
-                events += [event for event in found if event.subject == account]
-                last = found[-1] if found else last
+            until = standing.at(family[0], slot)[partition]
+            last = await self._last_before(partition, until)
             if last is None:
                 return 0
-            changes = await asyncio.to_thread(refolded, self._store, family, account, events, last)
+            events = await self._events_of(account, partition, until)
+            beyond = passed_over(events, family[0].name).union(passed)
+            changes = await asyncio.to_thread(
+                refolded, self._store, family, account, events, last, slot=slot, passed=beyond
+            )
             generation = self._records.generation
             moves = [
                 Change(
-                    Position(one.folded.model.name, one.folded.model.version, partition, generation, until),
+                    Position(
+                        slotted(one.folded.model.name, slot), one.folded.model.version, partition, generation, until
+                    ),
                     until,
                     one.folded,
+                    slot,
                     released=one.released,
                 )
                 for one in changes
@@ -154,6 +165,50 @@ class Rebuilder:
             except PositionMovedError:
                 continue  # what came meanwhile belongs to it too
             return len(changes[0].folded.rows)
+
+    async def mend(self, word: Event[Any], models: Sequence[ReadModel[Any]], slot: Slot) -> None:
+        """Do what an operator's ``word`` says for one of ``models``, which stand right before it.
+
+        What fails again stays parked as it fails now. Done once more, it comes to the same.
+        """
+        name = view_of(word.data.consumer)
+        family = family_of(next(model for model in models if model.name == name), models)
+        if not isinstance(family[0], Projection):
+            return
+        stopped = (await asyncio.to_thread(self._store.standing)).stopped(family, slot)
+        if word.type == RETRIED and not stopped:
+            return
+        passed = (word.data.offset,) if word.type == SKIPPED else ()
+        try:
+            await self.rebuild_account(family, word.subject, slot=slot, passed=passed)
+        except UnstorableRowsError as error:
+            _log.error("a row cannot be mended, it stands still", view=name, account=word.subject, error=str(error))
+
+    async def _events_of(self, account: str, partition: int, until: int) -> list[Event[Any]]:
+        """All events of an account before ``until``; the timeline finds them, as far as it is here and whole."""
+        places = await asyncio.to_thread(places_of, self._store, account, partition, until)
+        sieve = Sieve(Wanted(account=account))
+        theirs = Batches(PrefixLog(self._records, {partition: until}, sieve=sieve, places=places), self._store)
+        events: list[Event[Any]] = []
+        position = 0
+        while True:
+            found, position = await theirs.read(partition, position, None, BATCH)
+            if not found:
+                return events
+            events += found
+
+    async def _last_before(self, partition: int, until: int) -> Event[Any] | None:
+        """The last record before ``until``; None if there is none."""
+        length = _TAIL
+        while until > 0:
+            start = max(0, until - length)
+            found, position = await self._live.read(partition, start, until, length)
+            while position < until and (more := await self._live.read(partition, position, until, length))[0]:
+                found, position = more
+            if found or start == 0:
+                return found[-1] if found else None
+            length *= 8
+        return None
 
     async def _prove(self, family: Family, sample: int | None, proving: Progress | None) -> None:
         for model in family:

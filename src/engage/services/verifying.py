@@ -6,14 +6,16 @@ import copy
 import heapq
 import time
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from msgspec import Struct, structs
 
+from engage.events.envelope import Event
 from engage.log.contract import Log
 from engage.services.batches import Batches
+from engage.services.view_words import passed_over
 from engage.store.families import Slot
 from engage.store.tables import Values, ViewTable
 from engage.store.views import ViewStore
@@ -112,21 +114,24 @@ class Verifier:
         if sample is not None and isinstance(model, Projection):
             share = max(1, self._store.count(model, slot) // max(1, sample))
             models = [model := _sampled(model, share)]
-        memory = Memory(models, tables)
-        reached = dict.fromkeys(range(self._records.partitions), 0)
+        passed: dict[int, frozenset[int]] = dict.fromkeys(range(self._records.partitions), frozenset())
+        memory, reached = Memory(models, tables), dict.fromkeys(passed, 0)
         began, folded = time.monotonic(), 0
         while True:
             standing = self._store.standing()
             targets, stops = standing.at(model, slot), standing.stopped(models, slot)
-            for partition, position in reached.items():
-                while position < targets[partition]:
-                    events, position = await self._batches.read(partition, position, targets[partition], _BATCH)
-                    memory.fold(events, stops)
-                    folded += len(events)
-                    reached[partition] = position
-                    if progress is not None:
-                        rate = folded / max(1e-9, time.monotonic() - began)
-                        progress(sum(reached.values()), sum(targets.values()), rate)
+            async for partition, position, events in self._up_to(targets, reached):
+                if more := passed_over(events, models[0].name) - passed[partition]:
+                    # The events that a word lets it go over stand before the word: begin again, and leave them out.
+                    passed[partition] |= more
+                    memory, reached = Memory(models, tables), dict.fromkeys(passed, 0)
+                    break
+                memory.fold([event for event in events if event.offset not in passed[partition]], stops)
+                folded += len(events)
+                reached[partition] = position
+                if progress is not None:
+                    rate = folded / max(1e-9, time.monotonic() - began)
+                    progress(sum(reached.values()), sum(targets.values()), rate)
             with self._store.snapshot_with_dues(model, slot) as (stood, rows, dues):
                 if stood == reached:
                     stored = {getattr(row, table.key): row for row in rows}
@@ -136,6 +141,15 @@ class Verifier:
                     return _first_difference(stored, memory.rows[model.name], table.decode) or _first_due(
                         dues, memory.dues[model.name]
                     )
+
+    async def _up_to(
+        self, targets: Mapping[int, int], reached: Mapping[int, int]
+    ) -> AsyncIterator[tuple[int, int, list[Event[Any]]]]:
+        """Batches of each partition from where it was reached: the partition, the position behind, the events."""
+        for partition, position in list(reached.items()):
+            while position < targets[partition]:
+                events, position = await self._batches.read(partition, position, targets[partition], _BATCH)
+                yield partition, position, events
 
 
 def needed(model: ReadModel[Any]) -> list[ReadModel[Any]]:

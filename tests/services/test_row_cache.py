@@ -105,7 +105,7 @@ def test_who_wrote_between_reading_and_committing_at_the_same_position_is_not_wr
 
 def test_a_row_is_given_away_once_and_only_to_who_reads_the_state_it_was_kept_in() -> None:
     cache = RowCache(4)
-    cache.keep("spend", 0, MARK, {"a": [1], "b": [2], "gone": None})
+    cache.keep("spend", 0, MARK, MARK, {"a": [1], "b": [2], "gone": None})
     assert cache.take("spend", 1, MARK, ["a"]) == {}
     assert cache.take("spend", 0, MARK, ["a", "gone", "c"]) == {"a": [1]}
     assert cache.take("spend", 0, MARK, ["a"]) == {}
@@ -116,7 +116,7 @@ def test_a_row_is_given_away_once_and_only_to_who_reads_the_state_it_was_kept_in
 def test_what_was_not_asked_for_for_longest_makes_room() -> None:
     cache = RowCache(4)
     for number in range(20):
-        cache.keep("spend", 0, MARK, {f"{number}": number} | cache.take("spend", 0, MARK, ["0"]))
+        cache.keep("spend", 0, MARK, MARK, {f"{number}": number} | cache.take("spend", 0, MARK, ["0"]))
     kept = cache.take("spend", 0, MARK, [str(number) for number in range(20)])
     assert 1 <= len(kept) <= 5
     assert {"0", "19"} <= kept.keys()

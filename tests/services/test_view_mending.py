@@ -20,7 +20,7 @@ from engage.testing.events import moment
 from engage.testing.memory_log import MemoryLog
 from engage.views.aggregate import Aggregate
 from engage.views.projection import Projection
-from tests.services.shop_views import ALL, Spend, catch_up, order, spend
+from tests.services.shop_views import ALL, Spend, catch_up, order, spend, unknown
 
 
 class Shard(Struct):
@@ -215,3 +215,18 @@ def test_whatever_operators_say_the_rows_are_the_same_live_as_folded_anew(
 
 def log_end(log: MemoryLog) -> int:
     return asyncio.run(log.end(0))
+
+
+def test_rows_that_somebody_else_wrote_are_read_again_after_a_batch_that_asked_for_none(store: ViewStore) -> None:
+    log = MemoryLog()
+    log.append(order(1), order(2))
+    projector = Projector(log, store, (spend,))
+    catch_up(projector)
+    other = Projector(log, store, (spend,))
+    log.append(skipped(1, "2026-04-01"))
+    catch_up(other)
+    log.append(unknown())
+    catch_up(projector)
+    log.append(order(4))
+    catch_up(projector)
+    assert asyncio.run(projector.verify(spend)) is None

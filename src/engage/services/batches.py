@@ -203,7 +203,7 @@ class Batches:
                 name = slotted(one.model.name, self._slot)
                 place = name, cut.partition
                 mark = Mark(cut.position, moved[place].change, marks[place].epoch)
-                self._cache.keep(name, cut.partition, mark, one.rows)
+                self._cache.keep(name, cut.partition, marks[place], mark, one.rows)
         if cut.events and self._slot == "live":
             metrics.seen(cut.events[0].now)
             tracing.record("engage project", self._began, cut.events)

@@ -43,20 +43,22 @@ class RowCache:
             found |= ours
         return found
 
-    def keep(self, table: str, partition: int, mark: Mark, rows: Mapping[str, Any]) -> None:
+    def keep(self, table: str, partition: int, before: Mark, mark: Mark, rows: Mapping[str, Any]) -> None:
         """Keep what was written, as it stands in the table at ``mark``; None is a row that is gone, and is not kept.
 
-        Rows that were kept before and not given away must still stand as they did, and the keys of these must have been
-        asked for.
+        It was folded on what stood there at ``before``: rows that were kept at another state are not what stands there
+        any more. The keys of these must have been asked for.
         """
         place = table, partition
+        if self._marks.get(place) != before:  # somebody else has written, and this batch asked for no row
+            self.forget(table, partition)
         self._marks[place] = mark
         kept = self._young.setdefault(place, {})
-        before = len(kept)
+        held = len(kept)
         kept.update(rows)
         for key in [key for key, row in rows.items() if row is None]:
             del kept[key]
-        self._count += len(kept) - before
+        self._count += len(kept) - held
         if self._count > self._half:
             self._old, self._young, self._count = self._young, {}, 0
 

@@ -7,7 +7,7 @@ SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test soak check fmt bench-codec bench-log bench-streams bench-projections bench-http bench-faults clean
+.PHONY: help setup demo test soak check fmt bench-codec bench-log bench-streams bench-projections bench-http bench-faults bench-replay clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' Makefile
@@ -54,6 +54,9 @@ bench-http: $(READY) ## publishing and reading over HTTP, against a bare loop an
 
 bench-faults: $(READY) ## what kill -9 costs the Faust worker, and what it costs Faust as it comes
 	@$(BIN)/python -m benchmarks.faults
+
+bench-replay: $(READY) ## what-if against the bare engine, and read models as they stood, on a log of a million events
+	@$(BIN)/python -m benchmarks.replay $(ARGS)
 
 clean: ## remove .venv, the local broker and its data, and all caches (engage-data stays)
 	@scripts/local-kafka remove

@@ -7,7 +7,7 @@ follow-up only if the very same one was asked for; any other is open until it ex
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from msgspec import Raw, Struct
 from engage.events.catalogue import type_of
 from engage.events.catalogue.clock import ClockTicked
 from engage.events.catalogue.follow_up import FollowUpRequested, SkipReason
-from engage.events.envelope import PARTITION_SUBJECT, Event
+from engage.events.envelope import EPOCH, PARTITION_SUBJECT, Event
 from engage.rules.deciding import Basis
 from engage.rules.decisions import TYPES as DECISIONS
 from engage.rules.engine import ACTIVATED, Engine
@@ -30,6 +30,7 @@ GAP = timedelta(days=45)
 
 _TICK = type_of(ClockTicked)
 _NOTHING = Raw(b"{}")
+_PASSED_OVER = frozenset((*DECISIONS, ACTIVATED))
 
 
 class Decided(Struct, frozen=True):
@@ -70,15 +71,18 @@ class AsIf:
         active = {one.rule: Basis(one.rule_version, one.settings, 0) for one in engine.activations()}
         engine.resume(active, 0, ())
         self._engine = engine
+        self._tick = _tick_of(engine.partition)
         self._last: Event[Any] | None = None
         self.decided: list[Decided] = []
 
     def fold(self, event: Event[Any]) -> None:
         """The next record of the partition."""
-        if event.type in DECISIONS or event.type == ACTIVATED:
+        if event.type in _PASSED_OVER:
             return
-        self._wake(event.now, event)
-        self._keep(self._engine.fold(event))
+        if self._engine.cells.may_be_due(event.now):  # looked at here: at most records nothing is due
+            self._wake(event.now, event)
+        if decisions := self._engine.fold(event):
+            self._keep(decisions)
         self._last = event
 
     def pass_time(self, until: datetime) -> None:
@@ -88,9 +92,11 @@ class AsIf:
 
     def _wake(self, until: datetime, event: Event[Any]) -> None:
         """What comes due up to then, each told of by a tick of its own moment at the place of ``event``."""
-        cells = self._engine.cells
+        cells, tick = self._engine.cells, self._tick
         while cells.may_be_due(until) and (due := cells.next_due()) is not None and due <= until:
-            self._keep(self._engine.fold(_tick(due, event)))
+            tick.time = tick.recorded = due
+            tick.offset = event.offset
+            self._keep(self._engine.fold(tick))
 
     def _keep(self, decisions: Iterable[Event[Any]]) -> None:
         for one in decisions:
@@ -107,31 +113,35 @@ def differences(before: Iterable[Decided], after: Iterable[Decided]) -> list[Cha
         was, now = (each.get(matter, []) for each in matters)
         if was != now:
             found += _compared(was, now)
-    return sorted(found, key=_order)
+    return in_order(found)
 
 
-def by_rule(before: Iterable[Decided], after: Iterable[Decided], changed: Iterable[Changed]) -> list[RuleChange]:
-    """The numbers, a rule each, by its name."""
-    counts = [Counter(one.rule for one in each if one.reason is None) for each in (before, after)]
+def in_order(changed: Iterable[Changed]) -> list[Changed]:
+    """In the order of time."""
+    return sorted(changed, key=_order)
+
+
+def by_rule(asked: Mapping[str, tuple[int, int]], changed: Iterable[Changed]) -> list[RuleChange]:
+    """The numbers, a rule each, by its name; ``asked`` counts the follow-ups of each, before and after."""
     kinds: dict[str, Counter[str]] = defaultdict(Counter)
     for one in changed:
         kinds[_either(one).rule][one.difference] += 1
-    names = sorted(counts[0].keys() | counts[1].keys() | kinds.keys())
-    return [RuleChange(name, counts[0][name], counts[1][name], dict(sorted(kinds[name].items()))) for name in names]
+    names = sorted(asked.keys() | kinds.keys())
+    return [RuleChange(name, *asked.get(name, (0, 0)), dict(sorted(kinds[name].items()))) for name in names]
 
 
-def _tick(due: datetime, place: Event[Any]) -> Event[Any]:
+def _tick_of(partition: int) -> Event[Any]:
+    """A tick to be set to each moment in turn: the engine keeps nothing of it, and to make one takes as long."""
     return Event(
         specversion="1.0",
-        id=f"tick:{place.partition}:{due.isoformat()}",
+        id="tick",
         source="engage/clock",
         type=_TICK,
-        subject=f"{PARTITION_SUBJECT}{place.partition}",
-        time=due,
+        subject=f"{PARTITION_SUBJECT}{partition}",
+        time=EPOCH,
         data=_NOTHING,
-        recorded=due,
-        partition=place.partition,
-        offset=place.offset,
+        recorded=EPOCH,
+        partition=partition,
     )
 
 

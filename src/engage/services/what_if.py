@@ -6,6 +6,7 @@ It reads the log and nothing else: nothing that appends, publishes or sends is m
 from __future__ import annotations
 
 import asyncio
+import gc
 import multiprocessing
 import os
 from collections import Counter
@@ -20,7 +21,7 @@ from msgspec import Struct
 from engage.events import codec
 from engage.log.contract import Log
 from engage.rules.engine import Engine
-from engage.rules.what_if import AsIf, Changed, Decided, RuleChange, by_rule, differences
+from engage.rules.what_if import AsIf, Changed, Decided, RuleChange, by_rule, differences, in_order
 from engage.services.configuration import Configured
 from engage.services.supposing import Supposed
 
@@ -47,11 +48,15 @@ class WhatIf(Struct, frozen=True):
 
 
 class Folded(Struct, frozen=True):
-    """What a partition's history was decided to mean, by the house as it is and as it is supposed to be."""
+    """What is different in a partition: ``asked`` counts follow-ups by rule and week (its Monday), before and after.
+
+    It is compared where it was folded: an account has one partition, and to bring all decisions together took longer
+    than to make them.
+    """
 
     records: int
-    before: list[Decided]
-    after: list[Decided]
+    asked: dict[tuple[str, str], tuple[int, int]]
+    changes: list[Changed]
 
 
 def what_if(
@@ -71,31 +76,29 @@ def what_if(
     """
     supposed.over(house())  # said here, not by a process that ends
     ends = asyncio.run(_ends(open_log))
-    folded = list(_in_processes(Task(open_log, house, supposed, now), ends, progress))
-    before = [one for each in folded for one in each.before]
-    after = [one for each in folded for one in each.after]
-    was, now_is = ([one for one in side if _within(one.at, since, until)] for side in (before, after))
-    # Matched over all of time, so that what only moved over an edge is not taken for new.
-    changes = [one for one in differences(before, after) if _touches(one, since, until)]
-    return WhatIf(
-        sum(one.records for one in folded), by_rule(was, now_is, changes), changes, _weeks(was, now_is, changes)
-    )
+    folded = list(_in_processes(Task(open_log, house, supposed, now, since, until), ends, progress))
+    changes = in_order(one for each in folded for one in each.changes)
+    rules, weeks = _summed(folded, changes)
+    return WhatIf(sum(one.records for one in folded), rules, changes, weeks)
 
 
 class Task(Struct, frozen=True):
-    """What each process is given: how to open the log, the house's rules, what is supposed of them, and the time."""
+    """What each process is given: how to open the log, the house's rules, what is supposed of them, and the times."""
 
     open_log: OpenLog
     house: House
     supposed: Supposed
     now: datetime
+    since: datetime | None = None
+    until: datetime | None = None
 
 
 async def fold_partition(task: Task, partition: int, end: int, told: Callable[[int], None]) -> Folded:
     """One partition's history up to position ``end``, both ways; ``told`` gets the position after each page."""
     house = task.house()
-    sides = [AsIf(Engine(partition, one.rules, one.policy)) for one in (house, task.supposed.over(house))]
-    read = codec.reader()
+    engines = [Engine(partition, one.rules, one.policy) for one in (house, task.supposed.over(house))]
+    sides = [AsIf(engine) for engine in engines]
+    read = codec.reader(engines[0].wanted | engines[1].wanted)  # once for both
     records = position = 0
     async with task.open_log() as log:
         while position < end:
@@ -110,7 +113,10 @@ async def fold_partition(task: Task, partition: int, end: int, told: Callable[[i
             told(min(position, end))
     for side in sides:
         side.pass_time(task.now)
-    return Folded(records, *(side.decided for side in sides))
+    before, after = (side.decided for side in sides)
+    # Matched over all of time, so that what only moved over an edge is not taken for new.
+    changes = [one for one in differences(before, after) if _touches(one, task.since, task.until)]
+    return Folded(records, _asked(before, after, task), changes)
 
 
 def _in_processes(task: Task, ends: Sequence[int], progress: Progress | None) -> Iterator[Folded]:
@@ -135,6 +141,7 @@ _reached: Any = None
 def _begin(reached: Any) -> None:
     global _reached  # it can reach a process of the pool by no other way
     _reached = reached
+    gc.disable()  # a fold makes no cycles, and to look for them among ever more cells takes a tenth of its time
 
 
 def _run(task: Task, partition: int, end: int) -> Folded:
@@ -157,15 +164,35 @@ def _touches(changed: Changed, since: datetime | None, until: datetime | None) -
     return any(_within(one.at, since, until) for one in (changed.before, changed.after) if one is not None)
 
 
-def _weeks(
-    before: Iterable[Decided], after: Iterable[Decided], changes: Iterable[Changed]
-) -> dict[str, tuple[int, int]]:
-    differ = {one.rule for changed in changes for one in (changed.before, changed.after) if one is not None}
-    was, is_now = (
-        Counter(_monday(one.at) for one in side if one.reason is None and one.rule in differ)
+def _asked(before: Iterable[Decided], after: Iterable[Decided], task: Task) -> dict[tuple[str, str], tuple[int, int]]:
+    was, now_is = (
+        Counter(
+            (one.rule, _monday(one.at))
+            for one in side
+            if one.reason is None and _within(one.at, task.since, task.until)
+        )
         for side in (before, after)
     )
-    return {week: (was[week], is_now[week]) for week in sorted(was.keys() | is_now.keys())}
+    return {place: (was[place], now_is[place]) for place in was.keys() | now_is.keys()}
+
+
+def _summed(
+    folded: Iterable[Folded], changes: Sequence[Changed]
+) -> tuple[list[RuleChange], dict[str, tuple[int, int]]]:
+    """The numbers by rule, and by week those of the rules that differ."""
+    counts: dict[str, list[int]] = {}
+    weeks: dict[str, list[int]] = {}
+    differ = {one.rule for changed in changes for one in (changed.before, changed.after) if one is not None}
+    for each in folded:
+        for (rule, week), pair in each.asked.items():
+            sums = [counts.setdefault(rule, [0, 0])]
+            if rule in differ:
+                sums.append(weeks.setdefault(week, [0, 0]))
+            for numbers in sums:
+                numbers[0] += pair[0]
+                numbers[1] += pair[1]
+    by_week = {week: (weeks[week][0], weeks[week][1]) for week in sorted(weeks)}
+    return by_rule({rule: (was, now_is) for rule, (was, now_is) in counts.items()}, changes), by_week
 
 
 def _monday(moment: datetime) -> str:

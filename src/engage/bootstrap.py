@@ -28,6 +28,9 @@ from engage.services.edge import Edge
 from engage.services.embedded import EmbeddedLog
 from engage.services.folded_beside import FoldedBeside
 from engage.services.hooks.mapping import Hook, load_hooks
+from engage.services.letters import kafka as letters_on_kafka
+from engage.services.letters.finding import DeadLetters
+from engage.services.letters.source import Embedded, Source
 from engage.services.links import Links
 from engage.services.moving.house import ACCESS, KEYS, WEBHOOKS, House
 from engage.services.oidc import Oidc, OidcSettings
@@ -266,6 +269,24 @@ async def readers(settings: Settings) -> AsyncIterator[tuple[Log, ViewStore | No
 
 
 @asynccontextmanager
+async def dead_letters(settings: Settings) -> AsyncIterator[DeadLetters]:
+    """What consumers could not take, to be looked at beside the processes that run; the embedded log must exist."""
+    async with readers(settings) as (log, store, _):
+        yield letters_of(settings, log, store, read_models(settings))
+
+
+def letters_of(settings: Settings, log: Log, store: ViewStore | None, models: Sequence[ReadModel[Any]]) -> DeadLetters:
+    """What the consumers of ``log`` could not take."""
+    source: Source
+    if settings.kafka and isinstance(log, KafkaLog):
+        source = letters_on_kafka.Kafka(settings.kafka, Topics(settings.topics), log)
+    else:
+        assert isinstance(log, SqliteLog), "there are two kinds of logs"
+        source = Embedded(log)
+    return DeadLetters(log, store, models, source)
+
+
+@asynccontextmanager
 async def house(settings: Settings) -> AsyncIterator[House]:
     """Everything of this engage, to be read beside the processes that run; the embedded log must exist."""
     async with AsyncExitStack() as stack:
@@ -363,6 +384,7 @@ async def platform(
             access=Access(access, clock, oidc=_oidc(settings), rate=settings.rate),
             webhooks=told,
             past=then,
+            letters=letters_of(settings, log, store, house),
             owner=owner,
             beside=beside,
             clock=clock,

@@ -107,6 +107,7 @@ async def a_platform(home: Path) -> AsyncIterator[tuple[Platform, LoadClock]]:
                 access=Access(access, clock),
                 webhooks=webhooks,
                 past=bootstrap.past(settings, log, store, clock),
+                letters=bootstrap.letters_of(settings, log, store, (counted,)),
                 clock=clock,
             ),
             clock,

@@ -29,6 +29,9 @@ def test_what_engage_sends_is_known_as_its_own() -> None:
     assert is_ours(event("follow_up.requested", RULES, "acc-1"))
     assert is_ours(event("follow_up.skipped", RULES, "acc-1"))
     assert is_ours(event("follow_up.completed", RELATIONSHIPS, "acc-1"))
+    assert is_ours(event("rule.disabled", "engage/operators", "partition:3"))
+    for subject in ("acc-1", "market:music", "engage:operations"):
+        assert is_ours(event("dead_letter.skipped", "engage/operators", subject))
 
 
 @pytest.mark.parametrize(
@@ -40,6 +43,9 @@ def test_what_engage_sends_is_known_as_its_own() -> None:
         ("follow_up.requested", "engage/relationships", "acc-1"),
         ("follow_up.completed", "engage/relationships", "market:music"),
         ("account.erased", "urn:shop", "acc-1"),
+        ("dead_letter.skipped", "urn:shop", "acc-1"),
+        ("dead_letter.skipped", "engage/operators", "partition:3"),
+        ("rule.enabled", "engage/operators", "acc-1"),
         ("Robot Waved", "engage/relationships", "acc-1"),
     ],
 )

@@ -152,6 +152,7 @@ async def a_town(home: Path, now: list[datetime]) -> AsyncIterator[Platform]:
             access=platform.access,
             webhooks=platform.webhooks,
             past=platform.past,
+            letters=platform.letters,
             clock=lambda: now[0],
         )
 

@@ -11,6 +11,7 @@ import typer
 from engage.cli import (
     api_keys,
     benchmark,
+    dead_letters,
     follow_ups,
     hooks,
     imports,
@@ -90,6 +91,7 @@ app.add_typer(api_keys.app, name="api-keys")
 app.add_typer(sealing_keys.app, name="sealing-keys")
 app.add_typer(projections.app, name="projections")
 app.add_typer(snapshots.app, name="snapshots")
+app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(links.app, name="links")
 app.add_typer(hooks.app, name="hooks")
 app.add_typer(webhooks.app, name="webhooks")

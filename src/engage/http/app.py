@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 from engage.http import (
     accounts,
     changes,
+    dead_letters,
     events,
     follow_ups,
     inbound,
@@ -69,6 +70,7 @@ _RESOURCES = (
     schemas,
     privacy,
     projections,
+    dead_letters,
     status,
     metrics,
     pages,

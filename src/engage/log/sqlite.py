@@ -74,13 +74,17 @@ class LogMovedError(RuntimeError):
 
 
 class Writes(msgspec.Struct, kw_only=True):
-    """Everything that one transaction puts into the file."""
+    """Everything that one transaction puts into the file.
+
+    ``settled`` are partition, consumer and account (None: any) of dead letters that are none any more.
+    """
 
     records: list[Record] = []
     identities: dict[Identity, Token] = {}
     ends: dict[int, tuple[int, datetime]] = {}
     engines: dict[int, tuple[int, bytes]] = {}
     cells: list[tuple[int, str, str, bytes | None]] = []
+    settled: list[tuple[int, str, str | None]] = []
     dead_letters: list[tuple[str, str, int, int, str, str]] = []
     marker: tuple[str, int] | None = None
 
@@ -219,6 +223,16 @@ class SqliteLog:
         ).fetchall()
         return EngineState(position, basis, cells)
 
+    def cells_with(self, partition: int, part: bytes) -> list[tuple[str, str, bytes]]:
+        """Those of the partition's cells, as the engine left them with the last commit, that hold ``part``."""
+        wanted = "SELECT rule, account, value FROM cells WHERE partition = ? AND instr(value, ?)"
+        return self._reading.execute(wanted, (partition, part)).fetchall()
+
+    def letters(self) -> list[tuple[str, str, int, str]]:
+        """The dead letters of rules: consumer, account, offset, and the whole error."""
+        wanted = "SELECT consumer, account, offset, error FROM dead_letters ORDER BY number"
+        return self._reading.execute(wanted).fetchall()
+
     def marker(self, name: str) -> int:
         """How far a named import has come, 0 if it never began."""
         row = self._reading.execute("SELECT value FROM markers WHERE name = ?", (name,)).fetchone()
@@ -244,6 +258,11 @@ class SqliteLog:
                 self._move_ends(writes)
             if writes.engines:
                 self._keep(writes)
+            if writes.settled:
+                self._db.executemany(
+                    "DELETE FROM dead_letters WHERE partition = ? AND consumer = ? AND account = ifnull(?, account)",
+                    writes.settled,
+                )
             if writes.dead_letters:
                 self._db.executemany(
                     "INSERT INTO dead_letters (consumer, account, partition, offset, event_id, error)"

@@ -71,7 +71,9 @@ class Engine:
         self.position = 0
         self.basis: dict[str, Basis] = {}
         self.failures: list[Failure] = []
+        # For the shell, which clears them: whose dead letters are none any more. Of an account, or of all of a rule.
         self.mended: list[CellKey] = []
+        self.renewed: list[str] = []
         self.hushed = Hushed()
         self.passed = passed or PassedOver()
         states: dict[str, type[Any]] = {rule.name: rule.state for rule in rules}
@@ -171,6 +173,7 @@ class Engine:
             self.cells.adopt(name, before.cells)
             self.failures += before.failures
             self._whole.add(name)
+            self.renewed.append(name)
         shape = self.cells.of(name).shape
         self.basis[name] = Basis(activation.rule_version, activation.settings, record.offset, shape, rests)
 
@@ -181,6 +184,7 @@ class Engine:
             return
         known = self.basis.get(name) or Basis(0, {}, record.offset)
         self.basis[name] = replace(known, rests=True)
+        self.renewed.append(name)
         self._whole.discard(name)
         if name in self.rules:
             self.cells.drop(name)

@@ -110,7 +110,12 @@ def of_work(status: Status, now: datetime, *, embedded: bool) -> Iterator[Findin
         yield Finding("relay", "warning", words, f"see that {start} runs, and what its own log says")
     if status.dead_letters:
         words = f"{status.dead_letters:,} events broke a rule: their accounts are parked for it"
-        yield Finding("rules", "warning", words, "mend the rule and raise its version: it folds its past anew")
+        yield Finding(
+            "rules",
+            "warning",
+            words,
+            "`engage dead-letters list` shows them: mend the rule, then retry them, or skip the event",
+        )
 
 
 def of_views(

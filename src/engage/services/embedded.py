@@ -21,7 +21,7 @@ from engage.log.sqlite_seen import Identity
 from engage.rules.cell import CellKey
 from engage.rules.deciding import Basis
 from engage.rules.engine import Engine
-from engage.rules.mending import WORDS
+from engage.rules.mending import WORDS, consumer_of
 from engage.rules.policy import NAME as POLICY
 from engage.rules.policy import PolicySettings
 from engage.rules.rule import Rule
@@ -256,6 +256,8 @@ class EmbeddedLog:
             position, basis = self._kept[partition]
             # What fails and what operators say is kept with what it did, so that no fold of the tail meets it again.
             acted = engine.failures or engine.mended or engine.basis != basis
+            writes.settled += [(partition, consumer_of(rule), account) for rule, account in engine.mended]
+            writes.settled += [(partition, consumer_of(rule), None) for rule in engine.renewed]
             if engine.position > position and (keeping or partition == due or acted):
                 writes.engines[partition] = (engine.position, runner.basis())
                 writes.cells += [(partition, *cell) for cell in engine.cells.changes()]
@@ -280,6 +282,7 @@ class EmbeddedLog:
             self._stopped.update((partition, (one.rule, one.account)) for one in engine.failures)
             engine.failures.clear()
             engine.mended.clear()
+            engine.renewed.clear()
         if not (writes.records or writes.engines or marker):
             return self._nothing_new()
         self._under_way.append(identities)

@@ -123,6 +123,7 @@ class PartitionRules:
             else:
                 self._engine.failures.clear()  # whoever decided on these records has told of them
         self._engine.mended.clear()
+        self._engine.renewed.clear()
         told_here = any(event.type in TOLD for event in events)
         if told_here:
             self._inactive = self._engine.activations()

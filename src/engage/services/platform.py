@@ -21,6 +21,7 @@ from engage.services.erasure import Erasures
 from engage.services.folded_beside import FoldedBeside
 from engage.services.folding import Told
 from engage.services.gathering import Gathering
+from engage.services.letters.finding import DeadLetters
 from engage.services.openings import Openings
 from engage.services.owner import Owner
 from engage.services.past import Past
@@ -67,6 +68,7 @@ class Platform:
         access: Access,
         webhooks: Webhooks,
         past: Past,
+        letters: DeadLetters,
         owner: Owner | None = None,
         beside: FoldedBeside | None = None,
         clock: Callable[[], datetime] = utc_now,
@@ -87,6 +89,8 @@ class Platform:
         self.trail_relay = TrailRelay(access.store, publisher)
         self.webhooks = webhooks
         self.past = past
+        self.letters = letters
+        self.ticks = ticks
         self.erasures = Erasures(log, keyring, past.snapshots)
         self.owner = owner
         self.clock = clock

@@ -19,6 +19,7 @@ from engage.services.kafka_transaction import Outgoing
 
 _PLACE = b"\0place"
 _SEPARATOR = "\0"
+_NEAR_THE_END = 256
 _FETCH_WAIT_MS = 200
 _RETRY_MS = 20
 """The first question about a partition is asked before its leader is known, and again after this long."""
@@ -63,6 +64,21 @@ async def load(bootstrap: str, topic: str, partition: int) -> Stored:
         rule, _, account = key.decode().partition(_SEPARATOR)
         cells.append((rule, account, value))
     return Stored(_place(place) if place else None, cells)
+
+
+async def latest_place(bootstrap: str, topic: str, partition: int) -> Place | None:
+    """Where the cells of a partition stand; each transaction writes it last, so that it is found near the end."""
+    tp, back = TopicPartition(topic, partition), _NEAR_THE_END
+    async with _reader(bootstrap, tp) as consumer:
+        end = (await consumer.end_offsets([tp]))[tp]
+    while True:
+        found = None
+        async for records in committed(bootstrap, tp, max(0, end - back)):
+            places = [record.value for record in records if record.key == _PLACE]
+            found = places[-1] if places else found
+        if found is not None or back >= end:
+            return _place(found) if found else None
+        back *= 16
 
 
 async def committed(bootstrap: str, tp: TopicPartition, start: int = 0) -> AsyncIterator[list[Any]]:

@@ -94,7 +94,8 @@ def type_of(data: type[EventData]) -> str:
 RESERVED: frozenset[str] = frozenset(
     entry.name
     for entry in CATALOGUE.values()
-    if entry.family in ("clock", "command", "cross_sell", "follow_up", "health", "rule", "segment", "term")
+    if entry.family
+    in ("clock", "command", "cross_sell", "dead_letter", "follow_up", "health", "rule", "segment", "term")
     or entry.name == "account.erased"
 )
 """What only engage itself may say: nobody else may publish events of these types."""

@@ -1,0 +1,148 @@
+"""Finds the dead letters of every consumer: rules and intake where they keep them, read models in their store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import structs
+
+from engage.events import codec
+from engage.events.envelope import OPERATIONS, Event
+from engage.log.contract import Log
+from engage.rules.mending import WORDS, consumer_of
+from engage.services.letters.letter import INTAKE, Chosen, DeadLetter, Details, NoSuchLetterError, Verb, id_of
+from engage.services.letters.source import Refused, Source, Stopped
+from engage.services.log_search import Wanted, at, find
+from engage.services.view_words import consumer_of as view_consumer_of
+from engage.store.views import ViewStore
+from engage.views.aggregate import Aggregate
+from engage.views.parking import Parked
+from engage.views.projection import ReadModel
+
+_NO_PAST = "what is too old for intake comes in by `engage import`, which checks the log"
+_CUT = "only its first bytes were kept: have it published again, smaller"
+
+
+class DeadLetters:
+    """Every dead letter of a ``log``, its read models in ``store`` (None: not made yet), and of its ``source``."""
+
+    def __init__(self, log: Log, store: ViewStore | None, models: Sequence[ReadModel[Any]], source: Source) -> None:
+        self.log = log
+        self.store = store
+        self.models = models
+        self.source = source
+
+    async def listed(self, chosen: Chosen) -> list[DeadLetter]:
+        """Those that are chosen, in the order of the log; what is erased, skipped or goes on is none any more."""
+        found = [letter async for letter, _ in self._every() if chosen.fits(letter)]
+        return sorted(found, key=lambda one: (one.consumer, one.partition, one.offset, one.account))
+
+    async def one(self, named: str) -> Details:
+        """The letter whose id this is, or alone begins so; NoSuchLetterError if there is none."""
+        found = [one async for one in self._every() if named and one[0].id.startswith(named)]
+        if len(found) != 1:
+            raise NoSuchLetterError(named)
+        [(letter, error)] = found
+        event = None if letter.consumer == INTAKE else await at(self.log, letter.partition, letter.offset)
+        return Details(letter, error, None if event is None else msgspec.json.decode(msgspec.json.encode(event)))
+
+    async def refused(self) -> list[tuple[DeadLetter, Refused]]:
+        """What intake could not take, but for what was retried or skipped since."""
+        found = await self.source.refused()
+        if not found:
+            return []
+        wanted = Wanted(account=OPERATIONS, types=tuple(WORDS), since=min(one.at for one in found))
+        words = [codec.open_data(event) async for event in find(self.log, wanted)]
+        done = {
+            (word.data.partition, word.data.offset, word.time >= one.at)
+            for word in words
+            for one in found
+            if word.data.consumer == INTAKE and (word.data.partition, word.data.offset) == (one.partition, one.offset)
+        }
+        return [(_of_intake(one), one) for one in found if (one.partition, one.offset, True) not in done]
+
+    async def _every(self) -> AsyncIterator[tuple[DeadLetter, str]]:
+        """Each letter and its whole error."""
+        for stopped in await self.source.stopped():
+            yield await self._of_rule(stopped), stopped.error or stopped.parked.error
+        for model in self.models if self.store is not None else ():
+            for parked in await asyncio.to_thread(self.store.parked, model):  # type: ignore[union-attr]
+                yield await self._of_view(model, parked), parked.traceback
+        for letter, refused in await self.refused():
+            yield letter, refused.faults
+
+    async def _of_rule(self, stopped: Stopped) -> DeadLetter:
+        consumer, parked = consumer_of(stopped.rule), stopped.parked
+        record = await at(self.log, stopped.partition, parked.offset)
+        cannot: dict[Verb, str] = {}
+        if not parked.event_id:
+            cannot["skip"] = "the state that the rule left cannot be written down: mend the rule, then retry it"
+        return DeadLetter(
+            id=id_of(consumer, stopped.account, None, stopped.partition, parked.offset, parked.event_id),
+            consumer=consumer,
+            fault=parked.error,
+            account=stopped.account,
+            partition=stopped.partition,
+            offset=parked.offset,
+            event_id=parked.event_id,
+            since=None if record is None else record.recorded,
+            cannot=cannot,
+        )
+
+    async def _of_view(self, model: ReadModel[Any], parked: Parked) -> DeadLetter:
+        consumer = view_consumer_of(model.name)
+        record = await at(self.log, parked.partition, parked.offset)
+        account, event_id = await self._of_row(model, parked, record), "" if record is None else record.id
+        cannot: dict[Verb, str] = {}
+        if isinstance(model, Aggregate):
+            said = f"it adds up what all accounts did: mend it, then `engage projections rebuild {model.name}`"
+            cannot = {"retry": said, "skip": said}
+        elif record is not None and record.subject != account:
+            cannot["skip"] = "it failed when it was woken, and no event can be passed over: mend it, then retry"
+        return DeadLetter(
+            id=id_of(consumer, account, parked.key, parked.partition, parked.offset, event_id),
+            consumer=consumer,
+            fault=parked.error,
+            account=account,
+            partition=parked.partition,
+            offset=parked.offset,
+            event_id=event_id,
+            since=None if record is None else record.recorded,
+            key=parked.key if parked.scope == "row" else None,
+            missed=parked.skipped,
+            cannot=cannot,
+        )
+
+    async def _of_row(self, model: ReadModel[Any], parked: Parked, record: Event[Any] | None) -> str:
+        """The account of what stands still: that of its row, which may have failed at another's record."""
+        if parked.scope == "account":
+            return parked.key
+        assert self.store is not None, "it has been asked for what is parked"
+        try:
+            row = (await asyncio.to_thread(self.store.load, model, [parked.key])).get(parked.key)
+        except (msgspec.MsgspecError, ValueError, TypeError):  # a row that cannot be read back
+            row = None
+        known = None if row is None else structs.asdict(row).get("account")
+        return known if isinstance(known, str) and known else parked.key if record is None else record.subject
+
+
+def _of_intake(refused: Refused) -> DeadLetter:
+    account = refused.key.decode("utf-8", "replace")
+    cannot: dict[Verb, str] = {}
+    if refused.cut:
+        cannot["retry"] = _CUT
+    elif refused.reason == "too_old":
+        cannot["retry"] = _NO_PAST
+    return DeadLetter(
+        id=id_of(INTAKE, account, None, refused.partition, refused.offset, ""),
+        consumer=INTAKE,
+        fault=f"{refused.reason}: {refused.faults}".splitlines()[0][:200],
+        account=account,
+        partition=refused.partition,
+        offset=refused.offset,
+        since=refused.at,
+        cannot=cannot,
+    )

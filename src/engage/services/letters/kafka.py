@@ -1,0 +1,83 @@
+"""Dead letters on Kafka: the topic that intake and rules write them to, and the cells that stand still."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from aiokafka import TopicPartition
+
+from engage.events import codec
+from engage.log.contract import Token
+from engage.log.kafka import KafkaLog
+from engage.log.topics import Topics
+from engage.services.kafka_message import record_time
+from engage.services.letters.letter import INTAKE
+from engage.services.letters.source import HAS_PARKED, Refused, Stopped, parked_in
+from engage.services.rules_changelog import committed, latest_place, load
+
+_NEAR = 64
+
+
+class Kafka:
+    """The dead letters of a log on Kafka."""
+
+    def __init__(self, bootstrap: str, topics: Topics, log: KafkaLog) -> None:
+        self._bootstrap = bootstrap
+        self._topics = topics
+        self._log = log
+
+    async def stopped(self) -> list[Stopped]:
+        """See ``Source.stopped``."""
+        found = []
+        for partition in range(self._log.partitions):
+            stored = await load(self._bootstrap, self._topics.rules_state, partition)
+            found += [(partition, *one) for one in parked_in(cell for cell in stored.cells if HAS_PARKED in cell[2])]
+        errors = {}
+        if found:
+            async for record, told in self._letters():
+                consumer, offset = told.get("engage-consumer", b"").decode(), told.get("engage-offset", b"")
+                if consumer:
+                    account = (record.key or b"").decode("utf-8", "replace")
+                    errors[consumer, account, int(offset)] = told.get("engage-faults", b"").decode("utf-8", "replace")
+        return [
+            Stopped(rule, account, partition, parked, errors.get((f"rule {rule}", account, parked.offset), ""))
+            for partition, rule, account, parked in found
+        ]
+
+    async def refused(self) -> list[Refused]:
+        """See ``Source.refused``."""
+        found = []
+        async for record, told in self._letters():
+            if told.get("engage-consumer", INTAKE.encode()).decode() == INTAKE:
+                found.append(
+                    Refused(
+                        record.partition,
+                        record.offset,
+                        record.key or b"",
+                        record.value,
+                        [(name, held) for name, held in record.headers if not name.startswith("engage-")],
+                        told.get("engage-reason", b"").decode("utf-8", "replace"),
+                        told.get("engage-faults", b"").decode("utf-8", "replace"),
+                        record_time(record),
+                        "engage-cut-from-bytes" in told,
+                    )
+                )
+        return found
+
+    async def passed(self, token: Token) -> bool:
+        """See ``Source.passed``: the log's records say up to which place of the inbox they were taken."""
+        place = await latest_place(self._bootstrap, self._topics.rules_state, token.partition)
+        if place is None or place.generation != self._log.generation:
+            return False
+        start = max(0, place.position - _NEAR)
+        batch = await self._log.read(token.partition, start, _NEAR)
+        before = [codec.decode(record.value) for record in batch.records if record.offset < place.position]
+        return any(event.inboxoffset is not None and event.inboxoffset >= token.offset for event in before)
+
+    async def _letters(self) -> AsyncIterator[tuple[Any, Mapping[str, bytes]]]:
+        """Every record of the topic, and what engage says of it in its headers: the last word of a name counts."""
+        for partition in range(self._log.partitions):
+            async for records in committed(self._bootstrap, TopicPartition(self._topics.dead_letters, partition)):
+                for record in records:
+                    yield record, {name: held or b"" for name, held in record.headers if name.startswith("engage-")}

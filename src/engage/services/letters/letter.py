@@ -1,0 +1,134 @@
+"""What a dead letter is, whoever could not take it, and which of them are meant."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from hashlib import blake2b
+from typing import Any, Literal
+
+from msgspec import Struct, structs
+
+Verb = Literal["retry", "skip"]
+Outcome = Literal["goes_on", "failed_again", "waits", "refused"]
+"""``waits``: the word is on its way, and the consumer has not come to it yet. ``refused``: nothing was done."""
+
+INTAKE = "intake"
+_ID_BYTES = 5
+
+
+class WrongChoiceError(ValueError):
+    """Which letters are meant cannot be told: the message says how to say it."""
+
+
+class NoSuchLetterError(LookupError):
+    """No dead letter has such an id: it goes on by now, or never was."""
+
+    def __init__(self, named: str) -> None:
+        super().__init__(
+            f"no dead letter is called {named!r} any more: `engage dead-letters list` shows those there are"
+        )
+        self.status = 404
+
+
+class DeadLetter(Struct, frozen=True, kw_only=True):
+    """An event that ``consumer`` (``rule NAME``, ``view NAME``, ``intake``) could not take.
+
+    ``account`` stands still there since, from the event on that stands at ``partition`` and ``offset`` of the log (of
+    intake: among the dead letters). ``key`` is the row where a read model's row stands still, ``missed`` how many
+    events it has missed. ``cannot``: what cannot be done with it, and what to do instead.
+    """
+
+    id: str
+    consumer: str
+    fault: str
+    account: str
+    partition: int
+    offset: int
+    event_id: str = ""
+    since: datetime | None = None
+    key: str | None = None
+    missed: int | None = None
+    cannot: dict[Verb, str] = {}
+
+
+class Details(Struct, frozen=True):
+    """A dead letter with the whole error, and the event as the log has it, sealed; null where it is none."""
+
+    letter: DeadLetter
+    error: str
+    event: dict[str, Any] | None
+
+
+class Done(Struct, frozen=True):
+    """What came of a retry or a skip of one letter; ``detail`` in words where there is more to say."""
+
+    letter: DeadLetter
+    outcome: Outcome
+    detail: str = ""
+
+
+class Chosen(Struct, frozen=True, kw_only=True):
+    """Which letters: those of these ``ids``, or how they begin, and those that fit everything else that is given.
+
+    ``fault`` is how the fault begins or a part of it. Nothing given: all of them.
+    """
+
+    ids: tuple[str, ...] = ()
+    fault: str | None = None
+    consumer: str | None = None
+    rule: str | None = None
+    view: str | None = None
+    account: str | None = None
+    since: datetime | None = None
+
+    @property
+    def says(self) -> bool:
+        """Whether it says anything: who wants all must say that."""
+        return self != Chosen()
+
+    def fits(self, letter: DeadLetter) -> bool:
+        """Whether the letter is meant."""
+        return (
+            (not self.ids or any(letter.id.startswith(one) for one in self.ids))
+            and (self.fault is None or self.fault in letter.fault)
+            and (self.consumer is None or letter.consumer == self.consumer)
+            and (self.rule is None or letter.consumer == f"rule {self.rule}")
+            and (self.view is None or letter.consumer == f"view {self.view}")
+            and (self.account is None or letter.account == self.account)
+            and (self.since is None or (letter.since is not None and letter.since >= self.since))
+        )
+
+
+def id_of(consumer: str, account: str, key: str | None, partition: int, offset: int, event_id: str) -> str:
+    """The same as long as it is the same event that the same consumer could not take; ten letters."""
+    told = "\n".join((consumer, account, key or "", str(partition), str(offset), event_id))
+    return blake2b(told.encode(), digest_size=_ID_BYTES).hexdigest()
+
+
+def chosen_by(where: str, moment: Any) -> Chosen:
+    """What ``fault=… rule=… account=… since=…`` chooses; ``moment`` reads the text of a moment.
+
+    WrongChoiceError for anything else.
+    """
+    names = [name for name in structs.asdict(Chosen()) if name != "ids"]
+    found: dict[str, Any] = {}
+    try:
+        words = shlex.split(where)
+    except ValueError as error:
+        raise WrongChoiceError(f"{where!r} cannot be read ({error}): write fault=… rule=… account=… since=…") from error
+    for word in words:
+        name, told, value = word.partition("=")
+        if not told or name not in names or not value:
+            raise WrongChoiceError(f"{word!r} chooses nothing: write one of {', '.join(f'{one}=…' for one in names)}")
+        found[name] = moment(value) if name == "since" else value
+    return Chosen(**found)
+
+
+def by_fault(letters: Iterable[DeadLetter]) -> Mapping[tuple[str, str], list[DeadLetter]]:
+    """The letters by consumer and fault, the most frequent first, each in the order of the log."""
+    groups: dict[tuple[str, str], list[DeadLetter]] = {}
+    for letter in sorted(letters, key=lambda one: (one.partition, one.offset, one.account)):
+        groups.setdefault((letter.consumer, letter.fault), []).append(letter)
+    return dict(sorted(groups.items(), key=lambda one: (-len(one[1]), one[0])))

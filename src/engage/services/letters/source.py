@@ -1,0 +1,98 @@
+"""Where rules stand still, and what intake refused: in the embedded log's file, or on Kafka's topics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+import msgspec
+from msgspec import Struct
+
+from engage.log.contract import Token
+from engage.log.sqlite import SqliteLog
+from engage.rules.cell import Parked
+
+Errors = Mapping[tuple[str, str, int], str]
+"""The whole errors by consumer, account and offset, as far as they are kept."""
+
+
+class Stopped(Struct, frozen=True):
+    """A rule that stands still on an account, and the whole error, empty where it is not kept any more."""
+
+    rule: str
+    account: str
+    partition: int
+    parked: Parked
+    error: str
+
+
+class Refused(Struct, frozen=True):
+    """What intake could not take, as it came: at ``offset`` of the dead letters, ``cut`` where it was too long."""
+
+    partition: int
+    offset: int
+    key: bytes
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+    reason: str
+    faults: str
+    at: datetime
+    cut: bool
+
+
+class Source(Protocol):
+    """What waits for somebody to look at it, but for read models."""
+
+    async def stopped(self) -> list[Stopped]:
+        """Where rules stand still."""
+        ...
+
+    async def refused(self) -> list[Refused]:
+        """What intake refused, settled or not, as long as it is kept."""
+        ...
+
+    async def passed(self, token: Token) -> bool:
+        """Whether the rules have folded what was published with this token."""
+        ...
+
+
+class _Held(Struct):
+    parked: Parked | None = None
+
+
+_held = msgspec.json.Decoder(_Held).decode
+HAS_PARKED = b'"parked":'
+
+
+def parked_in(cells: Iterable[tuple[str, str, bytes]]) -> Iterable[tuple[str, str, Parked]]:
+    """Rule, account and failure of those of the stored cells that stand still."""
+    for rule, account, value in cells:
+        if HAS_PARKED in value and (parked := _held(value).parked) is not None:
+            yield rule, account, parked
+
+
+class Embedded:
+    """The embedded log: what fails in a rule is committed with what it failed on, and intake refuses to one's face."""
+
+    def __init__(self, log: SqliteLog) -> None:
+        self._log = log
+
+    async def stopped(self) -> list[Stopped]:
+        """See ``Source.stopped``."""
+        errors: Errors = {
+            (consumer, account, offset): error for consumer, account, offset, error in self._log.letters()
+        }
+        return [
+            Stopped(rule, account, partition, parked, errors.get((f"rule {rule}", account, parked.offset), ""))
+            for partition in range(self._log.partitions)
+            for rule, account, parked in parked_in(self._log.cells_with(partition, HAS_PARKED))
+        ]
+
+    async def refused(self) -> list[Refused]:
+        """See ``Source.refused``."""
+        return []
+
+    async def passed(self, token: Token) -> bool:
+        """See ``Source.passed``: in the transaction that took it."""
+        return True

@@ -6,7 +6,7 @@ import gc
 import sys
 
 _GC_THRESHOLD = 50_000
-_SWITCH_SECONDS = 0.001
+_SWITCH_SECONDS = 0.0005
 
 
 def tune() -> None:
@@ -14,7 +14,7 @@ def tune() -> None:
 
     Its garbage collector looks for cycles among what a batch makes, and finds none: at the interpreter's own threshold
     that was an eighth of the engine's time and a fifth of the projector's. And a thread would wait 5 ms, each time it
-    is to run, for another one at work: a worker's reader of Kafka, or who publishes while read models are folded.
+    is to run, for another one at work: a worker's reader of Kafka, or who commits while others are taken in.
     """
     gc.set_threshold(_GC_THRESHOLD, *gc.get_threshold()[1:])
     sys.setswitchinterval(_SWITCH_SECONDS)

@@ -22,6 +22,7 @@ import msgspec
 from engage.events import codec
 from engage.events.envelope import EPOCH, from_micros, to_micros
 from engage.log.contract import Batch, LogGapError, Record, Token
+from engage.log.sqlite_rows import execute_rows
 from engage.log.sqlite_seen import Identity, Seen, key
 from engage.read_only import read_only_uri
 
@@ -58,11 +59,6 @@ UPDATE partitions SET indexed = end;
 UPDATE meta SET value = '2' WHERE name = 'schema_version';
 """
 """From version 1, which indexed every record at once."""
-
-
-_ROWS = (256, 16, 1)
-_INSERT_ROWS = {rows: f"INSERT INTO log VALUES {','.join(['(?, ?, ?)'] * rows)}" for rows in _ROWS}
-"""Rows that one statement takes: with each one the driver lets go of the interpreter, and may wait for it a while."""
 
 
 class LogVersionError(RuntimeError):
@@ -335,27 +331,20 @@ class SqliteLog:
             "UPDATE partitions SET engine_position = ?, basis = ? WHERE partition = ?",
             [(position, basis, partition) for partition, (position, basis) in writes.engines.items()],
         )
-        self._db.executemany(
-            "INSERT OR REPLACE INTO cells VALUES (?, ?, ?, ?)",
-            [cell for cell in writes.cells if cell[3] is not None],
-        )
-        self._db.executemany(
-            "DELETE FROM cells WHERE partition = ? AND rule = ? AND account = ?",
-            [cell[:3] for cell in writes.cells if cell[3] is None],
-        )
+        kept = [cell for cell in writes.cells if cell[3] is not None]
+        gone = [cell[:3] for cell in writes.cells if cell[3] is None]
+        execute_rows(self._db, "INSERT OR REPLACE INTO cells", kept)
+        execute_rows(self._db, "DELETE FROM cells WHERE (partition, rule, account) IN (", gone)
 
     def _append(self, records: Sequence[Record]) -> None:
-        start, moment, micros = 0, EPOCH, 0
-        for rows in _ROWS:
-            while len(records) - start >= rows:
-                values: list[object] = []
-                for record in records[start : start + rows]:
-                    if record.recorded is not moment:  # most of a batch were recorded at one moment
-                        moment = record.recorded
-                        micros = to_micros(moment)
-                    values += (key(record.partition, record.offset), micros, record.value)
-                self._db.execute(_INSERT_ROWS[rows], values)
-                start += rows
+        rows: list[tuple[int, int, bytes]] = []
+        moment, micros = EPOCH, 0
+        for record in records:
+            if record.recorded is not moment:  # most of a batch were recorded at one moment
+                moment = record.recorded
+                micros = to_micros(moment)
+            rows.append((key(record.partition, record.offset), micros, record.value))
+        execute_rows(self._db, "INSERT INTO log", rows)
 
     def _move_ends(self, writes: Writes) -> None:
         fresh = Counter(record.partition for record in writes.records)

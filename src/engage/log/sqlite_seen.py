@@ -11,14 +11,15 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from engage.log.contract import Token
+from engage.log.sqlite_rows import execute_rows
 
-INDEX_EVERY = 2_000
+INDEX_EVERY = 6_000
 """Records of a partition whose identities are kept in memory until they are indexed, in one go and sorted: then they
 share the index's pages. One by one, each would write a page of its own (``benchmarks/http.py``)."""
 SHIFT = 40
 _MOST_HASHES = 100_000
 _WIDTHS = (1, 8, 64, 512)
-_SELECT_HITS = {width: f"SELECT position, hash FROM seen WHERE hash IN ({','.join('?' * width)})" for width in _WIDTHS}
+_SELECT_HITS = {width: f"SELECT hash, position FROM seen WHERE hash IN ({','.join('?' * width)})" for width in _WIDTHS}
 """A few statements, which stay prepared: to prepare one takes longer than to look up what it asks for."""
 
 Identity = tuple[str, str, str]
@@ -48,31 +49,30 @@ class Seen:
     def find(self, identities: Iterable[Identity]) -> dict[Identity, Token]:
         """Where events of these identities stand, for those that are on the log."""
         found: dict[Identity, Token] = {}
-        recent, hashes = self._recent, self._hashes
-        if len(hashes) > _MOST_HASHES:
-            hashes = self._hashes = {}
-        by_hash: dict[int, list[Identity]] = {}
+        recent = self._recent
+        if len(self._hashes) > _MOST_HASHES:
+            self._hashes = {}
+        wanted: dict[Identity, int] = {}
         for identity in identities:
-            token = recent.get(identity)
-            if token is None:
-                value = hashes[identity] = _hash(identity, 0)
-                by_hash.setdefault(value, []).append(identity)
+            if (token := recent.get(identity)) is None:
+                wanted[identity] = _hash(identity, 0)
             else:
                 found[identity] = token
+        self._hashes.update(wanted)
         salt = 0
-        while by_hash:
-            wanted = []
-            for position, value in _hits(self._reading, list(by_hash)):
-                stored = self._stored(position)
-                for identity in by_hash[value]:
-                    if identity == stored:
-                        found[identity] = token_at(position)
-                    else:
-                        wanted.append(identity)
+        while wanted:
+            # Nearly none is there: what a hash stands for is looked for only when it is.
+            hits = dict(_by_hash(self._reading, list(wanted.values())))
+            again = {}
+            for identity, value in wanted.items() if hits else ():
+                if (position := hits.get(value)) is None:
+                    continue
+                if identity == self._stored(position):
+                    found[identity] = token_at(position)
+                else:
+                    again[identity] = _hash(identity, salt + 1)
+            wanted = again
             salt += 1
-            by_hash = {}
-            for identity in wanted:
-                by_hash.setdefault(_hash(identity, salt), []).append(identity)
         return found
 
     def add(self, identities: Mapping[Identity, Token]) -> None:
@@ -105,10 +105,9 @@ class Seen:
                 rows.append((_hash(identity, salt) if value is None else value, key(partition, offset), identity))
                 end = max(end, offset + 1)
             rows.sort()
-            inserted = self._writing.executemany("INSERT OR IGNORE INTO seen VALUES (?, ?)", [row[:2] for row in rows])
-            if inserted.rowcount == len(rows):
+            if execute_rows(self._writing, "INSERT OR IGNORE INTO seen", [row[:2] for row in rows]) == len(rows):
                 break
-            stored = {value: position for position, value in _hits(self._writing, [row[0] for row in rows])}
+            stored = dict(_by_hash(self._writing, [row[0] for row in rows]))
             waiting = [identity for value, position, identity in rows if stored[value] != position]
             salt += 1
         return end
@@ -131,7 +130,7 @@ def token_at(position: int) -> Token:
     return Token(position >> SHIFT, position & ((1 << SHIFT) - 1))
 
 
-def _hits(db: sqlite3.Connection, hashes: Sequence[int]) -> Iterator[tuple[int, int]]:
+def _by_hash(db: sqlite3.Connection, hashes: Sequence[int]) -> Iterator[tuple[int, int]]:
     for start in range(0, len(hashes), _WIDTHS[-1]):
         chunk = hashes[start : start + _WIDTHS[-1]]
         width = next(width for width in _WIDTHS if width >= len(chunk))

@@ -31,7 +31,7 @@ from engage.services.edge import Edge
 from engage.services.intake import Stamp
 from engage.services.partition_runner import PartitionRunner
 
-KEEP_EVERY = 2_000
+KEEP_EVERY = 6_000
 """Records of a partition after which its engine's cells are written down. Until then they are what the log's tail makes
 of those that were, and who takes up after a crash folds that tail: most cells change often, and are written once."""
 QUIET = timedelta(seconds=1)

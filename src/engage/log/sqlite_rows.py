@@ -1,0 +1,35 @@
+"""Many rows in one statement of SQLite.
+
+With each step of a statement the driver lets go of the interpreter, and takes it back when another thread lets it have
+it: row by row, a commit beside a busy event loop would wait a moment for each of its rows.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from functools import cache
+from itertools import chain
+
+_SIZES = (192, 16, 1)
+"""Rows of a statement: a few sizes, which stay prepared, and none with more values than SQLite ever took (999)."""
+Row = Sequence[object]
+
+
+def execute_rows(db: sqlite3.Connection, statement: str, rows: Sequence[Row]) -> int:
+    """Do ``statement``, which ends where its rows of VALUES are to stand, for all ``rows``; how many it changed."""
+    start = changed = 0
+    for size in _SIZES:
+        while len(rows) - start >= size:
+            part = rows[start : start + size]
+            values = list(chain.from_iterable(part))
+            changed += db.execute(_written(statement, size, len(part[0])), values).rowcount
+            start += size
+    return changed
+
+
+@cache
+def _written(statement: str, rows: int, columns: int) -> str:
+    row = f"({', '.join('?' * columns)})"
+    closing = ")" * (statement.count("(") - statement.count(")"))
+    return f"{statement} VALUES {', '.join([row] * rows)}{closing}"

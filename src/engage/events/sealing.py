@@ -10,6 +10,7 @@ import base64
 import re
 import secrets
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -100,6 +101,8 @@ def exposed(event: Event[Raw], shape: Any = msgspec.UNSET) -> dict[str, Any] | N
         if isinstance(shape, dict) and all(name == UNDECLARED and is_sealed(value) for name, value in shape.items()):
             return None
         return {UNDECLARED: shape}
+    if not kind.nested and shape.keys() <= _open_fields(event.type):
+        return None
     found = {
         name: value
         for name, value in shape.items()
@@ -107,6 +110,13 @@ def exposed(event: Event[Raw], shape: Any = msgspec.UNSET) -> dict[str, Any] | N
     }
     found.update((path, holder[name]) for path, holder, name in _undeclared_inside(shape, kind))
     return found or None
+
+
+@cache
+def _open_fields(kind_name: str) -> frozenset[str]:
+    """The fields of a type that everybody may read: most events have no others."""
+    kind = CATALOGUE[kind_name]
+    return kind.fields - kind.personal
 
 
 def seal(event: Event[Raw], found: Mapping[str, Any], key: AccountKey) -> Event[Raw]:

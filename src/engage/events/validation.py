@@ -30,6 +30,8 @@ RefusalClass = Literal[
     "not_json", "too_large", "envelope", "data", "subject", "source", "in_future", "version", "reserved", "too_old"
 ]
 
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _ENGAGES = (PARTITION_SUBJECT, OWN_SUBJECT)
@@ -82,10 +84,7 @@ def check(value: bytes, now: datetime, opened: Opened | None = None) -> Event[Ra
         return _refuse("not_json", "", f"not a JSON object in UTF-8: {error}")
     if claims_to_be_ours(event):
         return reserved(event)
-    checked = check_event(event, now, opened)
-    if isinstance(checked, Event) and _SEALED_IN_JSON in bytes(checked.data):
-        return _faults_in(checked.data, _claims_to_be_sealed) or checked
-    return checked
+    return _checked(event, now, opened, ours=False, from_bytes=True)
 
 
 def reserved(event: Event[Raw]) -> Refusal:
@@ -100,17 +99,27 @@ def check_event(event: Event[Raw], now: datetime, opened: Opened | None = None) 
 
     What engage says itself happened by its own clock, which may have been set back since: it is never too far ahead.
     """
+    return _checked(event, now, opened, ours=is_ours(event), from_bytes=False)
+
+
+def _checked(
+    event: Event[Raw], now: datetime, opened: Opened | None, *, ours: bool, from_bytes: bool
+) -> Event[Raw] | Refusal:
+    """What both check; who sends bytes may not send texts that look sealed."""
     if event.datacontenttype != "application/json":
         return _refuse("envelope", "/datacontenttype", f"is {event.datacontenttype!r}: engage takes application/json")
-    optional = (event.correlationid, event.causationid, event.actor, event.contact)
-    texts = event.id + event.source + event.type + event.subject + "".join(text for text in optional if text)
+    kind_name, subject = event.type, event.subject
+    texts = f"{event.id}{event.source}{kind_name}{subject}"
+    for optional in (event.correlationid, event.causationid, event.actor, event.contact):
+        if optional is not None:
+            texts += optional
     # One look at all of them: nearly every event passes, and a text by itself costs as much as all together.
-    if _CONTROL.search(texts):
+    if not texts.isprintable() and _CONTROL.search(texts):
         return _control_characters(event)
-    if event.subject.startswith(_ENGAGES) and not (event.subject == OPERATIONS and is_ours(event)):
+    if subject.startswith(_ENGAGES) and not (subject == OPERATIONS and ours):
         prefix = f"{event.subject.partition(':')[0]}:"
         return _refuse("subject", "/subject", f"the prefix {prefix!r} is engage's own: choose another account id")
-    if not is_ours(event):
+    if not ours:
         if "@" in texts and (named := _named(event)):
             return named
         if event.time - now > MAX_AHEAD:
@@ -131,12 +140,14 @@ def check_event(event: Event[Raw], now: datetime, opened: Opened | None = None) 
     if isinstance(shape, Refusal):
         return shape
     # Written anew, data hold each key once: what is judged and sealed is then all there is. Every escape has one form.
-    written = msgspec.json.encode(shape)
+    written = _encode(shape)
     if _NUL_IN_JSON in written and (found := _faults_in(event.data, _holds_nul)):
         return found
-    event.data = Raw(written)
-    kind = CATALOGUE.get(event.type)
-    of_market = event.subject.startswith(MARKET_SUBJECT)
+    if from_bytes and _SEALED_IN_JSON in written and (found := _faults_in(event.data, _claims_to_be_sealed)):
+        return found
+    event.data = data = Raw(written)
+    kind = CATALOGUE.get(kind_name)
+    of_market = subject.startswith(MARKET_SUBJECT)
     if of_market and (kind is None or kind.family != "market") and not is_ours(event):
         return _refuse(
             "subject",
@@ -149,9 +160,10 @@ def check_event(event: Event[Raw], now: datetime, opened: Opened | None = None) 
     if kind is None:
         return event
     try:
-        event.data = upcast(kind, event.dataversion, event.data)
-        event.dataversion = kind.version
-        kind.decode(event.data)
+        if event.dataversion != kind.version:
+            event.data = data = upcast(kind, event.dataversion, data)
+            event.dataversion = kind.version
+        kind.decode(data)
     except UpcastError as error:
         return _refuse("version", "/dataversion", str(error))
     except (msgspec.ValidationError, msgspec.DecodeError):
@@ -231,11 +243,11 @@ def _claims_to_be_sealed(text: str) -> str | None:
 def _read(value: bytes | Raw, pointer: str) -> Any | Refusal:
     """What the JSON says, or why nobody could read it: no text, numbers beyond a double, a nesting too deep."""
     try:
-        shape = msgspec.json.decode(value)
+        shape = _decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return _refuse("not_json", pointer, f"not JSON in UTF-8 that can be read: {error}")
     text = bytes(value)
-    if text.count(b"[") + text.count(b"{") > MAX_DEPTH and _is_deeper(shape, MAX_DEPTH):
+    if len(text) > MAX_DEPTH and text.count(b"[") + text.count(b"{") > MAX_DEPTH and _is_deeper(shape, MAX_DEPTH):
         return _refuse("not_json", pointer, f"is nested deeper than {MAX_DEPTH} levels: store it elsewhere and link it")
     return shape
 

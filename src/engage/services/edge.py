@@ -62,15 +62,15 @@ Exposed = Sequence[dict[str, Any] | None]
 
 def _exposed(checked: Sequence[Event[Raw] | Refusal], shapes: Opened) -> tuple[Exposed, set[str]]:
     """What must be sealed, and of which accounts; ``shapes`` is what checking has read of the data, if anything."""
-    found = [
-        None if isinstance(event, Refusal) else sealing.exposed(clean(event), shapes.get(id(event), UNSET))
-        for event in checked
-    ]
-    owners = {
-        event.subject
-        for event, open_fields in zip(checked, found, strict=True)
-        if open_fields and isinstance(event, Event)
-    }
+    found: list[dict[str, Any] | None] = []
+    owners: set[str] = set()
+    for event in checked:
+        exposed = None
+        if not isinstance(event, Refusal):
+            exposed = sealing.exposed(clean(event), shapes.get(id(event), UNSET))
+            if exposed:
+                owners.add(event.subject)
+        found.append(exposed)
     return found, owners
 
 

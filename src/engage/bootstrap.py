@@ -33,6 +33,10 @@ from engage.services.letters.finding import DeadLetters
 from engage.services.letters.source import Embedded, Source
 from engage.services.links import Links
 from engage.services.moving.house import ACCESS, KEYS, WEBHOOKS, House
+from engage.services.moving.kafka_target import KafkaAppending, must_be_quiet
+from engage.services.moving.manifest import read_manifest
+from engage.services.moving.restoring import Site, bring_master_key, must_not_be_restoring
+from engage.services.moving.targets import Appending, SqliteAppending, emptied
 from engage.services.oidc import Oidc, OidcSettings
 from engage.services.own_segments import with_segments
 from engage.services.owner import Owner
@@ -312,6 +316,56 @@ async def house(settings: Settings) -> AsyncIterator[House]:
         )
 
 
+@asynccontextmanager
+async def site(settings: Settings, folder: Path, partitions: int | None = None) -> AsyncIterator[Site]:
+    """The house that the export in ``folder`` is to be restored into, owned; what is missing is made.
+
+    ``partitions`` of the embedded log, None for as many as the export has; on Kafka the topics say. MasterKeyError
+    without the master key of the export's keys, AtWorkError and FolderOwnedError while somebody works there.
+    """
+    home, manifest = settings.home_path, read_manifest(folder)
+    async with AsyncExitStack() as stack:
+        stack.enter_context(Owner(home))
+        bring_master_key(folder, manifest, home / "master.key")
+        log: Log
+        appending: Appending
+        if settings.kafka:
+            names = topics(settings)
+            if partitions is not None:
+                raise SettingsError(
+                    "--partitions is for the embedded log: on Kafka `engage topics create` lays them out"
+                )
+            log = on_kafka = await stack.enter_async_context(KafkaLog(settings.kafka, names))
+            await must_be_quiet(settings.kafka, names, log.partitions)
+            appending = await stack.enter_async_context(KafkaAppending(settings.kafka, names, on_kafka))
+        else:
+            file = emptied(log_path(settings), partitions or manifest.partitions)
+            stack.callback(file.close)
+            log, appending = file, SqliteAppending(file)
+        keys, access, told, views = (
+            key_store(settings),
+            access_store(settings),
+            webhook_store(settings),
+            view_store(settings),
+        )
+        for store in (keys, access, told, views):
+            stack.callback(store.close)
+        relationships = Relationships(_database(settings, "relationships"))
+        stack.callback(relationships.close)
+        yield Site(
+            home=home,
+            log=log,
+            appending=appending,
+            keys=keys,
+            access=access,
+            webhooks=told,
+            relationships=relationships,
+            views=views,
+            models=read_models(settings),
+            settings=setting_files(settings),
+        )
+
+
 def setting_files(settings: Settings) -> dict[str, Path]:
     """The files in which this house says what rules, segments and inbound webhooks mean; they need not be there."""
     chosen = {"rules.toml": settings.rules, "segments.toml": settings.segments, "hooks.toml": settings.hooks}
@@ -331,6 +385,7 @@ async def platform(
     ``folding`` is the command that folds the read models of the folder in a process of its own while the platform runs;
     none: it folds them itself. On Kafka ``engage worker projections`` does.
     """
+    must_not_be_restoring(settings.home_path)
     async with AsyncExitStack() as stack:
         owner = stack.enter_context(Owner(settings.home_path)) if not settings.kafka else None
         keys = key_store(settings)

@@ -1,5 +1,6 @@
 """What the tests of moving house do: export a house, look into an export."""
 
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ import msgspec
 from engage import bootstrap
 from engage.services.moving.exporting import Exporter, Progress
 from engage.services.moving.files import lines
-from engage.services.moving.manifest import Manifest, prove
+from engage.services.moving.manifest import Manifest, prove, read_manifest
+from engage.services.moving.restoring import Restored, Restorer
+from engage.services.views import Views
 from engage.settings import Settings
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -24,10 +27,10 @@ async def exported(settings: Settings, folder: Path, progress: Progress | None =
         return await exporter.run(progress)
 
 
-async def folded(settings: Settings) -> None:
-    """Bring the read models of a house to the log's end."""
-    async with bootstrap.platform(settings) as platform:
-        await platform.projector.catch_up()
+async def settled(settings: Settings, now: datetime = NOW) -> None:
+    """Let a house do all that is left to do at a moment."""
+    async with bootstrap.platform(settings, clock=lambda: now) as platform:
+        await platform.settle(now)
 
 
 def faults(folder: Path, manifest: Manifest) -> list[tuple[str, str]]:
@@ -67,3 +70,54 @@ class _Line(msgspec.Struct):
 
 
 _line = msgspec.json.Decoder(_Line).decode
+
+
+async def restored(settings: Settings, folder: Path, partitions: int | None = None, **options: Any) -> Restored:
+    """Restore an export into a house, or go on with it."""
+    async with bootstrap.site(settings, folder, partitions) as site:
+        restorer = Restorer(site, folder, read_manifest(folder), lambda: NOW)
+        return await restorer.run(**options)
+
+
+def new_house(folder: Path, old: Settings) -> Settings:
+    """The settings of an empty house that has the master key of another."""
+    folder.mkdir()
+    shutil.copy(Path(old.home) / "master.key", folder / "master.key")
+    return Settings(home=str(folder))
+
+
+def rows_in(settings: Settings) -> dict[str, list[Any]]:
+    """The rows of every read model, in the order of their keys, but for what says where a record stands."""
+    found: dict[str, list[Any]] = {}
+    with bootstrap.reading_views(settings) as store:
+        views = Views(store, bootstrap.read_models(settings))
+        for model in bootstrap.read_models(settings):
+            with views.table(model.name, []) as (names, rows):
+                told = [{name: one for name, one in zip(names, row, strict=True) if name not in PLACES} for row in rows]
+            found[model.name] = sorted(told, key=lambda row: msgspec.json.encode(row, order="deterministic"))
+    return found
+
+
+def without_places(value: bytes) -> dict[str, Any]:
+    """An event of the log but for what says where records stand."""
+    event: dict[str, Any] = msgspec.json.decode(value)
+    event.pop("inboxoffset", None)
+    if event["type"] in ("follow_up.requested", "follow_up.skipped"):
+        del event["data"]["decided_at"]
+        del event["data"]["cause"]["partition"], event["data"]["cause"]["offset"]
+    return event
+
+
+def stories(log: dict[int, list[tuple[int, bytes]]]) -> dict[str, list[dict[str, Any]]]:
+    """What the log says of each subject but partitions, in order, but for places."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for records in log.values():
+        for _, value in records:
+            event = without_places(value)
+            if not event["subject"].startswith("partition:"):
+                found.setdefault(event["subject"], []).append(event)
+    return found
+
+
+PLACES = frozenset({"entry", "partition", "offset", "cause_partition", "cause_offset"})
+"""Columns of read models that say where a record stands."""

@@ -24,7 +24,7 @@ from engage.services.views import Views
 from engage.settings import Settings
 from tests.cli.given import lines as json_lines
 from tests.cli.given import order
-from tests.moving.given import exported, faults, folded, log_in, log_of
+from tests.moving.given import exported, faults, log_in, log_of, settled
 
 RUNNER = CliRunner()
 
@@ -224,7 +224,7 @@ def test_plain_words_are_found_in_an_export_however_it_is_packed(old: Settings, 
     )
     env = {"ENGAGE_HOME": old.home}
     assert RUNNER.invoke(app, ["publish", str(tmp_path / "events.ndjson")], env=env).exit_code == 0
-    asyncio.run(folded(old))
+    asyncio.run(settled(old))
     asyncio.run(exported(old, tmp_path / "export", parquet=True))
     found = plaintext.in_files([tmp_path / "export"], ["customer-18", name])
     places = {Path(one.place).relative_to(tmp_path / "export").as_posix() for one in found}

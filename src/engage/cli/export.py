@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from engage.cli.output import FAILED, USAGE, CommandFailedError, JsonFlag, emit, moment, say
+from engage.cli.output import FAILED, USAGE, Actor, CommandFailedError, JsonFlag, emit, moment, say, who
 
 if TYPE_CHECKING:
     from engage.services.moving.manifest import Manifest
@@ -29,6 +29,7 @@ def export(
     master_key: Annotated[
         bool, typer.Option("--master-key", help="Put the master key in too: who has DIR then can read everything.")
     ] = False,
+    actor: Actor = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Write log, read models and whatever else is kept into a folder, beside running processes.
@@ -51,7 +52,8 @@ def export(
         raise CommandFailedError(
             f"{folder} lies in ENGAGE_HOME, which it is to be a copy of: name a folder elsewhere", USAGE
         )
-    manifest = asyncio.run(_exported(settings, folder, parquet, master_key))
+    with bootstrap.trail(settings) as trail, trail.of(who(actor), "export", str(folder)):
+        manifest = asyncio.run(_exported(settings, folder, parquet, master_key))
     if as_json:
         emit(read_manifest(folder))
     else:

@@ -33,6 +33,7 @@ from engage.cli.errors import Commands
 from engage.cli.export import export
 from engage.cli.privacy import access, erase
 from engage.cli.publish import publish
+from engage.cli.restore import restore
 from engage.cli.status import status
 from engage.cli.up import up
 from engage.cli.views import views
@@ -81,6 +82,7 @@ for command in (
     access,
     erase,
     export,
+    restore,
     audit,
 ):
     app.command()(command)

@@ -132,6 +132,7 @@ def _kafka_settings() -> Settings:
             "workers share a log on Kafka: set ENGAGE_LOG=kafka://host:port; with a log in a file, `engage up` is all",
             USAGE,
         )
+    bootstrap.must_not_be_restoring(settings.home_path)
     return settings
 
 

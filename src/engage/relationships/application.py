@@ -107,6 +107,10 @@ class Relationships(Application[UUID]):
         """Save events that the log has already, and with them the position ``relay`` at their end."""
         self.save(*events, beside=Beside(all_relayed=relay))
 
+    def record_unrelayed(self, events: Sequence[AccountEvent]) -> None:
+        """Save events that the log is yet to hear of."""
+        self.save(*events)
+
     def strike(self, ids: Sequence[UUID]) -> None:
         """Take what is not open from the list of open follow-ups."""
         self.save(beside=Beside(closed=ids))

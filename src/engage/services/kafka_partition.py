@@ -91,7 +91,7 @@ class PartitionIntake:
 
         ``folder`` is where the window of identities goes while it is owned, None for the system's temporary folder.
         """
-        producer = await FencedProducer(bootstrap, f"{topics.prefix}-intake-{partition}", partition).claim()
+        producer = await intake_producer(bootstrap, topics, partition).claim()
         owner = cls(producer, topics, log, edge, window, folder)
         try:
             await owner._recall()
@@ -221,7 +221,7 @@ class PartitionIntake:
     async def _commit(self, taken: list[Event[Raw]], forwards: list[tuple[int, Any]], dead: list[Dead]) -> None:
         await self._producer.commit(
             [
-                (self._topics.interactions, [_appended(event) for event in taken]),
+                (self._topics.interactions, [on_log(event.subject, event.now, codec.encode(event)) for event in taken]),
                 (self._topics.inbox, [_forwarded(home, record) for home, record in forwards]),
                 (self._topics.dead_letters, [_dead(record, refusal) for record, refusal in dead]),
             ]
@@ -254,8 +254,14 @@ def _partition_in(subject: str) -> int | None:
     return int(number) if number.isdecimal() and len(number) < 10 else None
 
 
-def _appended(event: Event[Raw]) -> Outgoing:
-    return Outgoing(event.subject.encode(), codec.encode(event), timestamp=to_micros(event.now) // 1_000)
+def intake_producer(bootstrap: str, topics: Topics, partition: int) -> FencedProducer:
+    """The one who writes a partition of the log, by the name that shuts out whoever did before."""
+    return FencedProducer(bootstrap, f"{topics.prefix}-intake-{partition}", partition)
+
+
+def on_log(subject: str, recorded: datetime, value: bytes) -> Outgoing:
+    """A record as it stands in the topic of the log."""
+    return Outgoing(subject.encode(), value, timestamp=to_micros(recorded) // 1_000)
 
 
 def _forwarded(home: int, record: Any) -> Outgoing:

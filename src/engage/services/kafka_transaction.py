@@ -24,6 +24,10 @@ class FencedError(RuntimeError):
     """Another worker owns the partition now and nothing of ours was written: end this process, start it again."""
 
 
+class OffsetError(RuntimeError):
+    """A record stands elsewhere than it must: nothing was written."""
+
+
 class Outgoing(Struct, frozen=True, gc=False):
     """A record on its way to a topic; ``value`` None is a tombstone.
 
@@ -74,6 +78,8 @@ class FencedProducer:
 
     async def close(self) -> None:
         """Give the partition up; an open transaction is aborted by whoever claims it next."""
+        if self._producer is None:
+            return
         try:
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._producer.stop()
@@ -81,8 +87,11 @@ class FencedProducer:
             # Kafka is away: what waits for its answer fails with the connection.
             await self._producer.client.close()
 
-    async def commit(self, records: Iterable[tuple[str, Sequence[Outgoing]]]) -> None:
-        """Write records, by topic, all or none. FencedError if the partition has another owner."""
+    async def commit(self, records: Iterable[tuple[str, Sequence[Outgoing]]], *, at: int | None = None) -> None:
+        """Write records, by topic, all or none. FencedError if the partition has another owner.
+
+        ``at``: the offset that the first of them must get; OffsetError if it got another, and nothing is written.
+        """
         producer = self._producer
         sent: list[Any] = []
         try:
@@ -90,7 +99,12 @@ class FencedProducer:
             for topic, outgoing in records:
                 await self._queue(topic, outgoing, sent)
             # aiokafka commits even when a batch of the transaction failed, so each is waited for first.
-            await asyncio.gather(*sent)
+            written = await asyncio.gather(*sent)
+            if at is not None and written[0].offset != at:
+                raise OffsetError(
+                    f"a record that was to stand at {at} of {written[0].topic}:{self.partition} stands at "
+                    f"{written[0].offset}: somebody else writes there; end them, then begin again"
+                )
             await producer.commit_transaction()
         except (ProducerFenced, InvalidProducerEpoch, IllegalOperation) as error:
             # What was fenced while records were queued has no transaction any more when the next one is.
@@ -98,7 +112,7 @@ class FencedProducer:
                 f"another worker has claimed {self.name}; what we held of it was not written, and it has taken over. "
                 "Start this worker again"
             ) from error
-        except KafkaError:
+        except (KafkaError, OffsetError):
             with contextlib.suppress(KafkaError, AssertionError):
                 await producer.abort_transaction()
             raise

@@ -31,8 +31,8 @@ class AccessStore:
     """
 
     def __init__(self, url: str) -> None:
-        self._database = Database(url, synchronous="full")
-        with self._database.set_up() as connection:
+        self.database = Database(url, synchronous="full")
+        with self.database.set_up() as connection:
             schema_version.settle(
                 connection,
                 "access",
@@ -44,11 +44,11 @@ class AccessStore:
 
     def close(self) -> None:
         """Close every connection."""
-        self._database.close()
+        self.database.close()
 
     def create(self, key: ApiKey, deed: Deed) -> str:
         """Make a key; returns it, which nobody can do again. ApiKeyError if one of that name still holds."""
-        with self._database.write() as connection:
+        with self.database.write() as connection:
             if api_keys.named(connection, key.name, key.created):
                 raise ApiKeyError(
                     f"there is a key named {key.name!r} already: `engage api-keys rotate` replaces it, or choose "
@@ -64,7 +64,7 @@ class AccessStore:
 
         It lasts as long as that one was made to. NoApiKeyError if none holds.
         """
-        with self._database.write() as connection:
+        with self.database.write() as connection:
             before = self._held(connection, name, deed.time)
             newest = before[-1]
             expires = None if newest.expires is None else deed.time + (newest.expires - newest.created)
@@ -78,7 +78,7 @@ class AccessStore:
 
     def revoke(self, name: str, deed: Deed) -> list[ApiKey]:
         """Refuse every key of that name, or the one of that id, from now on; NoApiKeyError if none holds."""
-        with self._database.write() as connection:
+        with self.database.write() as connection:
             found = self._held(connection, name, deed.time)
             api_keys.end(connection, [one.id for one in found], revoked=deed.time)
             audit.put(connection, deed)
@@ -86,32 +86,32 @@ class AccessStore:
 
     def every_key(self) -> list[tuple[ApiKey, bytes]]:
         """Every key that ever was, the oldest first, with the digest by which it is proved."""
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             return api_keys.every(connection)
 
     def note_use(self, ids: Collection[str], now: datetime) -> None:
         """These keys were used about now."""
-        with self._database.write() as connection:
+        with self.database.write() as connection:
             api_keys.note_use(connection, ids, now)
 
     def keep(self, deed: Deed) -> None:
         """Keep what an operator did."""
-        with self._database.write() as connection:
+        with self.database.write() as connection:
             audit.put(connection, deed)
 
     def deeds(self, limit: int) -> list[Deed]:
         """What operators did last, the newest first."""
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             return audit.newest(connection, limit)
 
     def untold(self, limit: int) -> list[Deed]:
         """What the log does not have yet, in order."""
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             return audit.untold(connection, limit)
 
     def told(self, deeds: Sequence[Deed]) -> None:
         """The log has these."""
-        with self._database.write() as connection:
+        with self.database.write() as connection:
             audit.told(connection, [deed.id for deed in deeds])
 
     @staticmethod

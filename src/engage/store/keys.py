@@ -191,7 +191,7 @@ class KeyStore:
 
     def prove(self, connection: Connection, ours: MasterKey) -> None:
         """Note that ``ours`` wraps keys here; MasterKeyError if another master key of its generation does."""
-        proof = {"generation": ours.generation, "probe": aes_key_wrap(ours.secret, _PROBE)}
+        proof = {"generation": ours.generation, "probe": probe_of(ours)}
         connection.execute(self._insert(MASTERS).values(proof).on_conflict_do_nothing())
         probe = connection.scalar(select(MASTERS.c.probe).where(MASTERS.c.generation == ours.generation))
         if probe is None or bytes(probe) != proof["probe"]:
@@ -204,3 +204,8 @@ class KeyStore:
         generations = connection.scalars(select(MASTERS.c.generation).order_by(MASTERS.c.generation.desc())).all()
         for generation in generations or [self.masters.newest.generation]:
             self.prove(connection, self.master(generation))
+
+
+def probe_of(master: MasterKey) -> bytes:
+    """What is kept of a master key to tell it from another: 32 zero bytes, wrapped by it."""
+    return aes_key_wrap(master.secret, _PROBE)

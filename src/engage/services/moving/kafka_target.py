@@ -1,0 +1,97 @@
+"""The log on Kafka that an export is restored into: written as intake writes it, by whoever shuts intake out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Self
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from engage.log.contract import Record
+from engage.log.kafka import KafkaLog
+from engage.log.sqlite_seen import Identity
+from engage.log.topics import Topics, broker_errors
+from engage.services.kafka_partition import intake_producer, on_log
+from engage.services.moving.manifest import NotEmptyError
+
+_GROUPS = ("intake", "streams", "projections")
+"""The consumer groups of those who work on a log, behind its prefix."""
+
+
+class AtWorkError(RuntimeError):
+    """Somebody works on the log that is to be restored: stop them first."""
+
+
+class KafkaAppending:
+    """Appends to every partition of the log, each by the transactional producer of its intake; a context manager."""
+
+    def __init__(self, bootstrap: str, topics: Topics, log: KafkaLog) -> None:
+        self._topics = topics
+        self._log = log
+        self._producers = [intake_producer(bootstrap, topics, partition) for partition in range(log.partitions)]
+        self._ends: dict[int, int] = {}
+
+    @property
+    def ends(self) -> Mapping[int, int]:
+        """See ``Appending``."""
+        return self._ends
+
+    async def append(self, records: Mapping[int, Sequence[tuple[Record, Identity]]]) -> None:
+        """See ``Appending``: a transaction a partition."""
+        await asyncio.gather(*(self._append(partition, ours) for partition, ours in records.items()))
+
+    async def _append(self, partition: int, records: Sequence[tuple[Record, Identity]]) -> None:
+        outgoing = [on_log(subject, record.recorded, record.value) for record, (subject, _, _) in records]
+        await self._producers[partition].commit([(self._topics.interactions, outgoing)], at=self._ends[partition])
+        self._ends[partition] += len(records) + 1  # the transaction's marker
+
+    async def __aenter__(self) -> Self:
+        try:
+            for producer in self._producers:
+                await producer.claim()
+            self._ends = {one: await self._log.end(one) for one in range(self._log.partitions)}
+        except BaseException:
+            await self._close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        await self._close()
+
+    async def _close(self) -> None:
+        await asyncio.gather(*(producer.close() for producer in self._producers))
+
+
+async def must_be_quiet(bootstrap: str, topics: Topics, partitions: int) -> None:
+    """AtWorkError if somebody works on the log, as far as its groups tell; NotEmptyError if its inbox holds events.
+
+    An event of another log's inbox would come onto this one behind the restored records, perhaps a second time.
+    """
+    with broker_errors(bootstrap, "asking who works on the log"):
+        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+        try:
+            await admin.start()
+            names = [f"{topics.prefix}-{one}" for one in _GROUPS]
+            at_work = []
+            for answer in await admin.describe_consumer_groups(names):
+                at_work += [group[1] for group in answer.groups if group[5]]
+        finally:
+            await admin.close()
+        if at_work:
+            raise AtWorkError(
+                f"{', '.join(at_work)}: workers of these groups are at work on the log {topics.prefix!r}. Stop them "
+                "(`engage worker …`), wait ten seconds, then restore"
+            )
+        places = [TopicPartition(topics.inbox, partition) for partition in range(partitions)]
+        async with AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False) as consumer:
+            starts, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
+    if held := sum(ends[place] - starts[place] for place in places):
+        raise NotEmptyError(
+            f"the inbox {topics.inbox!r} holds {held:,} records: restore into a log that nobody has published to "
+            "(another ENGAGE_TOPICS), and publish afterwards"
+        )

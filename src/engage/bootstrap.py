@@ -26,6 +26,7 @@ from engage.services.configuration import Configured, configured
 from engage.services.desk import Desk
 from engage.services.edge import Edge
 from engage.services.embedded import EmbeddedLog
+from engage.services.erasure import Erasures
 from engage.services.folded_beside import FoldedBeside
 from engage.services.hooks.mapping import Hook, load_hooks
 from engage.services.letters import kafka as letters_on_kafka
@@ -357,6 +358,7 @@ async def site(settings: Settings, folder: Path, partitions: int | None = None) 
             log=log,
             appending=appending,
             keys=keys,
+            erasures=Erasures(log, keys, snapshots(settings)),
             access=access,
             webhooks=told,
             relationships=relationships,

@@ -10,6 +10,7 @@ import sys
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -115,7 +116,7 @@ async def test_a_wider_house_asks_for_nothing_again_and_for_the_same_from_then_o
     assert sum(map(len, ours.values())) > sum(map(len, moved.values())) + len(NEWS)
 
 
-def asked(log: dict[str, list[dict]]) -> dict[str, list[str]]:
+def asked(log: dict[str, list[dict[str, Any]]]) -> dict[str, list[str]]:
     """The follow-ups that were asked for, by account."""
     return {
         account: sorted(event["id"] for event in events if event["type"] == "follow_up.requested")

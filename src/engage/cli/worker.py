@@ -125,6 +125,7 @@ def _check(settings: Settings, seconds: float, as_json: bool) -> None:
 
 def _kafka_settings() -> Settings:
     from engage import bootstrap
+    from engage.services.moving.restoring import must_not_be_restoring
 
     settings = bootstrap.settings()
     if not settings.kafka:
@@ -132,7 +133,7 @@ def _kafka_settings() -> Settings:
             "workers share a log on Kafka: set ENGAGE_LOG=kafka://host:port; with a log in a file, `engage up` is all",
             USAGE,
         )
-    bootstrap.must_not_be_restoring(settings.home_path)
+    must_not_be_restoring(settings.home_path)
     return settings
 
 

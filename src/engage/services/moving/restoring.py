@@ -50,6 +50,7 @@ class Site(Struct, frozen=True, kw_only=True):
     log: Log
     appending: Appending
     keys: KeyStore
+    erasures: Erasures
     access: AccessStore
     webhooks: WebhookStore
     relationships: Relationships
@@ -109,8 +110,7 @@ class Restorer:
         with self._placing(target) as placing:
             added = await self._log(placing, target, tell)
             self._markers()
-            erasures = Erasures(self._site.log, self._site.keys)
-            while await erasures.step(_STEP):
+            while await self._site.erasures.step(_STEP):
                 pass
             await restore_from(self._site.log, self._site.relationships)
             unrelayed = carrying.relationships(self._site.relationships, self._lines)

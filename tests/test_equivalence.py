@@ -174,7 +174,7 @@ def decided(made):
         (event.id, codec.open_data(event).data)
         for partition in range(made.log.partitions)
         for event in map(read_event, made.records(partition))
-        if event.type in DECISIONS
+        if event.type in DECISIONS and not event.is_copy
     ]
 
 

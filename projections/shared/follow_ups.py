@@ -86,7 +86,12 @@ def _follow_up(event: Event[Any]) -> str | None:
 
 
 follow_ups = Projection(
-    "follow_ups", version=1, row=FollowUpRow, key=_follow_up, indexes=(("account", "status"), ("status", "due"))
+    "follow_ups",
+    version=1,
+    row=FollowUpRow,
+    key=_follow_up,
+    stays=True,  # a follow-up is with the account that it was asked for
+    indexes=(("account", "status"), ("status", "due")),
 )
 
 

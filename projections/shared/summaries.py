@@ -19,6 +19,7 @@ from engage.events.catalogue import (
     disputes,
     follow_up,
     health,
+    identity,
     invoices,
     loyalty,
     negotiations,
@@ -127,6 +128,9 @@ SUMMARIES: dict[type[EventData], Summary] = {
         f"Health went from {_band(d.before)} to {_band(d.band)}: score {d.score:.0f}, {d.component} {d.value:.0f}"
     ),
     health.HealthBandStands: lambda d: f"Health stands at {_band(d.band)}: score {d.score:.0f}",
+    identity.IdentityLinked: lambda d: f"Turned out to be {d.account}: what was known of it went there",
+    identity.IdentityUnlinked: lambda d: f"Is not {d.account} after all: what was known of it came back",
+    identity.IdentityParted: lambda d: f"Is not {d.visitor} after all: what was known of that went back",
     invoices.InvoiceIssued: lambda d: (
         f"Invoice {d.invoice_id} issued, {d.direction}, due {d.due:%Y-%m-%d}{_money(d, d.total)}"
     ),

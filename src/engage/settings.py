@@ -74,6 +74,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """What its words mean here, parted by blanks: ``crm-managers=read,work crm-admins=read,work,operate``."""
     oidc_name: str = "sub"
     """The claim that names the bearer; no e-mail address, for commands bear it on the log."""
+    segment_links: bool = True
+    """Segment's ``identify`` with both ids, and ``alias``, link the anonymous visitor to the account."""
     hooks: str = ""
     """A TOML file that says what inbound webhooks mean; empty for ``hooks.toml`` in ``home``, if there, or none."""
     public_url: str = ""

@@ -58,6 +58,7 @@ def test_every_family_of_the_design_is_there() -> None:
             "dead_letter",
             "follow_up",
             "health",
+            "identity",
             "rule",
             "segment",
             "term",

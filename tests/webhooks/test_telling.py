@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from engage import bootstrap
+from engage.services.linking import link, unlink
 from engage.services.platform import Platform
 from engage.settings import Settings
 from tests.http.given import START, Clock
@@ -156,3 +157,14 @@ async def test_no_secret_is_kept_in_plain_words(tmp_path: Path, platform: Platfo
     assert made.id.encode() in kept
     assert made.secret.removeprefix("whsec_").encode() not in kept
     assert made.secret not in json.dumps([repr(platform.webhooks.store.endpoint(made.id))])
+
+
+async def test_what_is_told_once_more_of_a_linked_visitor_is_told_to_nobody(platform: Platform, receiver: Receiver):
+    await endpoint(platform, receiver.url, "Order Refunded")
+    await happens(platform, refund("1", "anonymous:1"), refund("2", "c-1"))
+    await link(platform, "anonymous:1", "c-1")
+    await happens(platform, refund("3", "anonymous:1"))
+    await unlink(platform, "anonymous:1")
+    await platform.settle()
+    await send(platform)
+    assert sorted(one.body["data"]["order_id"] for one in receiver.messages) == ["1", "2", "3"]

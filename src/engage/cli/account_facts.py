@@ -23,6 +23,7 @@ def facts(account: Account) -> list[tuple[str, str]]:
         "partner_scorecard": _scorecard,
         "agreements": lambda rows: _counted(rows, "status"),
         "disputes": lambda rows: _counted(rows, "stage"),
+        "identities": lambda rows: [f"was {row['visitor']}" for row in rows],
     }
     found = []
     for name, words in lines.items():

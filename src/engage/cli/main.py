@@ -31,6 +31,7 @@ from engage.cli.demo import demo
 from engage.cli.doctor import doctor
 from engage.cli.errors import Commands
 from engage.cli.export import export
+from engage.cli.identities import link, unlink
 from engage.cli.privacy import access, erase
 from engage.cli.publish import publish
 from engage.cli.restore import restore
@@ -81,6 +82,8 @@ for command in (
     replay,
     access,
     erase,
+    link,
+    unlink,
     export,
     restore,
     audit,

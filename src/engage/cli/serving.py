@@ -94,6 +94,7 @@ async def serve(platform: Platform, settings: Settings, port: int | None, starte
             hooks=hooks,
             links=bootstrap.links(structs.replace(settings, public_url=settings.public_url or url), platform.clock),
             origins=settings.origins,
+            segment_links=settings.segment_links,
             access=settings.log_level in ("access", "debug"),
         )
         server = _Server(

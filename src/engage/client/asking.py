@@ -86,6 +86,14 @@ class Client:
         """Destroy the account's keys; what came of it."""
         return self.do(calls.erasing(account))
 
+    def link(self, visitor: str, account: str) -> dict[str, Any]:
+        """Link a visitor to the account that it turned out to be; what came of it."""
+        return self.do(calls.linking(visitor, account))
+
+    def unlink(self, visitor: str) -> dict[str, Any]:
+        """Take back that a visitor is linked; what came of it."""
+        return self.do(calls.unlinking(visitor))
+
     def status(self) -> dict[str, Any]:
         """How far everything has come."""
         return self.get("/v1/status")
@@ -167,6 +175,14 @@ class AsyncClient:
     async def erase(self, account: str) -> dict[str, Any]:
         """See ``Client.erase``."""
         return await self.do(calls.erasing(account))
+
+    async def link(self, visitor: str, account: str) -> dict[str, Any]:
+        """See ``Client.link``."""
+        return await self.do(calls.linking(visitor, account))
+
+    async def unlink(self, visitor: str) -> dict[str, Any]:
+        """See ``Client.unlink``."""
+        return await self.do(calls.unlinking(visitor))
 
     async def status(self) -> dict[str, Any]:
         """See ``Client.status``."""

@@ -89,6 +89,16 @@ def erasing(account: str) -> Call[dict[str, Any]]:
     return Call("DELETE", f"/v1/privacy/{segment(account)}", body_of)
 
 
+def linking(visitor: str, account: str) -> Call[dict[str, Any]]:
+    """A call that links a visitor to an account; done twice, it is done."""
+    return Call("POST", "/v1/identities", body_of, parts={"json": {"visitor": visitor, "account": account}})
+
+
+def unlinking(visitor: str) -> Call[dict[str, Any]]:
+    """A call that takes that back; done twice, the second one finds nothing to do."""
+    return Call("DELETE", f"/v1/identities/{segment(visitor)}", body_of, repeatable=False)
+
+
 def asking(method: str, path: str, body: Any) -> Call[Any]:
     """A request for which there is no other call; only a ``GET`` is sent again when its answer is lost."""
     return Call(method, path, _any_body, repeatable=method == "GET", parts={} if body is None else {"json": body})

@@ -103,7 +103,7 @@ def _record_of(kind: EventType, typed: bool) -> type[Struct]:
         kw_only=True,
         omit_defaults=True,
         gc=False,
-        namespace={"type": kind.name, "identity": Event.identity, "now": Event.now},
+        namespace={"type": kind.name, "identity": Event.identity, "is_copy": Event.is_copy, "now": Event.now},
     )
 
 

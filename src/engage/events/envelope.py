@@ -36,6 +36,10 @@ class Event(Struct, Generic[D], kw_only=True, omit_defaults=True, gc=False):
     ``recorded`` is engage's own stamp and never earlier than that of the record before it in the partition; ``time``
     is when it happened, in the words of whoever reported it. ``partition`` and ``offset`` are -1 until it is read from
     the log. ``type`` comes first because a typed decoder is chosen by it.
+
+    Where identities were linked (``engage.events.linking``): ``linkedto`` is the account that the subject was linked to
+    when it was recorded, and folds pass it over; ``origin`` of what was copied from there is the subject that it was
+    said of; ``retold`` says that it is a copy of the past, told once more.
     """
 
     type: Id
@@ -54,6 +58,9 @@ class Event(Struct, Generic[D], kw_only=True, omit_defaults=True, gc=False):
     contact: Id | None = None
     traceparent: Traceparent | None = None
     inboxoffset: int | None = None
+    origin: Id | None = None
+    linkedto: Id | None = None
+    retold: bool = False
     partition: int = -1
     offset: int = -1
 
@@ -61,6 +68,11 @@ class Event(Struct, Generic[D], kw_only=True, omit_defaults=True, gc=False):
     def identity(self) -> tuple[str, str, str]:
         """What makes it the same event: ``(subject, source, id)``."""
         return (self.subject, self.source, self.id)
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether the same event stands on the log already, said of another account or told before."""
+        return self.retold or self.origin is not None
 
     @property
     def now(self) -> datetime:

@@ -70,8 +70,10 @@ def _value(kind: inspect.Type, name: str, full: bool) -> Any:
             return _value(next(one for one in kind.types if not isinstance(one, inspect.NoneType)), name, full)
         case inspect.VarTupleType():
             return [_value(kind.item_type, name, full)] if full else []
+        case inspect.AnyType():
+            return "value"
         case inspect.DictType():
-            return {"key": "value"} if full else {}
+            return {"key": _value(kind.value_type, "value", full)} if full else {}
         case inspect.StructType():
             return {one.encode_name: _value(one.type, one.name, full) for one in kind.fields if full or one.required}
     raise AssertionError(f"an example of {kind} is not known: teach this file")

@@ -18,6 +18,7 @@ _BY_FAMILY = {
     "dead_letter": "engage/operators",
     "follow_up": "engage/relationships",
     "health": "engage/views",
+    "identity": "engage/identity",
     "rule": "engage/rules",
     "segment": "engage/views",
     "term": "engage/views",

@@ -10,6 +10,7 @@ import base64
 import re
 import secrets
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -140,6 +141,25 @@ def seal(event: Event[Raw], found: Mapping[str, Any], key: AccountKey) -> Event[
             rest[name] = value
     if rest:
         shape[UNDECLARED] = seal_text(_json_text(rest), key, event.subject)
+    event.data = _raw(shape)
+    return event
+
+
+def holds_sealed(event: Event[Raw]) -> bool:
+    """Whether something in the event's data may be sealed."""
+    return PREFIX.encode() in bytes(event.data)
+
+
+def seal_anew(event: Event[Raw], keys: Mapping[int, AccountKey], owner: str, key: AccountKey) -> Event[Raw]:
+    """The event, which is now said of another account, with what ``keys`` of ``owner`` open sealed with ``key``.
+
+    What they do not open stays as it is: nobody can read it there either.
+    """
+    shape = msgspec.json.decode(event.data)
+    for name, value in shape.items() if isinstance(shape, dict) else ():
+        if is_sealed(value):
+            with suppress(KeyError, SealError):
+                shape[name] = seal_text(open_text(value, keys[generation_of(value)], owner), key, event.subject)
     event.data = _raw(shape)
     return event
 

@@ -19,6 +19,7 @@ from engage.http import (
     dead_letters,
     events,
     follow_ups,
+    identities,
     inbound,
     metrics,
     pages,
@@ -69,6 +70,7 @@ _RESOURCES = (
     inbound,
     schemas,
     privacy,
+    identities,
     projections,
     dead_letters,
     status,
@@ -93,6 +95,7 @@ def create_app(
     hooks: Mapping[str, Hook] | None = None,
     links: Links | None = None,
     origins: Sequence[str] = (),
+    segment_links: bool = True,
 ) -> FastAPI:
     """The application over ``platform``, which stays open as long as it serves.
 
@@ -101,7 +104,7 @@ def create_app(
     whoever does not ask for this machine's loopback by name. ``access`` logs a line for each request;
     ``topics`` are those that the AsyncAPI document names; ``hooks`` the inbound webhooks by name;
     ``links`` makes and reads those in mails, which are not served without. Pages of ``origins`` may ask from a browser,
-    others may not.
+    others may not. ``segment_links``: who is identified by Segment's messages is linked to who they were before.
     """
 
     @asynccontextmanager
@@ -138,6 +141,7 @@ def create_app(
     app.state.topics = topics or Topics()
     app.state.hooks = hooks or {}
     app.state.links = links
+    app.state.segment_links = segment_links
     app.state.pressure = Pressure()
     app.state.ending = Ending()
     problems.install(app)

@@ -12,7 +12,7 @@ from engage.http.guard import guarded
 from engage.http.paths import decoded
 from engage.http.problems import ProblemError
 from engage.services.platform import Platform
-from engage.services.privacy import Erased, ErasureError, NoSuchAccountError, PersonalCopy, erase, held_on
+from engage.services.privacy import Erased, ErasureError, LinkedError, NoSuchAccountError, PersonalCopy, erase, held_on
 
 router = APIRouter(tags=["operate"], **guarded("operate"))
 
@@ -55,6 +55,7 @@ async def copy(request: Request, account: str) -> Response:
     responses={
         200: DOCUMENTS.answer(Erased, "Its keys are gone.", _ERASED),
         **_UNKNOWN,
+        **problems(_409="It is linked to another account, with which it is erased."),
         **problems(_503="It is not known yet whether it was carried out; do the same again."),
     },
 )
@@ -68,6 +69,8 @@ async def forget(request: Request, account: str) -> Response:
         done = await erase(platform, decoded(account, "account"), who_commands(request))
     except NoSuchAccountError as error:
         raise ProblemError(404, str(error)) from None
+    except LinkedError as error:
+        raise ProblemError(409, str(error)) from None
     except ErasureError as error:
         raise ProblemError(503, str(error)) from None
     return Response(msgspec.json.encode(done), media_type=JSON)

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid4, uuid5
 
 import msgspec
+import structlog
 from fastapi import APIRouter, Request, Response
 from msgspec import Struct
 
@@ -22,11 +23,14 @@ from engage.http.pressure import Pressure
 from engage.http.problems import ProblemError, problem
 from engage.log.contract import Taken
 from engage.services.callers import publish_as
+from engage.services.linking import LinkingError, link_known
 from engage.services.platform import Platform
-from engage.services.segment import SOURCE, TIMES, Shape, to_events
+from engage.services.segment import SOURCE, TIMES, Shape, link_in, to_events
 
 _PLAIN = "text/plain"
 """What libraries in browsers call their JSON, so that no browser asks before it is sent."""
+
+_log = structlog.get_logger(__name__)
 
 router = APIRouter(tags=["publish"], **guarded("publish"))
 
@@ -72,20 +76,35 @@ async def _take(request: Request, kind: str | None) -> Response:
             await publish_as(who, [event for event in made if isinstance(event, bytes)], platform.gathering.publish)
         )
     told = Told(True, 0, 0, 0, [])
-    for index, event in enumerate(made):
+    linking = request.app.state.segment_links and platform.mover is not None
+    batch = shape.get("batch")
+    for index, (message, event) in enumerate(zip(batch if isinstance(batch, list) else [shape], made, strict=True)):
         answer = Refusal("envelope", (event,)) if isinstance(event, Fault) else next(answers)
         if isinstance(answer, Refusal):
             told.refused += 1
             told.messages.append(Refused(index, answer.reason, answer.faults))
-        elif isinstance(answer, Taken):
+            continue
+        if isinstance(answer, Taken):
             told.taken += 1
         else:
             told.duplicate += 1
+        if linking and (pair := link_in(message)) is not None:
+            await _link(platform, *pair, who.name)
     if told.refused and told.refused == len(made):
         said = "; ".join(f"{fault.pointer or '/'}: {fault.message}" for fault in told.messages[0].faults)
         detail = f"nothing of it was taken: message {told.messages[0].index}: {said}"
         return problem(400, detail, **members(400, detail), messages=told.messages)
     return Response(msgspec.json.encode(told), media_type=JSON)
+
+
+async def _link(platform: Platform, visitor: str, account: str, by: str) -> None:
+    """Link them, unless somebody has parted them: what a library says at each visit does not overrule that."""
+    if platform.embedded is not None and platform.embedded.links.was_parted(visitor):
+        return
+    try:
+        await link_known(platform, visitor, account, by)
+    except LinkingError as error:  # who shares a device stays who they were first
+        _log.debug("visitor not linked", reason=str(error))
 
 
 def _object(body: bytes) -> Shape:

@@ -26,7 +26,7 @@ from engage.log.sqlite_rows import execute_rows
 from engage.log.sqlite_seen import Identity, Seen, key
 from engage.read_only import read_only_uri
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 PARTITIONS = 4
 _POLL_SECONDS = 0.05
 _CHECKPOINT_PAGES = 4_000
@@ -50,15 +50,30 @@ CREATE TABLE dead_letters (
     offset INTEGER NOT NULL, event_id TEXT NOT NULL, error TEXT NOT NULL
 );
 CREATE TABLE markers (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE links (visitor TEXT PRIMARY KEY, account TEXT, times INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE moves (partition INTEGER, offset INTEGER, moved INTEGER NOT NULL, PRIMARY KEY (partition, offset));
 """
 
 
-_MIGRATION = """
+_MIGRATIONS = {
+    "1": """
 ALTER TABLE partitions ADD COLUMN indexed INTEGER NOT NULL DEFAULT 0;
 UPDATE partitions SET indexed = end;
 UPDATE meta SET value = '2' WHERE name = 'schema_version';
+""",
+    "2": """
+CREATE TABLE IF NOT EXISTS links (visitor TEXT PRIMARY KEY, account TEXT, times INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS moves (
+    partition INTEGER, offset INTEGER, moved INTEGER NOT NULL, PRIMARY KEY (partition, offset)
+);
+UPDATE meta SET value = '3' WHERE name = 'schema_version';
+""",
+}
+"""From version 1, which indexed every record at once; from version 2, which knew of nobody linked to another."""
+_LINK = """
+INSERT INTO links VALUES (?, ?, 1)
+ON CONFLICT (visitor) DO UPDATE SET account = excluded.account, times = times + 1
 """
-"""From version 1, which indexed every record at once."""
 
 
 class LogVersionError(RuntimeError):
@@ -83,6 +98,8 @@ class Writes(msgspec.Struct, kw_only=True):
     settled: list[tuple[int, str, str | None]] = []
     dead_letters: list[tuple[str, str, int, int, str, str]] = []
     marker: tuple[str, int] | None = None
+    links: dict[str, str | None] = {}
+    moves: dict[tuple[int, int], int | None] = {}
 
 
 class EngineState(msgspec.Struct, frozen=True):
@@ -114,8 +131,8 @@ class SqliteLog:
             self._migrate()
             self._reading = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         meta = dict(self._reading.execute("SELECT name, value FROM meta").fetchall())
-        # Who only reads has no use for what version 2 added.
-        if meta["schema_version"] != str(SCHEMA_VERSION) and not (read_only and meta["schema_version"] == "1"):
+        # Who only reads has no use for what later versions added.
+        if meta["schema_version"] != str(SCHEMA_VERSION) and not (read_only and meta["schema_version"] in _MIGRATIONS):
             raise LogVersionError(
                 f"{path} has schema version {meta['schema_version']}, this engage writes {SCHEMA_VERSION}: "
                 "run the engage that wrote it, or move the folder away and begin again"
@@ -238,6 +255,21 @@ class SqliteLog:
         """How far each named import has come."""
         return dict(self._db.execute("SELECT name, value FROM markers ORDER BY name").fetchall())
 
+    def links(self) -> dict[str, tuple[str | None, int]]:
+        """To which account a visitor is linked, None where it is no more, and how often that was said."""
+        found = self._reading.execute("SELECT visitor, account, times FROM links")
+        return {visitor: (account, times) for visitor, account, times in found}
+
+    def next_move(self) -> tuple[int, int, int] | None:
+        """The place of the first record whose account is to be told anew, and how far that has come; None if none is.
+
+        In a partition the first of them is first; partitions do not wait for one another.
+        """
+        found: tuple[int, int, int] | None = self._reading.execute(
+            "SELECT partition, offset, moved FROM moves ORDER BY partition, offset LIMIT 1"
+        ).fetchone()
+        return found
+
     def dead_letters(self) -> int:
         """How many events failed in a rule."""
         row = self._reading.execute("SELECT count(*) FROM dead_letters").fetchone()
@@ -267,6 +299,13 @@ class SqliteLog:
                 )
             if writes.marker:
                 self._db.execute("INSERT OR REPLACE INTO markers VALUES (?, ?)", writes.marker)
+            for visitor, account in writes.links.items():
+                self._db.execute(_LINK, (visitor, account))
+            for place, moved in writes.moves.items():
+                if moved is None:
+                    self._db.execute("DELETE FROM moves WHERE partition = ? AND offset = ?", place)
+                else:
+                    self._db.execute("INSERT OR REPLACE INTO moves VALUES (?, ?, ?)", (*place, moved))
         if due is not None:
             self._seen.indexed(due)
         self._seen.add(writes.identities)
@@ -402,17 +441,19 @@ class SqliteLog:
         for partition, indexed in self._db.execute("SELECT partition, indexed FROM partitions").fetchall():
             self._seen.add(
                 {
-                    codec.decode(record.value).identity: Token(partition, record.offset)
+                    event.identity: Token(partition, record.offset)
                     for record in self.scan(partition, indexed)
+                    if not (event := codec.decode(record.value)).is_copy
                 }
             )
 
     def _migrate(self) -> None:
-        version = self._db.execute("SELECT value FROM meta WHERE name = 'schema_version'").fetchone()
-        if version == ("1",):
-            with self._transaction():
-                for statement in _MIGRATION.split(";\n"):
-                    self._db.execute(statement)
+        for version, statements in _MIGRATIONS.items():
+            found = self._db.execute("SELECT value FROM meta WHERE name = 'schema_version'").fetchone()
+            if found == (version,):
+                with self._transaction():
+                    for statement in statements.split(";\n"):
+                        self._db.execute(statement)
 
 
 @cache

@@ -52,7 +52,7 @@ def restore(app: Relationships, events: Iterable[Event[Raw]]) -> int:
 
 def was_relayed(event: Event[Raw]) -> bool:
     """Whether an event on the log is one that the relay publishes: by source, type and subject, and of an aggregate."""
-    return event.source == SOURCE and is_ours(event) and _aggregate(event) is not None
+    return event.source == SOURCE and not event.is_copy and is_ours(event) and _aggregate(event) is not None
 
 
 def _aggregate(event: Event[Raw]) -> UUID | None:

@@ -40,6 +40,12 @@ def consents(words: Words, channel: str, purpose: str) -> bool:
     return newest.yes if newest else purpose != "marketing"
 
 
+def keep_noes(words: Words) -> None:
+    """Forget what was allowed: who once said no is not contacted while what they said is told once more."""
+    for key in [key for key, word in words.items() if word.yes]:
+        del words[key]
+
+
 def _given(words: Words, event: Event[ConsentGiven]) -> None:
     _said(words, f"{event.data.channel}|{event.data.purpose}", Word(True, event.time))
 

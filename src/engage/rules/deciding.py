@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
@@ -78,6 +79,15 @@ class Deciding:
         for event in known:
             row = self._cells.row(event.subject)
             self._learn(row, self._policy.get(row), event)
+
+    def learn_retold(self, known: Event[Any], now: datetime) -> None:
+        """Remember a decision on an account that turned out to be this one, as far as it is of use ``now``."""
+        if known.type == SKIPPED and known.data.deferred and known.data.deferred.until <= now:
+            return
+        row = self._cells.row(known.subject)
+        cell = self._policy.get(row)
+        self._learn(row, cell, known)
+        cell.state.contacted.sort(key=lambda contact: contact.at)
 
     def _may_speak(self, proposal: Proposal, basis: Mapping[str, Basis]) -> bool:
         """A rule from its activation on; of what was deferred it only has to be here still, it was active then."""

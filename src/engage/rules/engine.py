@@ -21,10 +21,12 @@ from engage.events.catalogue import type_of
 from engage.events.catalogue.follow_up import Cause
 from engage.events.catalogue.rule import RuleActivated, RuleDisabled, RuleEnabled
 from engage.events.envelope import Event, is_account
+from engage.events.linking import BEGINS_ANEW, LINKED
 from engage.rules import policy
 from engage.rules.cell import Armed, Cell, CellKey, Parked, Row, RuleCells
 from engage.rules.cells import Cells
 from engage.rules.deciding import Basis, Deciding
+from engage.rules.decisions import TYPES as DECISIONS
 from engage.rules.decisions import Proposal, check_request, check_wake, proposed_again
 from engage.rules.mending import SKIPPED, WORDS, Hushed, PassedOver, rule_of
 from engage.rules.policy import OBSERVERS, PolicySettings, PolicyState
@@ -51,6 +53,8 @@ Observer = Callable[[PolicyState, Event[Any]], None]
 """What the policy does at an event."""
 Listener = tuple[Rule[Any, Any], RuleCells, OnEvent, Any]
 """A rule, its cells, what it does at an event, and its settings."""
+Heard = tuple[Observer | None, list[Listener]]
+"""Who listens to an event type."""
 
 
 class Engine:
@@ -80,6 +84,7 @@ class Engine:
         self.cells = Cells({**states, policy.NAME: PolicyState}, self._unkept)
         self._deciding = Deciding(self.cells, self.policy_settings, self.rules, self.hushed)
         self._policy_cells = self.cells.of(policy.NAME)
+        self._anew: Heard = (None, [])
         self._dispatch = self._compiled()
         # The rules whose cells are a fold of everything so far: all, until some are given up on resuming.
         self._whole = set(self.rules)
@@ -100,7 +105,11 @@ class Engine:
             if proposals and not silent:
                 decided += self._deciding.decide_on(proposals, self.basis)
         heard_by = self._dispatch.get(event.type)
-        if heard_by is not None and is_account(event.subject):
+        if event.linkedto is not None or event.retold:
+            self._fold_linked(event, now, heard_by)
+        elif heard_by is self._anew:
+            self._begin_anew(event)
+        elif heard_by is not None and is_account(event.subject):
             if passed:
                 heard_by = _without(passed, event, *heard_by)
             proposals = self._hand(event, now, *heard_by)
@@ -280,17 +289,37 @@ class Engine:
         self._whole -= {name for name, kept in self.basis.items() if kept.rests}
         self._dispatch = self._compiled()
 
-    def _compiled(self) -> dict[str, tuple[Observer | None, list[Listener]]]:
+    def _compiled(self) -> dict[str, Heard]:
         """Who is handed an event of which type: the policy, and each rule that listens and does not rest."""
-        dispatch: dict[str, tuple[Observer | None, list[Listener]]] = {
-            kind: (observer, []) for kind, observer in OBSERVERS.items()
-        }
+        dispatch: dict[str, Heard] = {kind: (observer, []) for kind, observer in OBSERVERS.items()}
         for name, rule in self.rules.items():
             if not self.rests(name):
                 cells = self.cells.of(name)
                 for kind, handler in rule.handlers.items():
                     dispatch.setdefault(kind, (None, []))[1].append((rule, cells, handler, rule.settings))
+        dispatch.update(dict.fromkeys(BEGINS_ANEW, self._anew))
         return dispatch
+
+    def _fold_linked(self, event: Event[Any], now: datetime, heard_by: Heard | None) -> None:
+        """A record that stands elsewhere too: nothing is asked for at it, for that was decided where it was said."""
+        if event.linkedto is not None:
+            return
+        if event.type in DECISIONS:
+            self._deciding.learn_retold(codec.open_data(event) if type(event.data) is Raw else event, now)
+        elif heard_by is not None:
+            self._hand(event, now, *heard_by)
+
+    def _begin_anew(self, event: Event[Any]) -> None:
+        """Forget what is known of the account: where it is known still, it is told once more."""
+        account = event.subject
+        row = self.cells.row(account)
+        for cells in [self.cells.of(name) for name in self.rules]:
+            cells.forget(row)
+        if event.type == LINKED:
+            self._policy_cells.forget(row)
+        else:
+            policy.begin_anew(self._policy_cells.get(row).state)
+            self._policy_cells.change(row)
 
     def _fire(self, event: Event[Any], now: datetime, passed: Collection[tuple[str, str, str]]) -> list[Proposal]:
         """What is due at this record, but for what is passed over."""
@@ -380,6 +409,7 @@ class Engine:
     ) -> list[Proposal]:
         """Do what the rule asked for when it heard ``event``, or was ``woken_by`` a wake; its requests come back."""
         proposals: list[Proposal] = []
+        retold = event.retold and woken_by is None
         if woken_by is None:
             base, cause_id, source, offset = event.time, event.id, event.source, event.offset
         else:
@@ -389,6 +419,8 @@ class Engine:
             if isinstance(effect, Wake):
                 at = fires = effect.at
                 about = effect.about
+                if retold and at <= now:
+                    continue  # it fired where the event was said first
                 # Most are in UTC, and checking and converting them takes longer than making the wake.
                 if type(at) is not datetime or at.tzinfo is not UTC or type(about) is not str:
                     check_wake(effect)

@@ -192,6 +192,12 @@ def learn(state: PolicyState, settings: PolicySettings, decision: Event[Any]) ->
         contacted.append(Contacted(now, URGENCY[data.priority]))
 
 
+def begin_anew(state: PolicyState) -> None:
+    """Forget what the account said, which it will be told once more; a "no" stays, and what we did and are doing."""
+    consent.keep_noes(state.consent)
+    state.zone = None
+
+
 def release(state: PolicyState, until: datetime) -> list[FollowUpSkipped]:
     """Take out what was deferred until that moment, or an earlier one, in the order in which it was deferred."""
     over: list[FollowUpSkipped] = []

@@ -22,6 +22,7 @@ from projections.customers.tickets import tickets
 from projections.partners.agreements import agreements
 from projections.partners.disputes import disputes
 from projections.partners.partner_scorecard import partner_scorecard
+from projections.shared.identities import identities
 from projections.shared.profile import profile
 
 MOST_ROWS = 50
@@ -51,6 +52,7 @@ PARTS = (
     ),
     Part(agreements, "status_since", ("agreement", "agreed_last", "invoices_seen")),
     Part(disputes, "opened_at", ("dispute",)),
+    Part(identities, "linked_at"),
 )
 
 

@@ -165,6 +165,7 @@ class Batches:
                     self._loading(rows, cut.partition, marks),
                     standing.stopped(cut.models, self._slot),
                     rows.due_keys,
+                    rows.keys_of,
                 )
                 for cut in cuts
             ]
@@ -241,7 +242,7 @@ class Batches:
         for model in folding.models:
             self._cache.forget(slotted(model.name, self._slot), event.partition)
         with self._store.rows(self._slot) as rows:
-            folded = folding.fold([event], rows.load, stops, rows.due_keys)
+            folded = folding.fold([event], rows.load, stops, rows.due_keys, rows.keys_of)
         for one in folded:
             for (name, key), failure in error.failures.items():
                 if name == one.model.name:

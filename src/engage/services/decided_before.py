@@ -94,7 +94,7 @@ class LoggedDecisions:
 
 
 def _decision(event: Event[Raw]) -> Event[Any] | None:
-    if event.type not in DECISIONS or event.source != SOURCE:
+    if event.type not in DECISIONS or event.source != SOURCE or event.is_copy:
         return None
     try:
         return codec.open_data(event)

@@ -263,7 +263,7 @@ def _requests(batch: Batch) -> dict[UUID, FollowUp]:
     asked: dict[UUID, FollowUp] = {}
     for record in batch.records:
         event = codec.decode(record.value)
-        if event.type != _REQUESTED:
+        if event.type != _REQUESTED or event.is_copy:
             continue
         identity = _uuid(event.id)
         if identity is None:

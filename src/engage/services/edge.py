@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from msgspec import UNSET, Raw
 
-from engage.events import sealing
+from engage.events import linking, sealing
 from engage.events.envelope import Event
 from engage.events.sealing import AccountKey
 from engage.events.validation import Opened, Refusal, check, check_event, clean
@@ -49,6 +49,24 @@ class Edge:
         found, owners = _exposed(checked, opened)
         keys = await asyncio.to_thread(self._keyring.current, owners) if owners else {}
         return _sealed(checked, found, keys)
+
+    def copies(self, events: Sequence[tuple[Event[Raw], str]], *, retold: bool) -> list[Event[Raw]]:
+        """Copies of records, each told of the account beside it, with what is sealed in them sealed for that one.
+
+        ``retold``: they are told once more, else they have just come in. The keys are looked up once for all of them.
+        """
+        copied = [linking.copied(event, account, retold=retold) for event, account in events]
+        moved = [
+            (copy, event.subject)
+            for copy, (event, account) in zip(copied, events, strict=True)
+            if account != event.subject and sealing.holds_sealed(copy)
+        ]
+        if moved:
+            theirs = {owner: self._keyring.all_of(owner) for _, owner in moved}
+            keys = self._keyring.current(copy.subject for copy, _ in moved)
+            for copy, owner in moved:
+                sealing.seal_anew(copy, theirs[owner], owner, keys[copy.subject])
+        return copied
 
     def seal(self, checked: Sequence[Event[Raw]]) -> list[Event[Raw] | Refusal]:
         """The same events with what is personal sealed; the keys are looked up once for the batch."""

@@ -12,8 +12,10 @@ from typing import Any
 
 from msgspec import Raw
 
+from engage.events import linking
 from engage.events.envelope import EPOCH, PARTITION_SUBJECT, Event
-from engage.events.validation import Refusal
+from engage.events.linking import Links, follows
+from engage.events.validation import Fault, Refusal
 from engage.log.contract import Answer, Duplicate, Record, Taken, Token
 from engage.log.partitioning import partition_of
 from engage.log.sqlite import SqliteLog, Writes
@@ -65,6 +67,9 @@ class EmbeddedLog:
         self._kept: dict[int, tuple[int, dict[str, Basis]]] = {}
         self._quiet = False
         self._took = EPOCH
+        self._relinked: dict[str, str | None] = {}
+        self._moves: dict[tuple[int, int], int | None] = {}
+        self.links = Links()
         self._stopped: set[tuple[int, CellKey]] = set()
         self._committing = Committing(self._give_up)
         self._under_way: list[dict[Identity, Token]] = []
@@ -110,12 +115,11 @@ class EmbeddedLog:
                 identity = event.identity
                 if before := known.get(identity) or fresh.get(identity):
                     answers.append(Duplicate(before))
+                elif event.source == linking.SOURCE and (why := self.links.refuses(event)) is not None:
+                    answers.append(Refusal("data", (Fault("/data", why),)))
                 else:
                     appended = min(event.time, now) if as_lived else now
-                    runner = self._runners[partition_of(event.subject, self.log.partitions)]
-                    token = runner.admit(event, appended, as_lived=as_lived)
-                    assert token is not None, "only a tick is dropped, and the edge lets none in"
-                    fresh[identity] = token
+                    token = fresh[identity] = self._admit(event, appended, as_lived)
                     answers.append(Taken(token))
             committed = self._commit(fresh, marker, lived=as_lived)
         decided = await committed
@@ -128,6 +132,49 @@ class EmbeddedLog:
             )
             tracing.decided(began, decided)
         return answers
+
+    async def retell(self, events: Sequence[Event[Raw]], place: tuple[int, int], moved: int | None) -> None:
+        """Tell once more what is on the log, of the accounts where it belongs now.
+
+        The move that began at ``place`` has then come to before ``moved``, or is done (None).
+        """
+        await self._ready()
+        now = self._clock()
+        with self._all_or_nothing():
+            homes = [(event, self.links.home(event.origin or event.subject)) for event in events]
+            for copy in self._edge.copies(homes, retold=True):
+                self._append(copy, now)
+            self._moves[place] = moved
+            committed = self._commit({}, None)
+        await committed
+
+    def _admit(self, event: Event[Raw], appended: datetime, as_lived: bool) -> Token:
+        """Intake of one event, and of its copy where its account is linked to another."""
+        if event.source == linking.SOURCE:
+            self._relink(event, appended)
+        elif self.links and (holder := self.links.holder(event.subject)) is not None:
+            event.linkedto = holder
+        token = self._append(event, appended, as_lived)
+        if event.type in linking.BEGINS_ANEW:
+            self._moves[token.partition, token.offset] = 0
+        if event.linkedto is not None and follows(event):
+            [copy] = self._edge.copies([(event, event.linkedto)], retold=False)
+            self._append(copy, appended, as_lived)
+        return token
+
+    def _append(self, event: Event[Raw], appended: datetime, as_lived: bool = False) -> Token:
+        runner = self._runners[partition_of(event.subject, self.log.partitions)]
+        token = runner.admit(event, appended, as_lived=as_lived)
+        assert token is not None, "only a tick is dropped, and the edge lets none in"
+        return token
+
+    def _relink(self, event: Event[Raw], appended: datetime) -> None:
+        """Take in who belongs to whom; what was due before is decided before."""
+        runner = self._runners[partition_of(event.subject, self.log.partitions)]
+        runner.tick(appended)
+        self.links.fold(event)
+        if event.type != linking.PARTED:
+            self._relinked[event.subject] = self.links.linked_to(event.subject)
 
     async def tell(self, words: Sequence[Event[Raw]]) -> None:
         """Put what operators say to partitions on the log, each event on the partition that its subject names."""
@@ -186,8 +233,14 @@ class EmbeddedLog:
         while not self._runners:
             await self._committing.ended()
             if not self._runners:
+                self._recall_links()
                 with _no_collection():
                     self._runners = [self._runner(partition) for partition in range(self.log.partitions)]
+
+    def _recall_links(self) -> None:
+        self._relinked, self._moves = {}, {}
+        known = self.log.links()
+        self.links = Links((visitor, account) for visitor, (account, _) in known.items())
 
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:
@@ -248,7 +301,9 @@ class EmbeddedLog:
         Who awaits it is told what was decided, when that is committed, and everything before it.
         """
         self._quiet = False
-        writes = Writes(identities=identities, marker=marker)
+        writes = Writes(identities=identities, marker=marker, links=dict(self._relinked), moves=dict(self._moves))
+        self._relinked.clear()
+        self._moves.clear()
         told: list[tuple[list[Record], list[Event[Any]], int]] = []
         due = self._due()
         for runner in self._runners:
@@ -283,7 +338,7 @@ class EmbeddedLog:
             engine.failures.clear()
             engine.mended.clear()
             engine.renewed.clear()
-        if not (writes.records or writes.engines or marker):
+        if not (writes.records or writes.engines or marker or writes.moves):
             return self._nothing_new()
         self._under_way.append(identities)
         begun = self._committing.begin(partial(self.log.commit, writes))

@@ -60,7 +60,8 @@ class Erasures:
         return done
 
     async def _carry_out(self, event: Event[Any]) -> None:
-        await asyncio.to_thread(self._keys.forget, event.subject, event.data.generation)
+        for account, generation in [(event.subject, event.data.generation), *event.data.linked.items()]:
+            await asyncio.to_thread(self._keys.forget, account, generation)
         await asyncio.to_thread(self._snapshots.drop)
         if isinstance(self._log, SqliteLog):  # here, where it is written to: it knows one thread at a time
             self._log.forget_dead_letters(event.subject)

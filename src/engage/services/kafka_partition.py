@@ -17,6 +17,7 @@ from msgspec import Raw, Struct
 from engage.events import codec
 from engage.events.catalogue import CATALOGUE
 from engage.events.envelope import PARTITION_SUBJECT, Event, to_micros
+from engage.events.linking import SOURCE as IDENTITIES
 from engage.events.ours import OF_PARTITIONS, claims_to_be_ours, is_ours
 from engage.events.validation import Fault, Refusal, check_event, reserved
 from engage.log.kafka import KafkaLog
@@ -141,8 +142,8 @@ class PartitionIntake:
             admitted: Event[Raw] | Refusal | None
             if isinstance(found, Refusal):
                 admitted = found
-            elif claims_to_be_ours(found) and not is_ours(found):
-                admitted = reserved(found)
+            elif claims_to_be_ours(found) and (not is_ours(found) or found.source == IDENTITIES):
+                admitted = reserved(found)  # nobody would take what is known of a visitor to its account here
             elif found.type in OF_PARTITIONS:
                 admitted = self._of_partition(record, found)
             else:

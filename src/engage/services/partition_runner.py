@@ -190,7 +190,7 @@ class PartitionRunner:
         # What was decided at a record stands behind it.
         for record in self._from(position):
             event = read_event(record)
-            if event.type in DECISIONS:
+            if event.type in DECISIONS and not event.is_copy:
                 decision = codec.open_data(event)
                 known.setdefault(decision.data.decided_at, []).append(decision)
             elif event.type in WORDS and (word := opened(event)) is not None:

@@ -27,6 +27,7 @@ from engage.services.owner import Owner
 from engage.services.past import Past
 from engage.services.projector import Projector
 from engage.services.relay import Relay
+from engage.services.retelling import Mover
 from engage.services.turns import Turns
 from engage.services.view_clock import ViewClock
 from engage.services.waiting import Waiting
@@ -92,6 +93,7 @@ class Platform:
         self.letters = letters
         self.ticks = ticks
         self.erasures = Erasures(log, keyring, past.snapshots)
+        self.mover = Mover(embedded.log, embedded, store) if embedded is not None else None
         self.owner = owner
         self.clock = clock
         self.gathering = Gathering(self.publish, at_once=_AT_ONCE_EMBEDDED if embedded else _AT_ONCE)
@@ -107,6 +109,7 @@ class Platform:
                 "desk": self._desk,
                 "relay": self._relay,
                 "erasures": self._erase,
+                "identities": self._move,
                 **({"projections": self.project} if beside is None else {}),
                 "announcements": self.announce,
                 "openings": self.openings.step,
@@ -129,9 +132,15 @@ class Platform:
         return answers
 
     async def work(self, now: datetime | None = None) -> int:
-        """One turn of what rules and people set going: wakes, desk, expiry, relay, erasures; how much was done."""
+        """One turn of what rules and people set going: wakes, desk, relay, erasures, moves; how much was done."""
         moment = now or self.clock()
-        return await self._tick(moment) + await self._desk(moment) + await self._relay() + await self._erase()
+        return (
+            await self._tick(moment)
+            + await self._desk(moment)
+            + await self._relay()
+            + await self._erase()
+            + await self._move()
+        )
 
     async def settle(self, now: datetime | None = None) -> None:
         """Work until nothing is left to do at ``now``, with every read model at the log's end."""
@@ -191,6 +200,9 @@ class Platform:
 
     async def _erase(self) -> int:
         return await self.erasures.step(BATCH)
+
+    async def _move(self) -> int:
+        return 0 if self.mover is None else await self.mover.step()
 
     async def _relay(self) -> int:
         return await self.relay.step(BATCH) + await self.trail_relay.step(BATCH)

@@ -12,6 +12,7 @@ from msgspec import Struct, structs
 
 from engage.events import codec
 from engage.events.envelope import Event
+from engage.events.linking import BEGINS_ANEW
 from engage.log.contract import Batch, Log, Record
 from engage.log.partitioning import partition_of
 from engage.services.intake import tick
@@ -140,15 +141,20 @@ async def end_at(log: Log, partition: int, moment: datetime) -> int:
 
 
 def places_of(store: ViewStore, account: str, partition: int, end: int) -> Places | None:
-    """What the timeline knows of the account; None where it has nothing, or has left something out."""
+    """What the timeline knows of the account; None where it has nothing, or has left something out.
+
+    It leaves out what an account was before it was linked to another, or parted from one.
+    """
     try:
         until = min(store.standing().at(timeline).get(partition, 0), end)
         if not until or store.parked(timeline):
             return None
-        entries = store.select(timeline, {"account": account}, below=("offset", until), order="offset")
+        entries = store.select(timeline, {"account": account}, order="offset")
     except ViewMissingError:
         return None
-    return Places([entry.offset for entry in entries], until)
+    if any(entry.type in BEGINS_ANEW for entry in entries):
+        return None
+    return Places([entry.offset for entry in entries if entry.offset < until], until)
 
 
 def _tick(partition: int, offset: int, moment: datetime) -> Record:

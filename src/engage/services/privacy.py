@@ -6,6 +6,7 @@ To forget is to destroy the account's keys: log, backups and exports keep what w
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -17,6 +18,8 @@ from engage.events import codec
 from engage.events.catalogue import CATALOGUE
 from engage.events.catalogue.account import AccountErased
 from engage.events.envelope import is_account
+from engage.events.linking import PARTED, Links
+from engage.events.named_ids import named_id
 from engage.events.sealing import ERASED, AccountKey, is_sealed, unseal
 from engage.events.validation import Refusal
 from engage.log.contract import Log
@@ -31,6 +34,7 @@ from engage.views.projection import Projection, ReadModel
 SOURCE = "engage/erasure"
 _WAIT_SECONDS = 60.0
 _PAGE = 10_000
+_NAMESPACE = uuid.UUID("0b1f3c52-8f0a-4a86-8f53-5d2d1c8d9b7e").bytes
 
 
 class NoSuchAccountError(LookupError):
@@ -43,6 +47,10 @@ class NoSuchAccountError(LookupError):
 
 class ErasureError(RuntimeError):
     """The account was not erased, or it is not known yet that it was: the message says what to do."""
+
+
+class LinkedError(ValueError):
+    """The account is linked to another one, with which it is erased."""
 
 
 class PersonalCopy(Struct, frozen=True):
@@ -80,7 +88,11 @@ async def held_on(
 ) -> PersonalCopy:
     """A copy of everything on ``account``; NoSuchAccountError if there is nothing."""
     opened = await asyncio.to_thread(keys.all_of, account)
-    events = [_plain(event, opened) async for event in find(log, Wanted(account=account))]
+    events: list[dict[str, Any]] = []
+    async for event in find(log, Wanted(account=account)):
+        if event.type == PARTED:  # some of it was another's, and what is its own follows once more
+            events.clear()
+        events.append(_plain(event, opened))
     if not events or not is_account(account):
         raise NoSuchAccountError(account)
     ours = [model for model in models if isinstance(model, Projection)]
@@ -98,15 +110,21 @@ async def erase(platform: Platform, account: str, actor: str) -> Erased:
     """Say on the log that ``account`` is erased, and wait until its keys are gone.
 
     What is published of it afterwards is sealed with a new key. Asked again, it is done again. NoSuchAccountError if
-    there is nothing to erase; ErasureError if the log refuses it, or nobody carries it out in time.
+    there is nothing to erase; LinkedError if it is linked to another one; ErasureError if the log refuses it, or nobody
+    carries it out in time. Those who are linked to it go with it.
     """
     if not is_account(account) or not await newest(platform.log, Wanted(account=account), 1):
         raise NoSuchAccountError(account)
+    links = Links() if platform.embedded is None else platform.embedded.links
+    if (holder := links.holder(account)) is not None:
+        raise LinkedError(f"{account!r} is linked to {holder!r}: erase that one, and both are; or unlink {account!r}")
     keys, now = platform.keyring, platform.clock()
     generation = await asyncio.to_thread(keys.newest_generation, account)
+    linked = {visitor: await asyncio.to_thread(keys.newest_generation, visitor) for visitor in links.of(account)}
+    told = "".join(f":{visitor}:{of_visitor}" for visitor, of_visitor in linked.items())
     event = codec.new_event(
-        AccountErased(generation=generation),
-        id=f"erasure:{generation}",
+        AccountErased(generation=generation, linked=linked),
+        id=f"erasure:{generation}{'' if not told else named_id(_NAMESPACE, told)}",
         source=SOURCE,
         subject=account,
         time=now,
@@ -115,7 +133,7 @@ async def erase(platform: Platform, account: str, actor: str) -> Erased:
     [answer] = await platform.publish([event])
     if isinstance(answer, Refusal):
         raise ErasureError(f"the log refused it: {answer}; nothing was erased")
-    await _carried_out(platform, account, generation)
+    await _carried_out(platform, {account: generation, **linked})
     kept = None if platform.embedded else now + max(INBOX_RETENTION, DEAD_LETTER_RETENTION)
     return Erased(account, generation, kept)
 
@@ -159,15 +177,16 @@ def _plain(event: Any, keys: Mapping[int, AccountKey]) -> dict[str, Any]:
     return shape
 
 
-async def _carried_out(platform: Platform, account: str, generation: int) -> None:
+async def _carried_out(platform: Platform, generations: Mapping[str, int]) -> None:
     """Wait until the keys are gone, whichever process does it."""
-    loop = asyncio.get_running_loop()
+    account, loop = next(iter(generations)), asyncio.get_running_loop()
     deadline = loop.time() + _WAIT_SECONDS
     while True:
         ends = {one: await platform.log.end(one) for one in range(platform.log.partitions)}
         while await platform.erasures.step(_PAGE):
             pass
-        if all(kept > generation for kept in await asyncio.to_thread(platform.keyring.all_of, account)):
+        kept = {one: await asyncio.to_thread(platform.keyring.all_of, one) for one in generations}
+        if all(generation > generations[one] for one, held in kept.items() for generation in held):
             return
         if loop.time() > deadline:
             raise ErasureError(

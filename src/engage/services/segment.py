@@ -49,6 +49,22 @@ def to_events(message: Shape, source: str = SOURCE) -> Iterator[bytes | Fault]:
         yield _event(item, message, pointer, source) if isinstance(item, dict) else Fault(pointer, "is not an object")
 
 
+def link_in(message: Shape) -> tuple[str, str] | None:
+    """Which visitor turns out to be which account by a message that is no batch: ``(visitor, account)``; None if none.
+
+    An ``identify`` that names both ids says so, and an ``alias``; only anonymous visitors are linked by them.
+    """
+    if message.get("type") not in _LINKING or message.get("userId") in (None, ""):
+        return None
+    visitor = message.get("anonymousId" if message["type"] == "identify" else "previousId")
+    if not isinstance(visitor, str) or not visitor:
+        return None
+    return f"{ANONYMOUS}{visitor.removeprefix(ANONYMOUS)}", str(message["userId"])
+
+
+_LINKING = ("identify", "alias")
+
+
 def _event(message: Shape, batch: Shape, pointer: str, source: str) -> bytes | Fault:
     kind = message.get("type")
     if not isinstance(kind, str) or kind not in _KINDS:

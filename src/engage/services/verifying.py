@@ -48,19 +48,25 @@ class Memory:
         self.parked: dict[str, dict[Stop, Parked]] = {model.name: {} for model in models}
         self.skipped: dict[str, dict[Stop, int]] = {model.name: {} for model in models}
         self._tables = tables
+        self._of_accounts: dict[str, dict[str, dict[str, None]]] = {
+            model.name: {} for model in models if "account" in model.row.__struct_fields__[1:]
+        }
         self._waiting: dict[tuple[str, int], list[tuple[datetime, str]]] = {}
 
     def fold(self, events: Sequence[Any], stops: Mapping[str, Any]) -> None:
         """Fold the next events of a partition."""
-        for folded in self.folding.fold(events, self._load, stops, self._due_keys):
+        for folded in self.folding.fold(events, self._load, stops, self._due_keys, self._keys_of):
             name = folded.model.name
             rows, dues, encode = self.rows[name], self.dues[name], self._tables[name].encode
+            several = name in self._of_accounts
             for key, row in folded.rows.items():
                 dues.pop(key, None)
                 if row is None:
                     rows.pop(key, None)
                 else:
                     rows[key] = encode(row)
+                    if several:
+                        self._of_accounts[name].setdefault(row.account, {})[key] = None
             self.parked[name].update(folded.parked)
             for stop, count in folded.skipped.items():
                 self.skipped[name][stop] = self.skipped[name].get(stop, 0) + count
@@ -76,6 +82,10 @@ class Memory:
     def _load(self, model: ReadModel[Any], keys: Sequence[str]) -> dict[str, Any]:
         rows, decode = self.rows[model.name], self._tables[model.name].decode
         return {key: decode(rows[key]) for key in keys if key in rows}
+
+    def _keys_of(self, model: Projection[Any], partition: int, account: str) -> list[str]:
+        rows = self.rows[model.name]
+        return [key for key in self._of_accounts[model.name].pop(account, ()) if key in rows]
 
     def _due_keys(self, model: Projection[Any], partition: int, until: datetime) -> list[str]:
         waiting, dues = self._waiting.get((model.name, partition), []), self.dues[model.name]

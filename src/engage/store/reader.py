@@ -87,6 +87,10 @@ class Rows:
             return []
         return self._reader.table(model, self._slot).due_keys(self._connection, partition, until)
 
+    def keys_of(self, model: ReadModel[Any], partition: int, account: str) -> list[str]:
+        """The keys of a partition's rows that are an account's."""
+        return self._reader.table(model, self._slot).keys_of(self._connection, partition, account)
+
     def stops(self) -> dict[str, Stops]:
         """What is parked, by name."""
         return ledger.stops(self._connection)

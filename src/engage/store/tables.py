@@ -133,6 +133,12 @@ class ViewTable:
         found = connection.exec_driver_sql(self._due_keys, (partition, self._due_of(until)))
         return [key for (key,) in found]
 
+    def keys_of(self, connection: Connection, partition: int, account: str) -> list[str]:
+        """The keys of the partition's rows that have ``account`` in the column of that name."""
+        columns = self.table.columns
+        theirs = columns["_partition"] == partition, columns["account"] == account
+        return list(connection.scalars(select(self._key_column).where(*theirs)))
+
     def first_due(self, number: int, partition: int) -> str:
         """What selects ``number`` and, as the driver returns it, when the partition's first row wants to be woken."""
         return (

@@ -94,7 +94,7 @@ class Told(Generic[R]):
         return self
 
     def _fold(self, event: Event[Any]) -> None:
-        for folded in self._folding.fold([event], self._load, None, self._due_keys):
+        for folded in self._folding.fold([event], self._load, None, self._due_keys, self._keys_of):
             for stopped in folded.parked.values():
                 raise AssertionError(f"{folded.model.name} could not fold {event}:\n{stopped.traceback}")
             stored = self._stored[folded.model.name]
@@ -112,6 +112,9 @@ class Told(Generic[R]):
     def _load(self, model: ReadModel[Any], keys: Sequence[str]) -> dict[str, Any]:
         stored = self._stored[model.name]
         return {key: copy.deepcopy(stored[key]) for key in keys if key in stored}
+
+    def _keys_of(self, model: Projection[Any], partition: int, account: str) -> list[str]:
+        return [key for key, row in self._stored[model.name].items() if getattr(row, "account", None) == account]
 
     def _due_keys(self, model: Projection[Any], partition: int, until: datetime) -> list[str]:
         # A row's own partition is not kept here: tests of wakes live on one.

@@ -14,9 +14,10 @@ from msgspec import Raw, Struct
 from engage.events.catalogue import CATALOGUE
 from engage.events.codec import open_data
 from engage.events.envelope import Event
+from engage.events.linking import BEGINS_ANEW
 from engage.views.aggregate import Aggregate
 from engage.views.parking import Stops
-from engage.views.passes import AggregatePass, DueKeys, Folded, Load, ProjectionPass
+from engage.views.passes import AggregatePass, DueKeys, Folded, KeysOf, Load, ProjectionPass
 from engage.views.projection import Key, Projection, ReadModel
 from engage.views.walk import Span
 
@@ -44,6 +45,7 @@ class Folding:
             if isinstance(model, Aggregate) and model.of is not None and model.of not in self.models:
                 raise ValueError(f"aggregate {model.name!r} is folded with {model.of.name!r} or not at all")
         self._plans: dict[str, _Plan] = {}
+        self._linked_plans: dict[tuple[str, bool], _Plan] = {}
         self._untyped = self._planned(
             False,
             [
@@ -52,6 +54,7 @@ class Folding:
                 if isinstance(model, Projection) and model.fold_any is not None
             ],
         )
+        self._untyped_linked = [self._linked_plan("", self._untyped, passed_over) for passed_over in (False, True)]
 
     def fold(
         self,
@@ -59,17 +62,25 @@ class Folding:
         load: Load,
         stops: Mapping[str, Stops] | None = None,
         due_keys: DueKeys | None = None,
+        keys_of: KeysOf | None = None,
     ) -> list[Folded]:
         """Fold events of one partition, in log order, ``partition`` and ``offset`` set; a result for each model.
 
         ``stops`` says, by model, what is parked already; ``due_keys`` which rows are to be woken although no event of
-        theirs is here.
+        theirs is here, ``keys_of`` which are an account's, where identities were linked.
         """
         passes = self._passes(stops or {})
         takes = [one.take for one in passes]
         steps_of = [one.steps if isinstance(one, ProjectionPass) else {} for one in passes]
         for event in events:
-            plan = self._plans.get(event.type) or self._plan(event.type)
+            plan, untyped = self._plans.get(event.type) or self._plan(event.type), self._untyped
+            if event.linkedto is not None or event.origin is not None or event.retold:
+                passed_over = event.linkedto is not None
+                plan, untyped = self._linked_plan(event.type, plan, passed_over), self._untyped_linked[passed_over]
+            elif event.type in BEGINS_ANEW:
+                for one in passes:
+                    if isinstance(one, ProjectionPass) and not one.projection.stays:
+                        one.begin_anew(event, keys_of)
             broken: Exception | None = None
             if plan.catalogued and type(event.data) is Raw:
                 try:
@@ -78,7 +89,7 @@ class Folding:
                     broken = error
                 else:
                     if type(event.data) is Raw:  # the record is older than its type: no typed fold can read it
-                        plan = self._untyped
+                        plan = untyped
             for key_of, listeners in plan.by_key:
                 key, failed = None, broken is not None
                 if not failed:
@@ -134,6 +145,25 @@ class Folding:
                 listeners.append((place, fold))
         plan = self._plans[kind] = self._planned(kind in CATALOGUE and bool(listeners), listeners)
         return plan
+
+    def _linked_plan(self, kind: str, plan: _Plan, passed_over: bool) -> _Plan:
+        """Who of those that ``plan`` names listens to a record that stands elsewhere too.
+
+        What stays hears it where it was said, and all other rows the copy. Sums of events count it where it was said.
+        """
+        linked = self._linked_plans.get((kind, passed_over))
+        if linked is None:
+
+            def heard(listeners: Sequence[Listener]) -> list[Listener]:
+                return [one for one in listeners if self._hears(self.models[one[0]], passed_over)]
+
+            by_key = [(key, kept) for key, listeners in plan.by_key if (kept := heard(listeners))]
+            linked = self._linked_plans[kind, passed_over] = _Plan(plan.catalogued, by_key, heard(plan.others))
+        return linked
+
+    @staticmethod
+    def _hears(model: ReadModel[Any], passed_over: bool) -> bool:
+        return passed_over == (isinstance(model, Aggregate) or (isinstance(model, Projection) and model.stays))
 
     def _planned(self, catalogued: bool, listeners: Sequence[Listener]) -> _Plan:
         by_key: dict[Key, list[Listener]] = {}

@@ -20,6 +20,9 @@ Load = Callable[[ReadModel[Any], Sequence[str]], dict[str, Any]]
 DueKeys = Callable[[Projection[Any], int, datetime], Sequence[str]]
 """The keys of a partition's rows that asked to be woken at or before a moment."""
 
+KeysOf = Callable[[Projection[Any], int, str], Sequence[str]]
+"""The keys of a partition's stored rows of an account, for a model that has several an account."""
+
 _UNREADABLE = (MsgspecError, ValueError, TypeError)
 
 
@@ -153,6 +156,25 @@ class ProjectionPass(ModelPass):
             fold = _raising(broken)
         self.steps.setdefault(key, []).append((fold, event))
 
+    def begin_anew(self, event: Event[Any], keys_of: KeysOf | None) -> None:
+        """Give up every row of the event's account, those that events of this pass would make too."""
+        projection, account = self.projection, event.subject
+        fields = projection.row.__struct_fields__
+        if fields[0] == "account":
+            keys = {account: None}
+        else:
+            keys = dict.fromkeys(keys_of(projection, event.partition, account) if keys_of is not None else ())
+        if projection.append_only:
+            made = self.folded.rows
+            for key in [key for key, row in made.items() if getattr(row, "account", None) == account]:
+                del made[key]
+            made.update(dict.fromkeys(keys))
+            return
+        keys.update((key, None) for key, steps in self.steps.items() if steps[0][1].subject == account)
+        for key in keys:
+            if self.stops is None or self.stops.skips(key, event) is None:
+                self.steps.setdefault(key, []).append((_given_up, event))
+
     def finish(self, load: Load, span: Span, due_keys: DueKeys | None) -> Folded:
         """Fold what was taken, and wake what is due until the last event."""
         projection = self.projection
@@ -273,6 +295,10 @@ class ProjectionPass(ModelPass):
             [] if row is None or one.aggregate.share is None else list(one.aggregate.share(row))
             for one in self.aggregates
         ]
+
+
+def _given_up(row: Any, event: Event[Any]) -> None:
+    """The row is no more."""
 
 
 def _raising(error: Exception) -> Fold:

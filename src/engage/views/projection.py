@@ -64,6 +64,9 @@ class Projection(ReadModel[R]):
     keep or None to delete it. Folds are pure: ``event.now`` is the time. A key belongs to one partition of the log, so
     it is an account, or begins with what belongs to one account.
 
+    ``stays`` says that rows are of what was said of an account itself, wherever its events belong since it was linked
+    to another (``engage.events.linking``): what was copied from there is no event for it.
+
     ``append_only`` says that an event makes a row of its own: its fold always gets a fresh row, nothing is ever loaded,
     and None means that this event makes no row.
     """
@@ -76,9 +79,11 @@ class Projection(ReadModel[R]):
         row: type[R],
         key: Key | None = None,
         append_only: bool = False,
+        stays: bool = False,
         indexes: Sequence[str | tuple[str, ...]] = (),
     ) -> None:
         super().__init__(name, version=version, row=row, indexes=indexes)
+        self.stays = stays
         self.key: Key = key or _subject
         self.append_only = append_only
         self.folds: dict[str, Fold] = {}

@@ -20,6 +20,7 @@ from engage.events.catalogue import (
     disputes,
     follow_up,
     health,
+    identity,
     invoices,
     loyalty,
     market,
@@ -65,7 +66,7 @@ FAMILIES: dict[str, tuple[ModuleType, ...]] = {
         training,
     ),
     "market": (market,),
-    "ours": (account, clock, command, cross_sell, dead_letter, follow_up, health, rule, segment, term),
+    "ours": (account, clock, command, cross_sell, dead_letter, follow_up, health, identity, rule, segment, term),
 }
 
 
@@ -95,7 +96,7 @@ RESERVED: frozenset[str] = frozenset(
     entry.name
     for entry in CATALOGUE.values()
     if entry.family
-    in ("clock", "command", "cross_sell", "dead_letter", "follow_up", "health", "rule", "segment", "term")
+    in ("clock", "command", "cross_sell", "dead_letter", "follow_up", "health", "identity", "rule", "segment", "term")
     or entry.name == "account.erased"
 )
 """What only engage itself may say: nobody else may publish events of these types."""

@@ -95,7 +95,7 @@ class Feeding:
         listened: list[tuple[Event[Any], Record]] = []
         for record in batch.records:
             event: Event[Any] = codec.decode(record.value)
-            if event.type in wanted:
+            if event.type in wanted and not event.is_copy:  # it was told where it was said
                 listened.append((codec.open_data(event) if is_of_follow_up(event.type) else event, record))
         if listened and any(one.kinds for one in subscriptions):
             self._must_include(*listened[-1])

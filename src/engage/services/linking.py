@@ -1,0 +1,132 @@
+"""Linking: a visitor turns out to be an account that we know; and taking that back."""
+
+from __future__ import annotations
+
+import uuid
+
+from msgspec import Raw, Struct
+
+from engage.events import codec
+from engage.events.catalogue.base import EventData
+from engage.events.catalogue.identity import IdentityLinked, IdentityParted, IdentityUnlinked
+from engage.events.envelope import Event, is_account
+from engage.events.linking import SOURCE
+from engage.events.named_ids import named_id
+from engage.events.validation import Refusal, text_fault
+from engage.services.log_search import Wanted, newest
+from engage.services.platform import Platform
+from engage.services.privacy import NoSuchAccountError
+from engage.services.retelling import Mover
+
+_LONGEST = 256
+_NAMESPACE = uuid.UUID("6f0c0b3e-6a55-4f0e-9b53-0c8b9b0f0a41").bytes
+
+
+class LinkingError(ValueError):
+    """The two cannot be linked, or parted: the message says why and what to do."""
+
+
+class NotLinkedError(LookupError):
+    """The visitor is linked to no account."""
+
+
+class Linked(Struct, frozen=True):
+    """``visitor`` is linked to ``account``; its events belong to ``holder``, another one where that is linked itself.
+
+    ``changed``: it was not before.
+    """
+
+    visitor: str
+    account: str
+    holder: str
+    changed: bool
+
+
+class Unlinked(Struct, frozen=True):
+    """``visitor`` is no more linked to ``account``."""
+
+    visitor: str
+    account: str
+
+
+async def link(platform: Platform, visitor: str, account: str, actor: str | None = None) -> Linked:
+    """Link ``visitor`` to ``account``, and return when all that is known of it is there.
+
+    Linked already, nothing is done. LinkingError if it is linked to another account, or the two would go in a ring;
+    NoSuchAccountError if the log has nothing of one of them.
+    """
+    for name in (visitor, account):
+        if not is_account(name) or not await newest(platform.log, Wanted(account=name), 1):
+            raise NoSuchAccountError(name)
+    done = await link_known(platform, visitor, account, actor)
+    await mover(platform).settle()
+    return done
+
+
+async def link_known(platform: Platform, visitor: str, account: str, actor: str | None = None) -> Linked:
+    """``link`` without a look whether the two are there, which returns when it is on the log."""
+    mover(platform)
+    assert platform.embedded is not None
+    for name in (visitor, account):
+        if (fault := text_fault(name)) or not 0 < len(name) <= _LONGEST:
+            raise LinkingError(f"{name[:40]!r} is no account id: it {fault or f'has more than {_LONGEST} characters'}")
+    links = platform.embedded.links
+    holder = links.home(account)
+    if links.linked_to(visitor) is not None and links.home(visitor) == holder:
+        return Linked(visitor, account, holder, changed=False)
+    if (why := links.why_not(visitor, account)) is not None:
+        raise LinkingError(why)
+    said = _event(platform, visitor, IdentityLinked(account=account), _times(platform, visitor), actor)
+    await _publish(platform, [said])
+    return Linked(visitor, account, holder, changed=True)
+
+
+async def unlink(platform: Platform, visitor: str, actor: str | None = None) -> Unlinked:
+    """Take back that ``visitor`` is linked, and return when both accounts have what is theirs.
+
+    NotLinkedError if it is linked to none.
+    """
+    mover(platform)
+    assert platform.embedded is not None
+    links = platform.embedded.links
+    account, holder = links.linked_to(visitor), links.holder(visitor)
+    if account is None or holder is None:
+        raise NotLinkedError(f"{visitor!r} is linked to no account: there is nothing to take back")
+    times = _times(platform, visitor)
+    said = _event(platform, visitor, IdentityUnlinked(account=account), times, actor)
+    parted = _event(platform, holder, IdentityParted(visitor=visitor), times, actor)
+    parted.causationid = parted.correlationid = said.id
+    await _publish(platform, [said, parted])
+    await mover(platform).settle()
+    return Unlinked(visitor, account)
+
+
+def linked_to(platform: Platform, account: str) -> list[str]:
+    """Those whose events belong to ``account``, by name."""
+    return [] if platform.embedded is None else list(platform.embedded.links.of(account))
+
+
+def mover(platform: Platform) -> Mover:
+    """What moves; LinkingError where nothing does."""
+    if platform.mover is None:
+        raise LinkingError("identities are linked in the embedded log only so far: leave ENGAGE_LOG empty")
+    return platform.mover
+
+
+def _times(platform: Platform, visitor: str) -> int:
+    assert platform.embedded is not None
+    return platform.embedded.log.links().get(visitor, (None, 0))[1]
+
+
+def _event(platform: Platform, subject: str, data: EventData, times: int, actor: str | None) -> Event[Raw]:
+    """How often it was said before is part of its id: so the same said twice at once is one record."""
+    told = "\n".join((subject, codec.encode(data).decode(), str(times)))
+    return codec.new_event(
+        data, id=named_id(_NAMESPACE, told), source=SOURCE, subject=subject, time=platform.clock(), actor=actor
+    )
+
+
+async def _publish(platform: Platform, events: list[Event[Raw]]) -> None:
+    for answer in await platform.publish(events):
+        if isinstance(answer, Refusal):
+            raise LinkingError(f"the log refused it: {answer}; nothing was changed")

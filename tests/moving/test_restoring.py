@@ -20,12 +20,14 @@ from engage import bootstrap
 from engage.cli.main import app
 from engage.log.contract import Duplicate, Taken
 from engage.log.partitioning import partition_of
+from engage.services.linking import link, unlink
 from engage.services.moving.files import PACKED, DamagedError, Writer, lines
 from engage.services.moving.manifest import NAME, NotEmptyError, read_manifest
 from engage.services.moving.restoring import NAME as RESTORING
 from engage.services.moving.restoring import UnfinishedRestoreError
 from engage.settings import Settings
 from engage.store.keys import MasterKeyError
+from projections.shared.profile import profile
 from tests.cli.given import order
 from tests.moving.given import NOW, exported, log_in, new_house, restored, rows_in, settled, stories
 
@@ -324,3 +326,27 @@ def test_restore_says_what_projections_verify_says(demo: Settings, export: Path,
     assert RUNNER.invoke(app, ["projections", "verify"], env=env).exit_code == 0
     again = RUNNER.invoke(app, ["restore", str(export)], env=env)
     assert (again.exit_code, "empty house" in again.stderr) == (1, True)
+
+
+async def test_who_is_linked_to_whom_moves_along(tmp_path: Path):
+    old = Settings(home=str(tmp_path / "old"))
+    visitor, account = "anonymous:1", "customer-1"
+    async with bootstrap.platform(old, clock=lambda: NOW) as platform:
+        await platform.publish([json.dumps(order(1, visitor)).encode(), json.dumps(order(2, account)).encode()])
+        await link(platform, visitor, account)
+        await unlink(platform, visitor)
+        await link(platform, visitor, account)
+        await platform.settle(NOW)
+    await exported(old, tmp_path / "export")
+    new = new_house(tmp_path / "new", old)
+    done = await restored(new, tmp_path / "export", 3)
+    assert not any(done.differences.values())
+    async with bootstrap.platform(new, clock=lambda: NOW) as platform:
+        again = [json.dumps(order(number, visitor)).encode() for number in (1, 3)]
+        assert [type(answer) for answer in await platform.publish(again)] == [Duplicate, Taken]
+        await platform.settle(NOW)
+        assert [row.interactions for row in platform.store.select(profile)] == [3]
+        await unlink(platform, visitor)
+        await platform.settle(NOW)
+        known = {row.account: row.interactions for row in platform.store.select(profile)}
+        assert known == {visitor: 2, account: 1}

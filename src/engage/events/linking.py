@@ -55,13 +55,20 @@ def copied(event: Event[Raw], account: str, *, retold: bool) -> Event[Raw]:
     )
 
 
+def said(event: Event[Any]) -> dict[str, str | None]:
+    """To which account a record says that its subject is linked, None for to none; nothing where it says neither."""
+    if event.type == LINKED:
+        return {event.subject: _linked(event.data).account}
+    return {event.subject: None} if event.type == UNLINKED else {}
+
+
 class Links:
     """Who is linked to whom: a forest, a fold of the log."""
 
-    def __init__(self, said: Iterable[tuple[str, str | None]] = ()) -> None:
+    def __init__(self, known: Iterable[tuple[str, str | None]] = ()) -> None:
         self._direct: dict[str, str] = {}
         self._parted: set[str] = set()
-        for visitor, account in said:
+        for visitor, account in known:
             self._say(visitor, account)
 
     def __bool__(self) -> bool:
@@ -112,10 +119,8 @@ class Links:
 
     def fold(self, event: Event[Any]) -> None:
         """Take in a record."""
-        if event.type == LINKED:
-            self._say(event.subject, _linked(event.data).account)
-        elif event.type == UNLINKED:
-            self._say(event.subject, None)
+        for visitor, account in said(event).items():
+            self._say(visitor, account)
 
     def _say(self, visitor: str, account: str | None) -> None:
         if account is None:

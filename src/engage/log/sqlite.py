@@ -98,7 +98,7 @@ class Writes(msgspec.Struct, kw_only=True):
     settled: list[tuple[int, str, str | None]] = []
     dead_letters: list[tuple[str, str, int, int, str, str]] = []
     marker: tuple[str, int] | None = None
-    links: dict[str, str | None] = {}
+    links: list[tuple[str, str | None]] = []
     moves: dict[tuple[int, int], int | None] = {}
 
 
@@ -299,7 +299,7 @@ class SqliteLog:
                 )
             if writes.marker:
                 self._db.execute("INSERT OR REPLACE INTO markers VALUES (?, ?)", writes.marker)
-            for visitor, account in writes.links.items():
+            for visitor, account in writes.links:
                 self._db.execute(_LINK, (visitor, account))
             for place, moved in writes.moves.items():
                 if moved is None:

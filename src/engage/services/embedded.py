@@ -67,7 +67,7 @@ class EmbeddedLog:
         self._kept: dict[int, tuple[int, dict[str, Basis]]] = {}
         self._quiet = False
         self._took = EPOCH
-        self._relinked: dict[str, str | None] = {}
+        self._relinked: list[tuple[str, str | None]] = []
         self._moves: dict[tuple[int, int], int | None] = {}
         self.links = Links()
         self._stopped: set[tuple[int, CellKey]] = set()
@@ -173,8 +173,7 @@ class EmbeddedLog:
         runner = self._runners[partition_of(event.subject, self.log.partitions)]
         runner.tick(appended)
         self.links.fold(event)
-        if event.type != linking.PARTED:
-            self._relinked[event.subject] = self.links.linked_to(event.subject)
+        self._relinked += linking.said(event).items()
 
     async def tell(self, words: Sequence[Event[Raw]]) -> None:
         """Put what operators say to partitions on the log, each event on the partition that its subject names."""
@@ -238,7 +237,7 @@ class EmbeddedLog:
                     self._runners = [self._runner(partition) for partition in range(self.log.partitions)]
 
     def _recall_links(self) -> None:
-        self._relinked, self._moves = {}, {}
+        self._relinked, self._moves = [], {}
         known = self.log.links()
         self.links = Links((visitor, account) for visitor, (account, _) in known.items())
 
@@ -301,7 +300,7 @@ class EmbeddedLog:
         Who awaits it is told what was decided, when that is committed, and everything before it.
         """
         self._quiet = False
-        writes = Writes(identities=identities, marker=marker, links=dict(self._relinked), moves=dict(self._moves))
+        writes = Writes(identities=identities, marker=marker, links=list(self._relinked), moves=dict(self._moves))
         self._relinked.clear()
         self._moves.clear()
         told: list[tuple[list[Record], list[Event[Any]], int]] = []

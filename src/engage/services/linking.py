@@ -119,11 +119,10 @@ def _times(platform: Platform, visitor: str) -> int:
 
 
 def _event(platform: Platform, subject: str, data: EventData, times: int, actor: str | None) -> Event[Raw]:
-    """How often it was said before is part of its id: so the same said twice at once is one record."""
-    told = "\n".join((subject, codec.encode(data).decode(), str(times)))
-    return codec.new_event(
-        data, id=named_id(_NAMESPACE, told), source=SOURCE, subject=subject, time=platform.clock(), actor=actor
-    )
+    """When, and how often it was said before, are part of its id: so the same said twice at once is one record."""
+    now = platform.clock()
+    told = "\n".join((subject, codec.encode(data).decode(), str(times), now.isoformat()))
+    return codec.new_event(data, id=named_id(_NAMESPACE, told), source=SOURCE, subject=subject, time=now, actor=actor)
 
 
 async def _publish(platform: Platform, events: list[Event[Raw]]) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from engage.events import codec, linking
+from engage.events.linking import said
 from engage.log.contract import Log, Record, Token
 from engage.log.sqlite import SqliteLog, Writes
 from engage.log.sqlite_seen import Identity
@@ -104,6 +106,11 @@ class LogTarget:
             )
 
 
+_IDENTITIES = codec.encode(linking.SOURCE)
+_COPIED = (b'"retold":true', b'"origin":')
+"""Marks of the few records that are more than a record, looked for before they are decoded."""
+
+
 class SqliteAppending:
     """Appends to the embedded log."""
 
@@ -122,6 +129,11 @@ class SqliteAppending:
         for partition, ours in records.items():
             writes.records += [record for record, _ in ours]
             for record, identity in ours:
+                if _IDENTITIES in record.value or any(mark in record.value for mark in _COPIED):
+                    event = codec.decode(record.value)
+                    if event.is_copy:  # it is known by where it was said
+                        continue
+                    writes.links += said(event).items()
                 writes.identities[identity] = Token(partition, record.offset)
             self._ends[partition] += len(ours)
             writes.ends[partition] = (self._ends[partition], ours[-1][0].recorded)

@@ -399,6 +399,7 @@ async def platform(
         access = access_store(settings)
         stack.callback(access.close)
         edge = Edge(keys, clock)
+        chosen = rules(settings)
         embedded: EmbeddedLog | None = None
         log: Log
         publisher: Publisher
@@ -409,7 +410,6 @@ async def platform(
             publisher = await stack.enter_async_context(KafkaPublisher(settings.kafka, topics, edge=edge))
             ticks = await stack.enter_async_context(KafkaPublisher(settings.kafka, topics))
         else:
-            chosen = rules(settings)
             file = SqliteLog(log_path(settings))
             stack.callback(file.close)
             embedded = EmbeddedLog(file, edge, chosen.rules, chosen.policy, clock)
@@ -442,6 +442,7 @@ async def platform(
             webhooks=told,
             past=then,
             letters=letters_of(settings, log, store, house),
+            rules=chosen,
             owner=owner,
             beside=beside,
             clock=clock,

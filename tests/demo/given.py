@@ -108,6 +108,7 @@ async def a_platform(home: Path) -> AsyncIterator[tuple[Platform, LoadClock]]:
                 webhooks=webhooks,
                 past=bootstrap.past(settings, log, store, clock),
                 letters=bootstrap.letters_of(settings, log, store, (counted,)),
+                rules=bootstrap.rules(settings),
                 clock=clock,
             ),
             clock,

@@ -153,6 +153,7 @@ async def a_town(home: Path, now: list[datetime]) -> AsyncIterator[Platform]:
             webhooks=platform.webhooks,
             past=platform.past,
             letters=platform.letters,
+            rules=platform.rules,
             clock=lambda: now[0],
         )
 

@@ -18,6 +18,7 @@ from engage.cli import (
     links,
     log,
     projections,
+    rules,
     sealing_keys,
     snapshots,
     topics,
@@ -96,6 +97,7 @@ app.add_typer(api_keys.app, name="api-keys")
 app.add_typer(sealing_keys.app, name="sealing-keys")
 app.add_typer(projections.app, name="projections")
 app.add_typer(snapshots.app, name="snapshots")
+app.add_typer(rules.app, name="rules")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(links.app, name="links")
 app.add_typer(hooks.app, name="hooks")

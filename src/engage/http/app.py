@@ -26,6 +26,7 @@ from engage.http import (
     privacy,
     problems,
     projections,
+    rules,
     schemas,
     segment,
     status,
@@ -62,6 +63,7 @@ _TAGS = [
 _RESOURCES = (
     events,
     segment,
+    rules,
     accounts,
     follow_ups,
     views,

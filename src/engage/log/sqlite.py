@@ -236,6 +236,10 @@ class SqliteLog:
         ).fetchall()
         return EngineState(position, basis, cells)
 
+    def bases(self) -> list[bytes]:
+        """What the engines know of their rules, by partition, as they left it with the last commit."""
+        return [basis for (basis,) in self._reading.execute("SELECT basis FROM partitions ORDER BY partition")]
+
     def cells_with(self, partition: int, part: bytes) -> list[tuple[str, str, bytes]]:
         """Those of the partition's cells, as the engine left them with the last commit, that hold ``part``."""
         wanted = "SELECT rule, account, value FROM cells WHERE partition = ? AND instr(value, ?)"

@@ -15,6 +15,7 @@ from engage.services import metrics
 from engage.services.access import Access
 from engage.services.announcer import Announcer
 from engage.services.audit import Trail, TrailRelay
+from engage.services.configuration import Configured
 from engage.services.desk import Desk
 from engage.services.embedded import EmbeddedLog
 from engage.services.erasure import Erasures
@@ -70,6 +71,7 @@ class Platform:
         webhooks: Webhooks,
         past: Past,
         letters: DeadLetters,
+        rules: Configured,
         owner: Owner | None = None,
         beside: FoldedBeside | None = None,
         clock: Callable[[], datetime] = utc_now,
@@ -91,6 +93,7 @@ class Platform:
         self.webhooks = webhooks
         self.past = past
         self.letters = letters
+        self.rules = rules
         self.ticks = ticks
         self.erasures = Erasures(log, keyring, past.snapshots)
         self.mover = Mover(embedded.log, embedded, store) if embedded is not None else None
@@ -130,6 +133,14 @@ class Platform:
             answers = await self.publisher.publish(events)
         metrics.published(answers)
         return answers
+
+    async def command(self, words: Sequence[Event[Raw]]) -> None:
+        """Say to partitions of the log what operators want: each event to the one that its subject names."""
+        if self.embedded is not None:
+            await self.embedded.tell(words)
+        else:
+            assert self.ticks is not None, "on Kafka somebody speaks for partitions"
+            await self.ticks.publish(words)
 
     async def work(self, now: datetime | None = None) -> int:
         """One turn of what rules and people set going: wakes, desk, relay, erasures, moves; how much was done."""

@@ -11,9 +11,10 @@ from engage.events import codec
 from engage.log.contract import Token
 from engage.log.kafka import KafkaLog
 from engage.log.topics import Topics
+from engage.rules.deciding import Basis
 from engage.services.kafka_message import record_time
 from engage.services.letters.letter import INTAKE
-from engage.services.letters.source import HAS_PARKED, Refused, Stopped, parked_in
+from engage.services.letters.source import HAS_PARKED, Refused, Stopped, parked_in, read_basis
 from engage.services.rules_changelog import committed, latest_place, load
 
 _NEAR = 64
@@ -27,12 +28,12 @@ class Kafka:
         self._topics = topics
         self._log = log
 
-    async def stopped(self) -> list[Stopped]:
+    async def stopped(self, partition: int | None = None) -> list[Stopped]:
         """See ``Source.stopped``."""
         found = []
-        for partition in range(self._log.partitions):
-            stored = await load(self._bootstrap, self._topics.rules_state, partition)
-            found += [(partition, *one) for one in parked_in(cell for cell in stored.cells if HAS_PARKED in cell[2])]
+        for at in range(self._log.partitions) if partition is None else (partition,):
+            stored = await load(self._bootstrap, self._topics.rules_state, at)
+            found += [(at, *one) for one in parked_in(cell for cell in stored.cells if HAS_PARKED in cell[2])]
         errors = {}
         if found:
             async for record, told in self._letters():
@@ -41,8 +42,19 @@ class Kafka:
                     account = (record.key or b"").decode("utf-8", "replace")
                     errors[consumer, account, int(offset)] = told.get("engage-faults", b"").decode("utf-8", "replace")
         return [
-            Stopped(rule, account, partition, parked, errors.get((f"rule {rule}", account, parked.offset), ""))
-            for partition, rule, account, parked in found
+            Stopped(rule, account, at, parked, errors.get((f"rule {rule}", account, parked.offset), ""))
+            for at, rule, account, parked in found
+        ]
+
+    async def bases(self) -> list[dict[str, Basis]]:
+        """See ``Source.bases``."""
+        places = [
+            await latest_place(self._bootstrap, self._topics.rules_state, partition)
+            for partition in range(self._log.partitions)
+        ]
+        return [
+            read_basis(place.basis) if place is not None and place.generation == self._log.generation else {}
+            for place in places
         ]
 
     async def refused(self) -> list[Refused]:

@@ -12,6 +12,7 @@ from msgspec import Struct
 from engage.log.contract import Token
 from engage.log.sqlite import SqliteLog
 from engage.rules.cell import Parked
+from engage.rules.deciding import Basis
 
 Errors = Mapping[tuple[str, str, int], str]
 """The whole errors by consumer, account and offset, as far as they are kept."""
@@ -44,8 +45,12 @@ class Refused(Struct, frozen=True):
 class Source(Protocol):
     """What waits for somebody to look at it, but for read models."""
 
-    async def stopped(self) -> list[Stopped]:
-        """Where rules stand still."""
+    async def stopped(self, partition: int | None = None) -> list[Stopped]:
+        """Where rules stand still, on all partitions or one."""
+        ...
+
+    async def bases(self) -> list[dict[str, Basis]]:
+        """What the engines know of each rule, by partition; empty where one has not begun."""
         ...
 
     async def refused(self) -> list[Refused]:
@@ -61,6 +66,7 @@ class _Held(Struct):
     parked: Parked | None = None
 
 
+read_basis = msgspec.msgpack.Decoder(dict[str, Basis]).decode
 _held = msgspec.json.Decoder(_Held).decode
 HAS_PARKED = b'"parked":'
 
@@ -78,16 +84,20 @@ class Embedded:
     def __init__(self, log: SqliteLog) -> None:
         self._log = log
 
-    async def stopped(self) -> list[Stopped]:
+    async def stopped(self, partition: int | None = None) -> list[Stopped]:
         """See ``Source.stopped``."""
         errors: Errors = {
             (consumer, account, offset): error for consumer, account, offset, error in self._log.letters()
         }
         return [
-            Stopped(rule, account, partition, parked, errors.get((f"rule {rule}", account, parked.offset), ""))
-            for partition in range(self._log.partitions)
-            for rule, account, parked in parked_in(self._log.cells_with(partition, HAS_PARKED))
+            Stopped(rule, account, at, parked, errors.get((f"rule {rule}", account, parked.offset), ""))
+            for at in (range(self._log.partitions) if partition is None else (partition,))
+            for rule, account, parked in parked_in(self._log.cells_with(at, HAS_PARKED))
         ]
+
+    async def bases(self) -> list[dict[str, Basis]]:
+        """See ``Source.bases``."""
+        return [read_basis(basis) for basis in self._log.bases()]
 
     async def refused(self) -> list[Refused]:
         """See ``Source.refused``."""

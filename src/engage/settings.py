@@ -21,6 +21,8 @@ _OTHERS = frozenset({"ENGAGE_ACTOR", "ENGAGE_SOAK", "ENGAGE_LOCAL"})
 """Read elsewhere: who works on follow-ups (the flag ``--actor``), how long tests run, where the local broker lives."""
 
 
+_OF_AN_OPTION = "__"
+"""Stands in the names of the command line's variables (``engage.cli.tree``), and in no setting's."""
 _ORIGIN = re.compile(r"https?://[^/?#@\s*]+")
 _DATABASE = re.compile(r"(postgresql|postgres|postgresql\+psycopg)://([^/]*@)?[^/@:?]*(:\d{1,5})?(/[^/]*)?$")
 
@@ -119,7 +121,7 @@ def load(environment: Mapping[str, str]) -> Settings:
     """The settings in ``environment``; SettingsError names the variable that is wrong, or that nobody knows."""
     known = {PREFIX + name.upper(): name for name in Settings.__struct_fields__}
     for name in environment:
-        if name.startswith(PREFIX) and name not in known and name not in _OTHERS:
+        if name.startswith(PREFIX) and name not in known and name not in _OTHERS and _OF_AN_OPTION not in name:
             close = get_close_matches(name, known, n=1)
             hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
             raise SettingsError(f"{name} is no setting of engage: {hint}; otherwise unset it")

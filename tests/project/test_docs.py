@@ -17,7 +17,7 @@ def rendering():
     return module
 
 
-@pytest.mark.parametrize("name", ["rules.md", "events.md", "views.md"])
+@pytest.mark.parametrize("name", ["rules.md", "events.md", "views.md", "command-line.md"])
 def test_the_page_is_what_the_code_says(name):
     assert (PROJECT / "docs" / name).read_text() == rendering().PAGES[name](), (
         "run .venv/bin/python scripts/render-docs"

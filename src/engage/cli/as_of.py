@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from engage.cli import completing
+from engage.cli.log import Types
 from engage.cli.moments import back
 from engage.cli.output import NOT_FOUND, USAGE, CommandFailedError, JsonFlag, emit, say
+from engage.cli.read_models import Name
 from engage.cli.rows import AsCsv, AsLines, Where, parameters, show_rows
 
 if TYPE_CHECKING:
@@ -29,7 +32,7 @@ _PATIENCE = 1.0
 
 def as_of(
     time: Annotated[str, typer.Argument(metavar="TIME", help="2026-03-01, 2026-03-01T09:00, or 4h, 3d, 2w ago.")],
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The read model, as `engage projections list` names it.")],
+    name: Name,
     where: Where = None,
     account: Annotated[str | None, typer.Option("--account", metavar="ID", help="Of this account alone.")] = None,
     as_csv: AsCsv = False,
@@ -110,15 +113,16 @@ async def _standing(
 
 
 def replay(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="The read models to fold.")],
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME...", help="The read models to fold.", autocompletion=completing.read_models),
+    ],
     into: Annotated[
         str,
         typer.Option("--into", metavar="FILE|URL", help="A SQLite file, made if it is not there, or a database URL."),
     ],
     account: Annotated[str | None, typer.Option("--account", metavar="ID", help="Only what this account did.")] = None,
-    types: Annotated[
-        list[str] | None, typer.Option("--type", metavar="TYPE", help="Only of this type; say it again for more.")
-    ] = None,
+    types: Types = None,
     since: Annotated[
         str | None, typer.Option("--since", metavar="TIME", help="Only what was recorded then or later.")
     ] = None,

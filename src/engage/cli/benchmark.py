@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Protocol, TypeVar
 
 import typer
 
-from engage.cli.output import CommandFailedError, JsonFlag, bar, data, emit, table
+from engage.cli.output import USAGE, CommandFailedError, JsonFlag, bar, data, emit, table
 
 if TYPE_CHECKING:
     from typing import Any
@@ -54,6 +54,10 @@ def win_back(file: PurchasesFile = None, as_json: JsonFlag = False) -> None:
 def _measure(run: Callable[[Path], F], file: Path | None, show: Callable[[F], None], as_json: bool) -> None:
     from engage.demo.purchases import FILE, data_folder
 
+    if file is not None and not file.is_file():
+        raise CommandFailedError(
+            f"there is no file {file}: name one, or leave it out for the one that is shipped", USAGE
+        )
     try:
         found = run(file or data_folder() / FILE)
     except ValueError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from engage.cli.output import FAILED, INTERRUPTED, NOT_FOUND, USAGE, CommandFailedError, say
+from engage.cli.tree import APART, dress, unknown
 
 _DATABASES = ("sqlite3", "sqlalchemy", "psycopg", "eventsourcing")
 _HTTP_NOT_FOUND = 404
@@ -19,24 +21,23 @@ _SQLITE = b"SQLite format 3\0"
 
 
 class Commands(TyperGroup):
-    """The group of all commands, which tells what they raise, and shows no type beside a flag that takes no value."""
+    """The group of all commands, which tells what they raise, and gives each what all have alike."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
-        _hide_types_of_flags(self)
+        dress(self)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
         with errors_told():
+            if wrong := unknown(_flags_given(), self):
+                raise CommandFailedError(wrong, USAGE)
             return super().invoke(ctx)
 
 
-def _hide_types_of_flags(command: Any) -> None:
-    for parameter in (*command.params, command.get_help_option(command.context_class(command))):
-        if getattr(parameter, "is_flag", False):
-            parameter.metavar = ""
-    for inner in getattr(command, "commands", {}).values():
-        _hide_types_of_flags(inner)
+def _flags_given() -> list[str]:
+    """The variables that are set and named as a command's option is; click looks for them in the environment."""
+    return [name for name in os.environ if name.startswith("ENGAGE_") and APART in name]
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import typer
 
+from engage.cli import completing
 from engage.cli.moments import ahead
 from engage.cli.output import (
     NOT_FOUND,
@@ -37,7 +38,15 @@ app = typer.Typer(help="The queue of follow-ups: list it, and work on it.")
 _BEGINNING = re.compile(r"[0-9a-f]{4}[0-9a-f-]*")
 
 Account = Annotated[str | None, typer.Option("--account", metavar="ID", help="Only those of this account.")]
-Rule = Annotated[str | None, typer.Option("--rule", metavar="NAME", help="Only those that this rule asked for.")]
+Rule = Annotated[
+    str | None,
+    typer.Option(
+        "--rule",
+        metavar="NAME",
+        help="Only those that this rule asked for.",
+        autocompletion=completing.rules,
+    ),
+]
 Assignee = Annotated[str | None, typer.Option("--assignee", metavar="PERSON", help="Only those of this person.")]
 Status = Annotated[
     str,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
 
 import typer
 
+from engage.cli import completing
 from engage.cli.moments import back
 from engage.cli.output import NOT_FOUND, USAGE, CommandFailedError, JsonFlag, data, emit, moment, table
 
@@ -32,7 +33,13 @@ _PATIENCE = 2.0
 
 Account = Annotated[str | None, typer.Option("--account", metavar="ID", help="Only of this account.")]
 Types = Annotated[
-    list[str] | None, typer.Option("--type", metavar="TYPE", help="Only of this type; say it again for more.")
+    list[str] | None,
+    typer.Option(
+        "--type",
+        metavar="TYPE",
+        help="Only of this type; say it again for more.",
+        autocompletion=completing.event_types,
+    ),
 ]
 Since = Annotated[
     str | None, typer.Option("--since", metavar="TIME", help="Recorded then or later: 2026-03-01, or 4h, 3d, 2w ago.")

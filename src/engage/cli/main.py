@@ -44,9 +44,9 @@ from engage.cli.what_if import what_if
 app = typer.Typer(
     cls=Commands,
     invoke_without_command=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
-    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused in part, 4 not found, 130 interrupted.",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused in part, 4 not found, 130 interrupted. "
+    "Each option has an environment variable: see docs/command-line.md.",
 )
 
 

@@ -32,8 +32,13 @@ if TYPE_CHECKING:
 Account = Annotated[str, typer.Argument(metavar="ACCOUNT", help="The account's id.")]
 
 
-def access(account: Account, actor: Actor = None) -> None:
+def access(
+    account: Account,
+    actor: Actor = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, which it is in any case.")] = True,
+) -> None:
     """Write everything held on an account as JSON: its events, what was sealed opened, its rows in the read models."""
+    del as_json  # a script need not know which commands have another form
     from engage import bootstrap
     from engage.cli.door import must_exist
 

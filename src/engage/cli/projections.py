@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from engage.cli import rebuild, view_settings
+from engage.cli import completing, rebuild, view_settings
 from engage.cli.output import (
     FAILED,
     INTERRUPTED,
@@ -65,7 +65,10 @@ def list_(as_json: JsonFlag = False) -> None:
 
 @app.command()
 def verify(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Only this one; all, if left out.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", help="Only this one; all, if left out.", autocompletion=completing.read_models),
+    ] = None,
     sample: Sample = None,
     as_json: JsonFlag = False,
 ) -> None:

@@ -6,13 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from engage.cli import completing
 from engage.cli.output import NOT_FOUND, CommandFailedError
 
 if TYPE_CHECKING:
     from engage.settings import Settings
     from engage.views.projection import ReadModel
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The read model, as `list` names it.")]
+Name = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="The read model, as `list` names it.", autocompletion=completing.read_models),
+]
 Sample = Annotated[
     int | None, typer.Option("--sample", metavar="N", min=1, help="Prove about so many rows of a table, not all.")
 ]

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from engage.cli import completing
 from engage.cli.output import USAGE, CommandFailedError, data, moment, say, table
 
 _SHOWN = 50
@@ -20,6 +21,7 @@ Where = Annotated[
     typer.Argument(
         metavar="[ASK]...",
         help="band=slipping, score__lt=40 (or ne le gt ge in prefix null), sort=-score, fields=account,score, limit=9.",
+        autocompletion=completing.conditions,
     ),
 ]
 AsCsv = Annotated[bool, typer.Option("--csv", help="All rows as CSV.")]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from engage.cli import completing
 from engage.cli.output import NOT_FOUND, CommandFailedError, JsonFlag, data, emit, moment, say, table
 
 if TYPE_CHECKING:
@@ -16,7 +17,12 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Keep read models of the past, so that whole ones as of a moment are there at once.")
 Names = Annotated[
-    list[str] | None, typer.Argument(metavar="[NAME]...", help="The read models; all of them where none is named.")
+    list[str] | None,
+    typer.Argument(
+        metavar="[NAME]...",
+        help="The read models; all of them where none is named.",
+        autocompletion=completing.read_models,
+    ),
 ]
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from engage.cli.output import program, say
+from engage.cli.output import emit, program, say
 
 GOODBYE = "ended; nothing that was acknowledged is lost"
 Host = Annotated[
@@ -25,7 +25,13 @@ Port = Annotated[
 ]
 
 
-def up(host: Host = None, port: Port = None) -> None:
+def up(
+    host: Host = None,
+    port: Port = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object on standard output once it serves: its url.")
+    ] = False,
+) -> None:
     """Run engage: take events in, decide, keep the read models, and serve HTTP until Ctrl-C."""
     import uvloop
     from msgspec import structs
@@ -44,6 +50,8 @@ def up(host: Host = None, port: Port = None) -> None:
     log_to_stderr(settings)
 
     def started(url: str) -> None:
+        if as_json:
+            emit({"url": url, "home": str(settings.home_path)})
         say(f"engage serves at {url} (Ctrl-C ends it)")
         say(f"  {url}/v1/follow-ups     what is to be done")
         say(f"  {url}/v1/status         how far everything has come")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from engage.cli import completing
 from engage.cli.output import NOT_FOUND, USAGE, CommandFailedError, JsonFlag, data, emit, moment, say, table
 
 if TYPE_CHECKING:
@@ -18,9 +19,19 @@ _COLUMNS = 6
 
 
 def views(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="The read model; all are listed without.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NAME", help="The read model; all are listed without.", autocompletion=completing.read_models
+        ),
+    ] = None,
     conditions: Annotated[
-        list[str] | None, typer.Argument(metavar="CONDITION", help="As band=slipping, score__lt=40, account__in=a,b.")
+        list[str] | None,
+        typer.Argument(
+            metavar="CONDITION",
+            help="As band=slipping, score__lt=40, account__in=a,b.",
+            autocompletion=completing.conditions,
+        ),
     ] = None,
     sort: Annotated[str, typer.Option(metavar="COLUMNS", help="By these, with a minus for descending.")] = "",
     fields: Annotated[str, typer.Option(metavar="COLUMNS", help="Only these columns.")] = "",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from engage.cli import completing
 from engage.cli.output import (
     FAILED,
     NOT_FOUND,
@@ -41,11 +42,17 @@ def add(
     on: Annotated[
         list[str],
         typer.Option(
-            "--on", metavar="TYPE", help="An event type such as follow_up.requested, or view:NAME; again for more."
+            "--on",
+            metavar="TYPE",
+            help="An event type such as follow_up.requested, or view:NAME; again for more.",
+            autocompletion=completing.event_types,
         ),
     ],
     channel: Annotated[Names, typer.Option("--channel", metavar="NAME", help="Only follow-ups by this one.")] = None,
-    rule: Annotated[Names, typer.Option("--rule", metavar="NAME", help="Only follow-ups of this rule.")] = None,
+    rule: Annotated[
+        Names,
+        typer.Option("--rule", metavar="NAME", help="Only follow-ups of this rule.", autocompletion=completing.rules),
+    ] = None,
     purpose: Annotated[Names, typer.Option("--purpose", metavar="NAME", help="Only follow-ups for this.")] = None,
     kind: Annotated[Names, typer.Option("--kind", metavar="KIND", help="Only accounts of this kind.")] = None,
     in_clear: Annotated[
@@ -90,10 +97,13 @@ def show(webhook: Id, as_json: JsonFlag = False) -> None:
 
 
 @app.command()
-def remove(webhook: Id) -> None:
+def remove(webhook: Id, as_json: JsonFlag = False) -> None:
     """Tell it nothing more; what waits for it is not sent either."""
     _do(lambda webhooks: asyncio.to_thread(webhooks.remove, webhook), "DELETE", f"/{webhook}")
-    say(f"{webhook} is gone")
+    if as_json:
+        emit({"removed": webhook})
+    else:
+        say(f"{webhook} is gone")
 
 
 @app.command()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from engage.cli import completing
 from engage.cli.moments import back
 from engage.cli.output import USAGE, CommandFailedError, JsonFlag, data, emit, moment, say, table
 
@@ -28,7 +29,12 @@ def what_if(
     ] = None,
     sets: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="rules.win-back.at_least=45d, or health.support.weight=2."),
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="rules.win-back.at_least=45d, or health.support.weight=2.",
+            autocompletion=completing.settings,
+        ),
     ] = None,
     since: Annotated[
         str | None, typer.Option("--from", metavar="TIME", help="Compare from then on: 2026-03-01, or 3d, 2w ago.")

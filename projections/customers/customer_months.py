@@ -14,7 +14,7 @@ from msgspec import Struct, field
 from engage.events.catalogue.advertising import AdvertClicked, AdvertShown
 from engage.events.catalogue.follow_up import FollowUpCompleted
 from engage.events.envelope import Event
-from engage.views.months import month_of, months_between
+from engage.views.months import begin_of, month_later, month_of, months_between
 from engage.views.orders import ORDER_EVENTS, Order, booked
 from engage.views.projection import Projection, account_of
 
@@ -105,8 +105,10 @@ def _settled(row: CustomerMonths) -> CustomerMonths:
         # What is known of that month when we hear of its first order came before it, as far as anybody can tell.
         row.before, row.follow_ups_before = dict(month.costs), month.follow_ups
         row.cohort, row.first_at = cohort, None
-    known = [each.at for each in row.orders.values() if each.counts and month_of(each.at) == cohort]
-    row.first_at = min(known, default=row.first_at)
+    if cohort is not None:
+        begins, ends = begin_of(cohort), begin_of(month_later(cohort, 1))
+        known = [each.at for each in row.orders.values() if begins <= each.at < ends and each.counts]
+        row.first_at = min(known, default=row.first_at)
     return _pruned(row)
 
 

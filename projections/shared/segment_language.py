@@ -21,7 +21,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from projections.shared.segment_facts import FACTS, Membership
+from projections.shared.segment_facts import DAY, FACTS, Membership
 
 _CONDITION = re.compile(r"\s*(?P<fact>\w+)\s*(?P<sign><=|>=|!=|=|<|>)\s*(?P<value>.*?)\s*")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
@@ -41,6 +41,11 @@ _TICK = timedelta(microseconds=1)
 _NEVER = datetime(9999, 12, 1, tzinfo=UTC)
 
 
+Holds = Callable[[Membership, datetime], tuple[bool, datetime | None]]
+"""Whether it is so of a row at a moment, and when time alone will next change that (None: never)."""
+_UNKNOWN = (False, None)
+
+
 class SegmentsError(ValueError):
     """The declarations cannot be used: in which file, line and segment, and what is allowed there."""
 
@@ -52,30 +57,47 @@ class Condition(Struct, frozen=True):
     sign: str
     value: float | bool | str
 
-    def holds(self, row: Membership, now: datetime) -> tuple[bool, datetime | None]:
-        """Whether it is met at ``now``, and when time alone will next change that (None: never)."""
-        fact = FACTS[self.fact]
-        known = fact.read(row, now)
-        if known is None:
-            return False, None
-        if fact.kind == "clock":
-            moment, unit = known
-            return self._by_clock(moment, unit, now)
-        met = _SIGNS[self.sign](known, self.value)
-        if fact.falls is None or self.sign in (("<", "<=") if met else (">", ">=")):
-            return met, None  # what only falls comes below a value, and never above it
-        return met, fact.falls(row, now)
+    def made(self) -> Holds:
+        """What looks at a row by it."""
+        return self._by_clock() if FACTS[self.fact].kind == "clock" else self._by_value()
 
-    def _by_clock(self, moment: datetime, unit: timedelta, now: datetime) -> tuple[bool, datetime | None]:
+    def _by_value(self) -> Holds:
+        read, falls = FACTS[self.fact].read, FACTS[self.fact].falls
+        compare, value = _SIGNS[self.sign], self.value
+        for_ever = self.sign in ("<", "<=")  # what only falls comes below a value, and never above it
+        may_end = self.sign not in (">", ">=")
+
+        def holds(row: Membership, now: datetime) -> tuple[bool, datetime | None]:
+            known = read(row, now)
+            if known is None:
+                return _UNKNOWN
+            met = compare(known, value)
+            if falls is None or (for_ever if met else not may_end):
+                return met, None
+            return met, falls(row, now)
+
+        return holds
+
+    def _by_clock(self) -> Holds:
         """A clock passes the value once; compared as moments, so that a wake finds changed what it was armed for."""
-        passed, span = _clocked(self.sign, float(self.value), unit)
-        try:
-            flips = moment + span
-        except OverflowError:
-            flips = _NEVER
-        if now >= flips:
-            return passed, None
-        return not passed, None if flips >= _NEVER else flips
+        read, sign, value = FACTS[self.fact].read, self.sign, float(self.value)
+        by_days = _clocked(sign, value, DAY)
+
+        def holds(row: Membership, now: datetime) -> tuple[bool, datetime | None]:
+            known = read(row, now)
+            if known is None:
+                return _UNKNOWN
+            moment, unit = known
+            passed, span = by_days if unit is DAY else _clocked(sign, value, unit)
+            try:
+                flips = moment + span
+            except OverflowError:
+                flips = _NEVER
+            if now >= flips:
+                return passed, None
+            return not passed, None if flips >= _NEVER else flips
+
+        return holds
 
 
 @lru_cache(maxsize=1_000)
@@ -103,20 +125,28 @@ class Segment(Struct, frozen=True):
         """The facts that it asks for."""
         return frozenset(condition.fact for condition in (*self.every, *self.some))
 
-    def holds(self, row: Membership, now: datetime) -> tuple[bool, datetime | None]:
-        """Whether the account is in it at ``now``, and until when time alone cannot change that (None: for ever)."""
-        changes = []
-        for condition in self.every:
-            met, change = condition.holds(row, now)
-            if not met:
-                return False, change  # until that one changes, no other matters
-            changes.append(change)
-        either = not self.some
-        for condition in self.some:
-            met, change = condition.holds(row, now)
-            either = either or met
-            changes.append(change)
-        return either, min((change for change in changes if change is not None), default=None)
+    def made(self) -> Holds:
+        """What looks at a row by it: made once, for every event of an account asks several segments."""
+        every = [condition.made() for condition in self.every]
+        some = [condition.made() for condition in self.some]
+
+        def holds(row: Membership, now: datetime) -> tuple[bool, datetime | None]:
+            soonest = None
+            for condition in every:
+                met, change = condition(row, now)
+                if not met:
+                    return False, change  # until that one changes, no other matters
+                if change is not None and (soonest is None or change < soonest):
+                    soonest = change
+            either = not some
+            for condition in some:
+                met, change = condition(row, now)
+                either = either or met
+                if change is not None and (soonest is None or change < soonest):
+                    soonest = change
+            return either, soonest
+
+        return holds
 
 
 def parsed(text: str, place: str) -> tuple[Segment, ...]:

@@ -24,11 +24,14 @@ from engage.views.aggregate import Aggregate
 from engage.views.projection import Fold, Projection, account_of
 from projections.shared.segment_facts import Membership
 from projections.shared.segment_folds import CHANGES, Change
-from projections.shared.segment_language import Segment, parsed
+from projections.shared.segment_language import Holds, Segment, parsed
 
 VERSION = 1
 """Of the code; the version of the read model also tells definitions apart."""
 _SPAN = 10**9
+
+Look = tuple[str, Holds]
+"""A segment's name, and what tells whether an account is in it."""
 
 
 class SegmentShard(Struct):
@@ -64,50 +67,51 @@ def declared(definitions: Sequence[Segment]) -> tuple[Projection[Membership], Ag
     version = VERSION * _SPAN + _fingerprint(definitions)
     members = Projection("segments", version=version, row=Membership, key=account_of, indexes=("next_at",))
     sizes = Aggregate("segment_sizes", version=version, row=SegmentShard, reads=SegmentSize, of=members)
+    looks = [(one.name, one.made()) for one in definitions]
     for kind, (change, facts) in CHANGES.items():
-        members.on(kind)(_folding(change, definitions, [one for one in definitions if one.facts & facts]))
-    members.on_wake(lambda row: row.next_at)(lambda row, moment: _woken(row, definitions, moment))
+        concerned = [look for one, look in zip(definitions, looks, strict=True) if one.facts & facts]
+        members.on(kind)(_folding(change, looks, concerned))
+    members.on_wake(lambda row: row.next_at)(lambda row, moment: _woken(row, looks, moment))
     members.announces(lambda row: tuple(row.segments))(_moved)
     sizes.of_row(_shares)
     sizes.read(lambda shards: _sizes(shards, definitions))
     return members, sizes
 
 
-def _folding(change: Change, definitions: Sequence[Segment], concerned: Sequence[Segment]) -> Fold:
+def _folding(change: Change, looks: Sequence[Look], concerned: Sequence[Look]) -> Fold:
     def fold(row: Membership, event: Event[Any]) -> Membership:
         is_new = row.known_since == EPOCH
         row.known_since = event.time if is_new else min(row.known_since, event.time)
         change(row, event)
-        return _placed(row, definitions if is_new else concerned, event.now)
+        return _placed(row, looks if is_new else concerned, event.now)
 
     return fold
 
 
-def _woken(row: Membership, definitions: Sequence[Segment], moment: datetime) -> Membership:
-    return _placed(
-        row, [one for one in definitions if one.name in row.changes and row.changes[one.name] <= moment], moment
-    )
+def _woken(row: Membership, looks: Sequence[Look], moment: datetime) -> Membership:
+    changes = row.changes
+    return _placed(row, [look for look in looks if look[0] in changes and changes[look[0]] <= moment], moment)
 
 
-def _placed(row: Membership, concerned: Sequence[Segment], now: datetime) -> Membership:
+def _placed(row: Membership, concerned: Sequence[Look], now: datetime) -> Membership:
     """The row after these segments were looked at; time has changed no other, or the row would have been woken."""
-    inside = set(row.segments)
-    for segment in concerned:
-        name = segment.name
-        holds, change = segment.holds(row, now)
-        if holds and name not in inside:
-            inside.add(name)
-            row.entered[name] = now
-        elif not holds and name in inside:
-            inside.remove(name)
-            del row.entered[name]
+    entered, changes = row.entered, row.changes
+    moved = False
+    for name, look in concerned:
+        holds, change = look(row, now)
+        if holds != (name in entered):
+            moved = True
+            if holds:
+                entered[name] = now
+            else:
+                del entered[name]
         if change is not None:
-            row.changes[name] = change
-        else:
-            row.changes.pop(name, None)
-    if len(inside) != len(row.segments) or inside != set(row.segments):
-        row.segments = sorted(inside)
-    row.next_at = min(row.changes.values(), default=None)
+            changes[name] = change
+        elif name in changes:
+            del changes[name]
+    if moved:
+        row.segments = sorted(entered)
+    row.next_at = min(changes.values()) if changes else None
     return row
 
 

@@ -250,6 +250,6 @@ def test_membership_is_at_any_time_what_a_look_at_all_conditions_says(story: lis
 
 def check(model: Told[Membership], now: Any) -> None:
     row = model.rows["acc-1"]
-    assert row.segments == [one.name for one in DEFINITIONS if one.holds(row, now)[0]]
+    assert row.segments == [one.name for one in DEFINITIONS if one.made()(row, now)[0]]
     assert row.entered.keys() == set(row.segments)
     assert row.next_at is None or row.next_at > now

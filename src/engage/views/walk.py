@@ -85,7 +85,7 @@ class Walk:
             self.due = due(row) if due is not None else None
             self._seen = watch(row) if watch is not None else None
         for fold, event in steps:  # a call a step more would be a tenth of folding
-            if self.due is not None and self.due <= event.now:
+            if self.due is not None and self.due <= event.recorded:  # type: ignore[operator]  # ``now``, without a call
                 self._wake(event.now, span)
             row = self.row
             row = self.row = fold(fresh(key) if row is None else row, event)

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from typing import Any
 
 from engage.services.batches import Batches
+from engage.store.reader import Rows
 from engage.store.row_cache import RowCache
 from engage.store.tables import ViewTable
 from engage.store.views import ViewStore
-from engage.views.folding import Folding
+from engage.views.folding import Folding, Taken
 
 _clock = time.thread_time
 
@@ -28,9 +29,11 @@ class ProjectorProfile:
         self._begun = time.process_time()
         for home, name, step in (
             (Batches, "_decoded", "decoding events"),
-            (Folding, "fold", "folding"),
+            (Folding, "take", "folding"),
+            (Taken, "fold", "folding"),
             (RowCache, "take", "rows kept from the last batch"),
             (RowCache, "keep", "rows kept from the last batch"),
+            (Rows, "load_all", "loading rows"),
             (ViewTable, "load", "loading rows"),
             (ViewTable, "due_keys", "loading rows"),
             (ViewStore, "_ready", "encoding rows"),

@@ -58,21 +58,27 @@ def _die_at(blow: str, worker: ProjectionWorker) -> None:
         return done
 
     async def struck(producer: FencedProducer, records: Any) -> None:
-        if blow == "after-feed":
+        if blow == "after-feed" or not folded:  # what the one before it left is fed while we fold
             await commit(producer, records)
-        os.kill(os.getpid(), signal.SIGKILL)
+        if folded:
+            os.kill(os.getpid(), signal.SIGKILL)
 
     async def shown(consumer: Any, *offsets: Any) -> None:
         if folded:  # its partitions may have come when the turn to fold was over
             os.kill(os.getpid(), signal.SIGKILL)
         await show(consumer, *offsets)
 
+    worker._project = counted  # type: ignore[method-assign]
     if blow == "before-lag":
         projection_worker._SHOW_SECONDS = 0.0
-        worker._project = counted  # type: ignore[method-assign]
+        worker._feed = _nothing  # type: ignore[method-assign]  # else it may die within a transaction
         AIOKafkaConsumer.commit = shown
     else:
         FencedProducer.commit = struck  # type: ignore[assignment,method-assign]
+
+
+async def _nothing() -> int:
+    return 0
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import ExitStack, closing
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,6 +14,8 @@ from msgspec import structs
 from engage.events import codec
 from engage.events.catalogue import CATALOGUE
 from engage.events.envelope import Event
+from engage.log.partitioning import partition_of
+from engage.services import projector
 from engage.services.projector import Projector
 from engage.store.views import ViewStore
 from engage.testing.memory_log import MemoryLog
@@ -23,6 +26,7 @@ from tests.services.shop_views import (
     catch_up,
     order,
     refund,
+    spend,
     unknown,
 )
 
@@ -99,3 +103,18 @@ def test_wherever_the_batches_are_cut_the_rows_are_those_of_one_pass(
                 assert asyncio.run(projector.verify(projection)) is None
 
     property_holds()
+
+
+def test_of_partitions_far_from_their_ends_one_is_folded_after_another_and_those_that_are_near_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = MemoryLog(partitions=3)
+    homes = {partition_of(name, 3): name for name in (f"acc-{number}" for number in range(20))}
+    for partition, count in ((0, 30), (1, 30), (2, 4)):
+        log.append(*(order(number, subject=homes[partition]) for number in range(count)))
+    monkeypatch.setattr(projector, "FAR", 10)
+    with closing(ViewStore(f"sqlite:///{tmp_path}/views.db")) as store:
+        folding, seen = Projector(log, store, [spend]), []
+        while asyncio.run(folding.step(10)):
+            seen.append(tuple(at.position for at in folding.positions()))
+    assert seen == [(10, 0, 4), (20, 0, 4), (30, 10, 4), (30, 20, 4), (30, 30, 4)]

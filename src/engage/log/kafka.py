@@ -87,6 +87,7 @@ class KafkaLog:
         self._clerk: Any = None
         self._readers: dict[int, _Reader] = {}
         self._opening = asyncio.Lock()
+        self._asking: asyncio.Task[dict[int, int]] | None = None
         self._confirmed = 0.0
 
     async def start(self) -> None:
@@ -157,7 +158,9 @@ class KafkaLog:
     async def end(self, partition: int) -> int:
         """The position after the last committed record, its transaction's marker included."""
         await self._confirm_generation()
-        return (await self._ends([partition]))[partition]
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._ask())
+        return (await asyncio.shield(self._asking))[partition]
 
     async def confirm(self, partition: int, position: int) -> int:
         """The log's ``end``, where the records from ``position`` on can be read from; LogGapError where not."""
@@ -226,6 +229,12 @@ class KafkaLog:
             if left <= 0:
                 return False
             await asyncio.sleep(min(_POLL_SECONDS, left))
+
+    async def _ask(self) -> dict[int, int]:
+        """All ends in one request, for whoever asks before it is sent."""
+        await asyncio.sleep(0)
+        self._asking = None
+        return await self._ends(list(range(self.partitions)))
 
     async def _ends(self, partitions: list[int]) -> dict[int, int]:
         tps = [TopicPartition(self._topics.interactions, partition) for partition in partitions]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import structlog
@@ -14,16 +15,18 @@ from engage.events.envelope import Event
 from engage.log.contract import Log, Record
 from engage.rules.mending import WORDS
 from engage.services import metrics, tracing
+from engage.services.first_dues import FirstDues
+from engage.services.loading import Loading
 from engage.services.view_words import word_for
 from engage.store.families import Slot, slotted
-from engage.store.positions import Mark, Moved, Position, PositionMovedError
-from engage.store.reader import Rows, Standing
+from engage.store.positions import Mark, Marks, Moved, Position, PositionMovedError
+from engage.store.reader import Standing
 from engage.store.row_cache import RowCache
 from engage.store.views import Change, UnstorableRowsError, ViewStore
 from engage.views.aggregate import Aggregate
 from engage.views.folding import Folding
 from engage.views.parking import Parked, Stops, parked
-from engage.views.passes import Folded, Load
+from engage.views.passes import Folded
 from engage.views.projection import ReadModel
 
 TOGETHER = 200
@@ -31,8 +34,6 @@ TOGETHER = 200
 
 Mend = Callable[[Event[Any], Sequence[ReadModel[Any]], Slot], Awaitable[None]]
 """Does what an operator's word says for one of the read models, which stand right before it in that slot."""
-Marks = Mapping[tuple[str, int], Mark]
-"""The state of read models, by name and partition."""
 
 _log = structlog.get_logger()
 
@@ -78,40 +79,48 @@ class Batches:
         self._foldings: dict[tuple[str, ...], Folding] = {}
         self._cache = RowCache() if cache is None else cache
         self._mend = mend
+        self._dues = FirstDues(slot)
+        self._absent: Mapping[tuple[str, int], set[str]] = {}
 
-    async def advance(self, reaches: Iterable[Reach], limit: int) -> int:
+    async def advance(self, reaches: Iterable[Reach], limit: int, standing: Standing) -> int:
         """Fold up to ``limit`` records for each of these; how many in all, 0 when there are none.
 
+        ``standing`` is how everything stood when the reaches were made, and is brought up to what is committed.
         PositionMovedError if models do not stand at their start any more: nothing of theirs was written.
         """
         done, cuts = 0, list[Cut]()
         try:
             for reach in reaches:
-                cut = await self._next(reach, limit)
+                cut = await self._next(reach, limit, standing)
                 done += len(cut.events)
                 if sum(len(one.events) for one in cuts) + len(cut.events) > TOGETHER:
                     waiting, cuts = cuts, []
-                    await self._committed(waiting)
+                    await self._committed(waiting, standing)
                 if cut.events:
                     cuts.append(cut)
         finally:
-            await self._committed(cuts)
+            await self._committed(cuts, standing)
         return done
 
-    async def _next(self, reach: Reach, limit: int) -> Cut:
+    async def _next(self, reach: Reach, limit: int, standing: Standing) -> Cut:
         partition, models, start = reach.partition, reach.models, reach.start
         events, position = await self.read(partition, start, reach.until, limit)
         while not events and position > start:
             # Offsets without records (Kafka's transaction markers): step over them, 0 is to mean "caught up".
-            await self._committed([Cut(partition, models, start, position, [])])
+            await self._committed([Cut(partition, models, start, position, [])], standing)
             start = position
             events, position = await self.read(partition, start, reach.until, limit)
         if self._mend is not None and any(event.type in WORDS for event in events):
-            events, position = await self._up_to_words(models, events, position, self._mend)
+            events, position = await self._up_to_words(models, events, position, self._mend, standing)
         return Cut(partition, models, start, position, events)
 
     async def _up_to_words(
-        self, models: Sequence[ReadModel[Any]], events: list[Event[Any]], position: int, mend: Mend
+        self,
+        models: Sequence[ReadModel[Any]],
+        events: list[Event[Any]],
+        position: int,
+        mend: Mend,
+        standing: Standing,
     ) -> tuple[list[Event[Any]], int]:
         """The events up to the next word for one of these models; the first of them is done what it says, if it is one.
 
@@ -121,13 +130,15 @@ class Batches:
         words = [place for place, event in enumerate(events) if word_for(event, names) is not None]
         if words and words[0] == 0:
             await mend(events[0], models, self._slot)
+            now = await asyncio.to_thread(self._store.standing)  # what was mended stands otherwise
+            standing.marks, standing.stops = now.marks, now.stops
             del words[0]
         return (events[: words[0]], events[words[0]].offset) if words else (events, position)
 
-    async def _committed(self, cuts: Sequence[Cut]) -> None:
+    async def _committed(self, cuts: Sequence[Cut], standing: Standing) -> None:
         if cuts:
             # In a thread: a database that lets us wait must not let those wait who publish on this loop.
-            await asyncio.to_thread(self._commit, cuts)
+            await asyncio.to_thread(self._commit, cuts, standing)
 
     async def read(self, partition: int, position: int, until: int | None, limit: int) -> tuple[list[Event[Any]], int]:
         """Up to ``limit`` events of a partition, and the position behind them; none at ``until`` or behind it."""
@@ -152,23 +163,22 @@ class Batches:
             event.offset = record.offset
         return events
 
-    def _commit(self, cuts: Sequence[Cut]) -> None:
+    def _commit(self, cuts: Sequence[Cut], standing: Standing) -> None:
         self._began = tracing.began()
+        marks = standing.marks
         with self._store.rows(self._slot) as rows:
-            standing = Standing({}, rows.stops())
-            marks = rows.marks({cut.partition for cut in cuts})
-            for cut in cuts:
-                rows.look_ahead(cut.models, cut.partition)
-            made = [
-                self._folding(cut.models).fold(
-                    cut.events,
-                    self._loading(rows, cut.partition, marks),
-                    standing.stopped(cut.models, self._slot),
-                    rows.due_keys,
-                    rows.keys_of,
+            self._dues.look(rows, [(model, cut.partition) for cut in cuts if cut.events for model in cut.models], marks)
+            due_keys = partial(self._dues.due_keys, rows)
+            taken = [
+                self._folding(cut.models).take(
+                    cut.events, standing.stopped(cut.models, self._slot), due_keys, rows.keys_of
                 )
                 for cut in cuts
             ]
+            loading = Loading(rows, self._cache, marks, self._slot)
+            loading.ahead((cut.partition, one.wanted()) for cut, one in zip(cuts, taken, strict=True))
+            made = [one.fold(loading.of(cut.partition)) for cut, one in zip(cuts, taken, strict=True)]
+            self._absent = loading.absent
         changes = [
             change for cut, folded in zip(cuts, made, strict=True) for change in self._changes(cut, folded, marks)
         ]
@@ -177,50 +187,48 @@ class Batches:
         except (PositionMovedError, UnstorableRowsError) as error:
             if len(cuts) > 1:  # only where it happened it stops, or is looked into
                 for cut in cuts:
-                    self._commit([cut])
+                    self._commit([cut], standing)
             elif isinstance(error, UnstorableRowsError):
-                self._commit_storable(cuts[0], standing.stopped(cuts[0].models, self._slot), marks, error)
+                self._commit_storable(cuts[0], standing, error)
             else:
                 raise
             return
         for cut, folded in zip(cuts, made, strict=True):
-            self._settle(cut, folded, marks, moved)
+            self._settle(cut, folded, standing, moved)
 
-    def _commit_storable(self, cut: Cut, stops: dict[str, Stops], marks: Marks, error: UnstorableRowsError) -> None:
+    def _commit_storable(self, cut: Cut, standing: Standing, error: UnstorableRowsError) -> None:
         if len(cut.events) > 1:
             # Halve until the one event is found whose row the database refuses; all before it goes in.
             middle = len(cut.events) // 2
             between = cut.events[middle].offset
-            self._commit([structs.replace(cut, position=between, events=cut.events[:middle])])
-            self._commit([structs.replace(cut, start=between, events=cut.events[middle:])])
+            self._commit([structs.replace(cut, position=between, events=cut.events[:middle])], standing)
+            self._commit([structs.replace(cut, start=between, events=cut.events[middle:])], standing)
             return
+        stops = standing.stopped(cut.models, self._slot)
         folded = self._without_unstorable(self._folding(cut.models), cut.events[0], stops, error)
-        self._settle(cut, folded, marks, self._store.commit(self._changes(cut, folded, marks)))
+        self._settle(cut, folded, standing, self._store.commit(self._changes(cut, folded, standing.marks)))
 
-    def _settle(self, cut: Cut, folded: Sequence[Folded], marks: Marks, moved: Mapping[tuple[str, int], Moved]) -> None:
+    def _settle(
+        self, cut: Cut, folded: Sequence[Folded], standing: Standing, moved: Mapping[tuple[str, int], Moved]
+    ) -> None:
         """What follows once it is committed: rows are kept, and what stands still is told."""
         for one in folded:
+            name = slotted(one.model.name, self._slot)
+            place = name, cut.partition
+            before = standing.marks[place]
+            mark = standing.marks[place] = Mark(cut.position, moved[place].change, before.epoch)
+            absent = self._absent.get(place, ())
             if not one.model.append_only:
-                name = slotted(one.model.name, self._slot)
-                place = name, cut.partition
-                mark = Mark(cut.position, moved[place].change, marks[place].epoch)
-                self._cache.keep(name, cut.partition, marks[place], mark, one.rows)
+                self._cache.keep(name, cut.partition, before, mark, dict.fromkeys(absent) | one.rows)
+            self._dues.follow(cut.partition, one, before, mark)
+            for (scope, key), stopped in one.parked.items():
+                standing.stops.setdefault(name, Stops()).add(scope, key, stopped.offset)
         if cut.events and self._slot == "live":
             metrics.seen(cut.events[0].now)
             tracing.record("engage project", self._began, cut.events)
         for one in folded:
             for stopped in one.parked.values():
                 _tell(one.model.name, stopped)
-
-    def _loading(self, rows: Rows, partition: int, marks: Marks) -> Load:
-        def load(model: ReadModel[Any], keys: Sequence[str]) -> dict[str, Any]:
-            name = slotted(model.name, self._slot)
-            found = self._cache.take(name, partition, marks.get((name, partition)), keys)
-            if len(found) < len(keys):
-                found |= rows.load(model, [key for key in keys if key not in found])
-            return found
-
-        return load
 
     def _folding(self, models: Sequence[ReadModel[Any]]) -> Folding:
         names = tuple(model.name for model in models)

@@ -15,8 +15,14 @@ from engage.services.platform import BATCH, Platform
 from engage.services.projection_shares import SESSION_SECONDS, ProjectionShares
 from engage.services.turns import Turns
 from engage.services.view_feed import ViewFeed
+from engage.store.feeds import Feeds
 
 _SHOW_SECONDS = 5.0
+_TICK_SECONDS = 0.25
+"""How often it is asked whether a row waits for a moment that has come."""
+_REST, _MOST_REST = 3.0, 1.0
+"""A pass over the topics is put off so many times as long as the last one took, up to so many seconds: brokers and
+database are there for others too, and a row that changes again meanwhile is fed once."""
 _logger = structlog.get_logger(__name__)
 
 
@@ -40,14 +46,17 @@ class ProjectionWorker:
         self._announcer = Announcer(platform.store, platform.publisher)
         self._view_clock = platform.view_clock
         self._feeds: dict[int, ViewFeed] = {}
-        self._shown = 0.0
+        self._noted = Feeds(platform.store.database)
+        self._told = [model.name for model in platform.projector.projections if not model.append_only]
+        self._shown = self._ticked = self._feeds_rest = 0.0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set; what fails is told and tried again."""
         parts = {"projections": self._project, "announcements": self._announce, "feeds": self._feed, "lag": self._show}
         async with self._shares:
             try:
-                await Turns(self._platform.log, parts).run(stop)
+                # Nobody who waits for a view is to wait for its topic, or for what another one announces.
+                await Turns(self._platform.log, parts, beside=("projections", "feeds")).run(stop)
             finally:
                 for feed in self._feeds.values():
                     await feed.close()
@@ -60,20 +69,30 @@ class ProjectionWorker:
         ours = self._shares.partitions
         if not ours:
             return 0
-        return await self._announcer.step(BATCH, ours) + await self._view_clock.step(self._clock(), ours)
+        done, now = await self._announcer.step(BATCH, ours), asyncio.get_running_loop().time()
+        if now - self._ticked > _TICK_SECONDS:
+            self._ticked = now
+            done += await self._view_clock.step(self._clock(), ours)
+        return done
 
     async def _feed(self) -> int:
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(max(0.0, self._feeds_rest - loop.time()))
+        began = loop.time()
         await self._claim()
         done, failures = 0, []
-        for partition, feed in list(self._feeds.items()):
+        behind = await asyncio.to_thread(self._noted.behind, self._told, list(self._feeds)) if self._feeds else {}
+        for partition in behind:
+            feed = self._feeds[partition]
             try:
-                done += await feed.step(BATCH)
+                done += await feed.step(BATCH, behind[partition])
             except FencedError:  # it was given to another process, which we shall hear of; nothing of ours was written
                 _logger.warning("another process feeds the views of this partition now", partition=partition)
                 await self._feeds.pop(partition).close()
             except Exception as error:  # a producer may be past mending: the partition is claimed anew, others go on
                 failures.append(error)
                 await self._feeds.pop(partition).close()
+        self._feeds_rest = loop.time() + (min(_MOST_REST, _REST * (loop.time() - began)) if done else 0.0)
         if failures:
             raise failures[0]
         return done

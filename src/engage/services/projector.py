@@ -31,6 +31,9 @@ BATCH = 4_000
 """Records of one partition in one transaction. Fewer load and write the same rows more often; more are a little faster
 and block the loop for longer (``benchmarks/views.py``)."""
 
+FAR = 8_000
+"""Records behind which a partition is far from its end: folded two seconds later, it is no less fresh."""
+
 _log = structlog.get_logger()
 
 
@@ -74,6 +77,7 @@ class Projector:
         self._waking: list[ReadModel[Any]] = []
         self._ends_known = ends is not None
         self._strange: set[str] = set()
+        self._first = -1
         self.rebuilt = store.prepare(self.projections, log.generation, log.partitions, ends)
 
     @classmethod
@@ -108,7 +112,7 @@ class Projector:
                 assert start is not None, "only the last one is"
                 until = await self._standings.until(groups[start], partition, start, following, standing)
                 reaches.append(Reach(partition, groups[start], start, until))
-        done = await self._batches.advance(reaches, limit)
+        done = await self._batches.advance(await self._one_of_the_far(reaches), limit, standing)
         built = [await self._rebuilder.step(family, limit, ours) for family in beside]
         done += sum(one.records for one in built)
         if any(one.swapped for one in built):  # what is live now has the rest of the log before it
@@ -175,6 +179,23 @@ class Projector:
     def family(self, projection: ReadModel[Any]) -> Family:
         """What is folded, built and paused together with it."""
         return family_of(projection, self.projections)
+
+    async def _one_of_the_far(self, reaches: list[Reach]) -> list[Reach]:
+        """Those that have nearly caught up, and of the others one, until it has: its accounts come again at once.
+
+        To fold partitions in turn would load and write the rows of a history several times as often.
+        """
+        partitions = dict.fromkeys(reach.partition for reach in reaches)
+        found = await asyncio.gather(*(self._records.end(partition) for partition in partitions))
+        ends = dict(zip(partitions, found, strict=True))
+        far = {
+            one.partition
+            for one in reaches
+            if min(one.until or ends[one.partition], ends[one.partition]) - one.start > FAR
+        }
+        if far and self._first not in far:
+            self._first = min(far)
+        return [one for one in reaches if one.partition not in far or one.partition == self._first]
 
     def _roles(self, standing: Standing) -> tuple[list[Family], list[Family]]:
         """The families that are live as ours, and those that are to be; what others have made of the rest is theirs.

@@ -70,7 +70,7 @@ class Rebuilder:
         done = 0
         for partition in partitions:
             done += await self._batches.advance(
-                [Reach(partition, family, ahead[partition], targets.get(partition, 0))], limit
+                [Reach(partition, family, ahead[partition], targets.get(partition, 0))], limit, standing
             )
         if done:
             return Rebuilt(done, False)
@@ -108,7 +108,7 @@ class Rebuilder:
             for partition, position in ahead.items():
                 until = targets.get(partition, 0)
                 try:
-                    done += await self._batches.advance([Reach(partition, family, position, until)], BATCH)
+                    done += await self._batches.advance([Reach(partition, family, position, until)], BATCH, standing)
                 except PositionMovedError:  # another process builds it too: go on from where it is
                     done += 1
             folded += done

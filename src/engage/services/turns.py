@@ -46,7 +46,9 @@ class Turns:
         while not stop.is_set():
             try:
                 # The ends before the turn: what comes during it is not waited for, there is another turn at once.
-                ends = {partition: await self._log.end(partition) for partition in range(self._log.partitions)}
+                partitions = range(self._log.partitions)
+                found = await asyncio.gather(*(self._log.end(partition) for partition in partitions))
+                ends = dict(zip(partitions, found, strict=True))
                 if not await self.turn(names):
                     await self._log.wait(ends, IDLE_SECONDS)
                 await asyncio.sleep(0)  # a turn may wait for nothing: others on the loop have their turn as well

@@ -9,7 +9,7 @@ the rows that differ come, after the store was made anew all of them do.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -18,7 +18,7 @@ from msgspec import Struct, structs
 from engage.log.topics import Topics
 from engage.services.kafka_transaction import FencedProducer, Outgoing
 from engage.store.feeds import Fed, Feeds
-from engage.store.views import Changed, ViewMissingError, ViewStore
+from engage.store.views import Changed, ViewStore
 from engage.views.projection import ReadModel
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
@@ -51,35 +51,31 @@ class ViewFeed:
         """Give the partition up."""
         await self._producer.close()
 
-    async def step(self, limit: int) -> int:
+    async def step(self, limit: int, behind: Mapping[str, Fed] | None = None) -> int:
         """Feed about ``limit`` changes of each model; how many, 0 when everything is fed.
 
-        What is fed is noted only after Kafka has it: a crash between the two feeds it again. FencedError if another
-        process feeds the partition now.
+        ``behind`` is what ``Feeds.behind`` says of the partition, for who asks it of all partitions at once. What is
+        fed is noted only after Kafka has it: a crash between the two feeds it again. FencedError if another process
+        feeds the partition now.
         """
-        batches = await asyncio.to_thread(self._waiting, limit)
+        batches = await asyncio.to_thread(self._waiting, limit, behind)
         if not batches:
             return 0
         await self._producer.commit([(self._topics.view(one.model.name), one.records) for one in batches])
         await asyncio.to_thread(self._feeds.note, self._partition, {one.model.name: one.fed for one in batches})
         return sum(len(one.records) for one in batches)
 
-    def _waiting(self, limit: int) -> list[_Batch]:
+    def _waiting(self, limit: int, behind: Mapping[str, Fed] | None) -> list[_Batch]:
+        if behind is None:
+            names = [model.name for model in self._models]
+            behind = self._feeds.behind(names, [self._partition]).get(self._partition, {})
+        models = [model for model in self._models if model.name in behind]
         batches = []
-        noted = self._feeds.of(self._partition)
-        for model in self._models:
-            epoch = self._store.epoch(model)
-            if epoch is None:
-                continue
-            fed = noted.get(model.name)
-            after = fed.change if fed is not None and fed.epoch == epoch else 0
-            try:
-                changes = self._store.changes(model, self._partition, after, limit)
-            except ViewMissingError:  # it is being folded anew: what readers may not see is not fed either
-                continue
+        after = {model: behind[model.name].change for model in models}
+        for model, changes in self._store.changes_of_all(after, self._partition, limit):
             if changes:
                 records = [Outgoing(change[0].encode(), value_of(model, change)) for change in changes]
-                batches.append(_Batch(model, records, Fed(epoch, changes[-1][2])))
+                batches.append(_Batch(model, records, Fed(behind[model.name].epoch, changes[-1][2])))
         return batches
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
@@ -12,12 +12,15 @@ from typing import Any, Literal
 
 import psycopg
 from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from engage.read_only import read_only_uri
 
 _BUSY_SECONDS = 30
 _LOCK = 0x656E67616765  # "engage": which advisory lock of a PostgreSQL database guards changes of its tables
+
+Statement = tuple[str, Any]
+"""SQL as the driver takes it, and its values; in SQLite a list of tuples runs it for each of them."""
 
 Synchronous = Literal["normal", "full"]
 _PRAGMAS: dict[Synchronous, tuple[str, ...]] = {
@@ -46,6 +49,11 @@ class Database:
     def name(self) -> str:
         """The database as a person would name it, without its password."""
         return self.url.database or "" if self.sqlite else self.url.render_as_string(hide_password=True)
+
+    @property
+    def mark(self) -> str:
+        """What stands for a value in SQL as the driver takes it."""
+        return "?" if self.sqlite else "%s"
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -80,10 +88,33 @@ class Database:
         with engine.begin() as connection:
             yield connection
 
-    def tell(self, connection: Connection, channel: str) -> None:
-        """Let those who listen on ``channel`` in PostgreSQL know, once the transaction is committed."""
-        if not self.sqlite:
-            connection.exec_driver_sql(f"NOTIFY {channel}")
+    def ask(self, connection: Connection, statements: Sequence[Statement]) -> list[list[Any]]:
+        """What each of these selects finds; PostgreSQL is sent all of them before the first answer is waited for."""
+        if self.sqlite:
+            return [connection.exec_driver_sql(sql, values or None).all() for sql, values in statements]  # type: ignore[misc]
+        with self._pipeline(connection) as driver:
+            cursors = [driver.execute(sql, values) for sql, values in statements]
+            return [cursor.fetchall() for cursor in cursors]
+
+    def send(self, connection: Connection, statements: Sequence[Statement]) -> None:
+        """Run these, none of which finds anything, in order; PostgreSQL is sent all before an answer is waited for."""
+        if self.sqlite:
+            for sql, values in statements:
+                connection.exec_driver_sql(sql, values)
+            return
+        with self._pipeline(connection) as driver:
+            for sql, values in statements:
+                driver.execute(sql, values)
+
+    def among(self, column: str, values: Collection[Any]) -> Statement:
+        """The condition that a column has one of these values, and the values as the driver takes them."""
+        if self.sqlite:
+            return f"{column} IN ({','.join('?' * len(values))})", tuple(values)
+        return f"{column} = ANY(%s)", (list(values),)
+
+    def telling(self, channel: str) -> list[Statement]:
+        """What lets those who listen on ``channel`` in PostgreSQL know, once the transaction is committed."""
+        return [] if self.sqlite else [(f"NOTIFY {channel}", None)]
 
     def size(self) -> int | None:
         """The bytes of a PostgreSQL database; None for SQLite, whose file shows them."""
@@ -107,6 +138,22 @@ class Database:
         """
         with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)" if self.sqlite else f"VACUUM {table}")
+
+    @contextmanager
+    def _pipeline(self, connection: Connection) -> Iterator[psycopg.Connection[Any]]:
+        """The driver's connection, which waits for no answer until it is asked for one; errors are SQLAlchemy's."""
+        driver: Any = connection.connection.driver_connection
+        try:
+            with driver.pipeline():
+                yield driver
+        except psycopg.Error as error:
+            _say_without_values(error)
+            told = DBAPIError.instance(
+                None, None, error, psycopg.Error, hide_parameters=True, dialect=self.engine.dialect
+            )
+            if driver.closed:
+                connection.invalidate(error)
+            raise told from error
 
     def close(self) -> None:
         """Close every connection."""
@@ -151,13 +198,20 @@ class Database:
         def without_values(context: ExceptionContext) -> None:
             """Keep what the server says of an error, and drop its DETAIL and CONTEXT, which quote rows."""
             error = context.original_exception
-            said = error.diag.message_primary if isinstance(error, psycopg.Error) else None
+            said = _say_without_values(error)
             if said is not None and context.sqlalchemy_exception is not None:
-                error.args = (said,)
                 kind = type(error)
                 context.sqlalchemy_exception.args = (f"({kind.__module__}.{kind.__qualname__}) {said}",)
 
         return engine
+
+
+def _say_without_values(error: BaseException) -> str | None:
+    """Let an error say what the server says first, and return it; None where no server said anything."""
+    said = error.diag.message_primary if isinstance(error, psycopg.Error) else None
+    if said is not None:
+        error.args = (said,)
+    return said
 
 
 def _parsed(url: str) -> URL:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import BigInteger, Column, Connection, Index, Table, Text, bindparam, delete, insert, select
+from sqlalchemy import BigInteger, Column, Connection, Index, Table, Text, delete, insert, select
 
+from engage.store.database import Database, Statement
 from engage.store.positions import TABLES
 
 _CHUNK = 900  # keys of one statement: SQLite before 3.32 takes 999 values
@@ -26,16 +27,10 @@ Deletion = tuple[str, int, int, int]
 """Key, partition, change, position."""
 
 
-def noted(connection: Connection, projections: Sequence[str]) -> set[str]:
-    """Which of these have deletions noted: most read models never delete, and then it is one look for all of them."""
-    return set(connection.scalars(_NOTED, {"projections": list(projections)}))
-
-
-_NOTED = (
-    select(DELETIONS.c.projection)
-    .where(DELETIONS.c.projection.in_(bindparam("projections", expanding=True)))
-    .distinct()
-)
+def noted(database: Database, projections: Sequence[str]) -> Statement:
+    """What finds which of these have deletions noted: most read models never delete, so one look is for all of them."""
+    of, names = database.among("projection", projections)
+    return f"SELECT DISTINCT projection FROM view_deletions WHERE {of}", names
 
 
 def deleted(connection: Connection, projection: str, gone: Sequence[Deletion]) -> None:
@@ -53,6 +48,12 @@ def back(connection: Connection, projection: str, keys: Sequence[str]) -> None:
     of = DELETIONS.c.projection == projection
     for start in range(0, len(keys), _CHUNK):
         connection.execute(delete(DELETIONS).where(of, DELETIONS.c.key.in_(keys[start : start + _CHUNK])))
+
+
+def first_since(database: Database, projection: str, partition: int, after: int) -> Statement:
+    """What finds one that is gone since change ``after``, where there is any."""
+    of = " AND ".join(f"{one} {database.mark}" for one in ("projection =", "partition =", "change >"))
+    return f"SELECT key FROM view_deletions WHERE {of} LIMIT 1", (projection, partition, after)
 
 
 def since(

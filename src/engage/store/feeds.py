@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from msgspec import Struct
-from sqlalchemy import BigInteger, Column, MetaData, Table, Text, delete, insert, select
+from sqlalchemy import BigInteger, Column, MetaData, Table, Text, delete, insert
 
 from engage.store.database import Database
 
@@ -19,6 +19,13 @@ FEEDS = Table(
     Column("change", BigInteger, nullable=False, comment="the last change that was passed on"),
     comment="How far the changes of each read model were passed on to its topic.",
 )
+
+
+_BEHIND = """SELECT positions.projection, positions.partition, view_models.epoch, coalesce(view_feeds.change, 0)
+FROM positions JOIN view_models ON view_models.projection = positions.projection
+LEFT JOIN view_feeds ON view_feeds.projection = positions.projection
+    AND view_feeds.partition = positions.partition AND view_feeds.epoch = view_models.epoch
+WHERE positions.changes > coalesce(view_feeds.change, 0)"""
 
 
 class Fed(Struct, frozen=True):
@@ -36,12 +43,16 @@ class Feeds:
         with database.change_tables() as connection:
             TABLES.create_all(connection)
 
-    def of(self, partition: int) -> dict[str, Fed]:
-        """How far each read model was passed on from this partition, by its name."""
-        columns = FEEDS.c.projection, FEEDS.c.epoch, FEEDS.c.change
+    def behind(self, projections: Collection[str], partitions: Collection[int]) -> dict[int, dict[str, Fed]]:
+        """Which of these have changed since they were passed on, and since where, by partition and name."""
+        found: dict[int, dict[str, Fed]] = {}
+        of, names = self._database.among("positions.projection", projections)
+        on, numbers = self._database.among("positions.partition", partitions)
         with self._database.read() as connection:
-            found = connection.execute(select(*columns).where(FEEDS.c.partition == partition))
-            return {name: Fed(epoch, change) for name, epoch, change in found}
+            [rows] = self._database.ask(connection, [(f"{_BEHIND} AND {of} AND {on}", (*names, *numbers))])
+        for name, partition, epoch, change in rows:
+            found.setdefault(partition, {})[name] = Fed(epoch, change)
+        return found
 
     def note(self, partition: int, fed: Mapping[str, Fed]) -> None:
         """These were passed on."""

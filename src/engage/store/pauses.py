@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
+from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Column, Connection, Table, Text, bindparam, delete, insert, select
+from sqlalchemy import Column, Connection, Table, Text, delete, insert, select
 
 from engage.store.columns import Moment
+from engage.store.database import Statement
 from engage.store.positions import TABLES, PositionMovedError, hold
 
 PAUSES = Table(
@@ -59,17 +61,16 @@ def resume(connection: Connection, names: Iterable[str]) -> None:
 
 def any_of(connection: Connection, names: Iterable[str]) -> bool:
     """Whether one of these is paused."""
-    return connection.scalar(_ONE_OF, {"projections": list(names)}) is not None
+    return not pauses(connection).keys().isdisjoint(names)
 
 
-_ONE_OF = select(PAUSES.c.projection).where(PAUSES.c.projection.in_(bindparam("projections", expanding=True))).limit(1)
-# Made once: each batch runs it, and to make a statement takes longer than to run it.
+PAUSED: Statement = ("SELECT projection FROM view_pauses", None)
+"""What finds which are paused, for ``refuse``, in a transaction that holds the positions of what it writes."""
 
 
-def refuse(connection: Connection, names: Iterable[str]) -> None:
-    """PositionMovedError if one of these was paused meanwhile; their positions are held by this transaction."""
-    wanted = list(names)
-    if any_of(connection, wanted):
+def refuse(paused: Iterable[Any], names: Collection[str]) -> None:
+    """PositionMovedError if one of these was paused meanwhile."""
+    if any(name in names for (name,) in paused):
         raise PositionMovedError(
-            f"of the views {', '.join(wanted)} one was paused while this batch was folded: nothing of it was written"
+            f"of the views {', '.join(names)} one was paused while this batch was folded: nothing of it was written"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -15,12 +15,12 @@ from sqlalchemy import (
     Text,
     bindparam,
     delete,
-    func,
     insert,
     select,
     update,
 )
 
+from engage.store.database import Database, Statement
 from engage.views.parking import Parked, Stops
 
 TABLES = MetaData()
@@ -122,6 +122,10 @@ class Mark(Struct, frozen=True):
     epoch: str
 
 
+Marks = dict[tuple[str, int], Mark]
+"""The state of read models, by name and partition."""
+
+
 class Moved(Struct, frozen=True):
     """The number of the change that a move made, and from which offset on the read model announces (None: never)."""
 
@@ -149,20 +153,28 @@ def last_changes(connection: Connection, projection: str) -> dict[int, int]:
     return dict(connection.execute(found).all())
 
 
-_MARKS = str(
-    select(*(POSITIONS.c[name] for name in ("projection", "partition", "position", "changes")), MODELS.c.epoch).join(
-        MODELS, MODELS.c.projection == POSITIONS.c.projection
-    )
+_STOPS = 'SELECT projection, scope, key, "offset" FROM parked'
+EVERYTHING: tuple[Statement, ...] = (
+    ("SELECT projection, version, partition, generation, position, changes FROM positions", None),
+    (_STOPS, None),
+    ("SELECT projection, version, columns, build, epoch FROM view_models", None),
 )
+"""What finds how everything stands, for ``understood``."""
 
 
-def marks(connection: Connection, partitions: Collection[int]) -> dict[tuple[str, int], Mark]:
-    """The state of everything on these partitions, by name and partition."""
-    return {
-        (name, partition): Mark(position, changes, epoch)
-        for name, partition, position, changes, epoch in connection.exec_driver_sql(_MARKS)
-        if partition in partitions
-    }
+def understood(
+    found: Sequence[Sequence[Any]],
+) -> tuple[dict[tuple[str, int], Position], dict[str, Stops], dict[str, StoredModel], Marks]:
+    """``positions``, ``stops``, ``models``, and the state of all that stands somewhere."""
+    at, still, stored = found
+    here = {name: StoredModel(*values) for name, *values in stored}
+    stands, marks = dict[tuple[str, int], Position](), Marks()
+    for name, version, partition, generation, position, changes in at:
+        place = name, partition
+        stands[place] = Position(name, version, partition, generation, position)
+        if name in here:
+            marks[place] = Mark(position, changes, here[name].epoch)
+    return stands, _stops(still), here, marks
 
 
 def begin(
@@ -236,55 +248,54 @@ def hold(connection: Connection, projections: Iterable[str] | None = None) -> No
     connection.execute(found.order_by(*POSITIONS.primary_key).with_for_update())
 
 
-_HELD = (
-    select(*(POSITIONS.c[each] for each in (*Position.__struct_fields__, "changes", "announces_from")))
-    .where(
-        POSITIONS.c.projection.in_(bindparam("projections", expanding=True)),
-        POSITIONS.c.partition.in_(bindparam("partitions", expanding=True)),
-    )
+_HELD = "SELECT projection, version, partition, generation, position, changes, announces_from FROM positions"
+_STEP = """UPDATE positions SET position = ?, changes = changes + ?, inbox = coalesce(?, inbox)
+WHERE projection = ? AND partition = ?"""
+_STEPS = """UPDATE positions SET position = step.position, changes = changes + step.more,
+inbox = coalesce(step.inbox, positions.inbox)
+FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::bigint[])
+AS step (position, more, inbox, projection, partition)
+WHERE positions.projection = step.projection AND positions.partition = step.partition"""
+# As text: each batch runs them, and to make a statement takes longer than to run it.
+
+
+def holding(database: Database, moves: Sequence[Move]) -> Statement:
+    """What finds where all that is to be moved stands, for ``allowed``, and sees that nobody else moves it."""
+    of, projections = database.among("projection", {move.old.projection for move in moves})
+    on, partitions = database.among("partition", {move.old.partition for move in moves})
     # In one order, so that two processes never wait for each other in a ring.
-    .order_by(POSITIONS.c.projection, POSITIONS.c.partition)
-    .with_for_update()
-)
-_STEP = (
-    update(POSITIONS)
-    .where(POSITIONS.c.partition == bindparam("at"), POSITIONS.c.projection.in_(bindparam("names", expanding=True)))
-    .values(
-        position=bindparam("to"),
-        changes=POSITIONS.c.changes + bindparam("more"),
-        inbox=func.coalesce(bindparam("came", type_=BigInteger()), POSITIONS.c.inbox),
-    )
-)
-# Made once: each batch runs them, and to make a statement takes longer than to run it.
+    lock = "" if database.sqlite else " FOR UPDATE"
+    return f"{_HELD} WHERE {of} AND {on} ORDER BY projection, partition{lock}", projections + partitions
 
 
-def advance(connection: Connection, moves: Sequence[Move], *, name: str) -> dict[tuple[str, int], Moved]:
-    """Make all moves if nobody else has made one of them; what came of each, by name and partition.
+def allowed(held: Sequence[Any], moves: Sequence[Move], *, name: str) -> dict[tuple[str, int], Moved]:
+    """What comes of each move, by name and partition, if nobody else has made one of them.
 
     PositionMovedError if somebody has; GenerationError if the views (in the database ``name``) are of another log.
     """
-    wanted = {(move.old.projection, move.old.partition): move for move in moves}
-    projections, partitions = ({place[part] for place in wanted} for part in (0, 1))
-    locked = connection.execute(_HELD, {"projections": list(projections), "partitions": list(partitions)})
-    found = {(row.projection, row.partition): row for row in locked}
-    together: dict[tuple[int, int, bool, int | None], list[str]] = {}
+    found = {(row[0], row[2]): row for row in held}
     moved: dict[tuple[str, int], Moved] = {}
-    for place, move in wanted.items():
+    for move in moves:
+        place = move.old.projection, move.old.partition
         stands = found.get(place)
         if stands is None or Position(*stands[:5]) != move.old:
-            raise _refused(move.old, stands, name)
-        if move.counted is not None and stands.changes != move.counted:
+            raise _refused(move.old, stands and Position(*stands[:5]), name)
+        changes, announces_from = stands[5:]
+        if move.counted is not None and changes != move.counted:
             raise PositionMovedError(
                 f"view {move.old.projection!r}, partition {move.old.partition}: its rows were written to while this "
-                f"batch was folded (change {stands.changes}, read at {move.counted}): nothing of it was written"
+                f"batch was folded (change {changes}, read at {move.counted}): nothing of it was written"
             )
-        moved[place] = Moved(stands.changes + move.wrote, stands.announces_from)
-        step = (move.old.partition, move.position, move.wrote, move.inbox)
-        together.setdefault(step, []).append(move.old.projection)
-    for (partition, position, wrote, inbox), names in together.items():
-        values = {"at": partition, "names": names, "to": position, "more": int(wrote), "came": inbox}
-        connection.execute(_STEP, values)
+        moved[place] = Moved(changes + move.wrote, announces_from)
     return moved
+
+
+def steps(database: Database, moves: Sequence[Move]) -> Statement:
+    """What makes the moves that are allowed."""
+    rows = [(one.position, int(one.wrote), one.inbox, one.old.projection, one.old.partition) for one in moves]
+    if database.sqlite:
+        return _STEP, rows
+    return _STEPS, tuple(list(values) for values in zip(*rows, strict=True))
 
 
 def behind(connection: Connection, projections: Iterable[str], partition: int, offset: int) -> dict[str, int]:
@@ -304,7 +315,7 @@ def reached(connection: Connection) -> dict[tuple[str, int], int]:
     return {(name, at): position if inbox is None else inbox + 1 for name, at, position, inbox in found}
 
 
-def _refused(old: Position, found: Any, name: str) -> Exception:
+def _refused(old: Position, found: Position | None, name: str) -> Exception:
     if found is not None and found.generation != old.generation:
         return GenerationError(another_log(old.projection, name, found.generation, old.generation))
     stands = "is not there any more" if found is None else f"stands at {found.position} (version {found.version})"
@@ -362,8 +373,11 @@ def count_skipped(connection: Connection, projection: str, skipped: Iterable[tup
 
 def stops(connection: Connection) -> dict[str, Stops]:
     """What is parked, by projection, as a fold needs it."""
+    return _stops(connection.exec_driver_sql(_STOPS))
+
+
+def _stops(rows: Iterable[Any]) -> dict[str, Stops]:
     found: dict[str, Stops] = {}
-    columns = PARKED.c.projection, PARKED.c.scope, PARKED.c.key, PARKED.c.offset
-    for projection, scope, key, offset in connection.execute(select(*columns)):
+    for projection, scope, key, offset in rows:
         found.setdefault(projection, Stops()).add(scope, key, offset)
     return found

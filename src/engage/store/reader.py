@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, TypeVar
 
 from msgspec import Struct, field
@@ -18,7 +20,7 @@ from engage.store.columns import is_decimal_text
 from engage.store.database import Database
 from engage.store.families import Slot, slotted
 from engage.store.pauses import Paused
-from engage.store.positions import Mark, Position, StoredModel
+from engage.store.positions import Marks, Position, StoredModel
 from engage.store.tables import ViewTable
 from engage.views.aggregate import Aggregate
 from engage.views.parking import Parked, Stops
@@ -40,12 +42,16 @@ class ViewRebuildingError(ViewMissingError):
 
 
 class Standing(Struct):
-    """Where the read models stand by (name, partition); by name what is parked, in which shape, and what is paused."""
+    """Where the read models stand by (name, partition); by name what is parked, in which shape, and what is paused.
+
+    ``marks`` say in which state their rows are: whoever folds on from here notices whoever writes meanwhile.
+    """
 
     positions: dict[tuple[str, int], Position]
     stops: dict[str, Stops] = field(default_factory=dict)
     models: dict[str, StoredModel] = field(default_factory=dict)
     paused: dict[str, Paused] = field(default_factory=dict)
+    marks: Marks = field(default_factory=dict)
 
     def at(self, model: ReadModel[Any], slot: Slot = "live") -> dict[int, int]:
         """How far a read model has come, by partition; nothing if it is not there."""
@@ -58,46 +64,49 @@ class Standing(Struct):
 
 
 class Rows:
-    """The rows of one moment, for a fold that reads many read models: one transaction for all of them."""
+    """The rows of one moment, for a fold that reads many read models: one transaction for all, begun when asked."""
 
-    def __init__(self, reader: ViewReader, connection: Connection, slot: Slot) -> None:
+    def __init__(self, reader: ViewReader, opening: ExitStack, slot: Slot) -> None:
         self._reader = reader
-        self._connection = connection
+        self._opening = opening
         self._slot = slot
-        self._first: dict[tuple[str, int], datetime | None] = {}
+
+    @cached_property
+    def _connection(self) -> Connection:
+        return self._opening.enter_context(self._reader.database.read())
 
     def load(self, model: ReadModel[Any], keys: Sequence[str]) -> dict[str, Any]:
         """The rows that exist of these keys, by key, fresh ones each time."""
         return self._reader.table(model, self._slot).load(self._connection, keys)
 
-    def look_ahead(self, models: Sequence[ReadModel[Any]], partition: int) -> None:
-        """Find out at once of which of these models a row waits at all: of most none does, and none is asked for."""
-        waking = [model for model in models if self._reader.table(model, self._slot).waking]
-        statement = self._reader.first_dues(tuple((model, partition) for model in waking), self._slot)
-        if statement:
-            found = self._connection.exec_driver_sql(statement).all()
-            moment = self._reader.table(waking[0], self._slot).moment
-            dues = {waking[place].name: moment(due) for place, due in found}
-            self._first.update({(model.name, partition): dues.get(model.name) for model in waking})
+    def load_all(self, wanted: Sequence[tuple[ReadModel[Any], Sequence[str]]]) -> list[dict[str, Any]]:
+        """``load`` for several read models at once."""
+        if not wanted:
+            return []
+        tables = [self._reader.table(model, self._slot) for model, _ in wanted]
+        selects = [table.selecting(keys) for table, (_, keys) in zip(tables, wanted, strict=True)]
+        found = iter(self._reader.database.ask(self._connection, list(itertools.chain.from_iterable(selects))))
+        return [
+            table.loaded(itertools.chain.from_iterable(itertools.islice(found, len(asked))))
+            for table, asked in zip(tables, selects, strict=True)
+        ]
+
+    def first_dues(self, places: Sequence[tuple[ReadModel[Any], int]]) -> list[datetime | None]:
+        """When the first row of each model on its partition wants to be woken; None where none does."""
+        if not places:
+            return []
+        found = self._connection.exec_driver_sql(self._reader.first_dues(places, self._slot)).all()
+        moment = self._reader.table(places[0][0], self._slot).moment
+        dues = {place: moment(due) for place, due in found}
+        return [dues.get(place) for place in range(len(places))]
 
     def due_keys(self, model: ReadModel[Any], partition: int, until: datetime) -> list[str]:
         """The keys of a partition's rows that want to be woken by then."""
-        first = self._first.get((model.name, partition), until)
-        if first is None or first > until:
-            return []
         return self._reader.table(model, self._slot).due_keys(self._connection, partition, until)
 
     def keys_of(self, model: ReadModel[Any], partition: int, account: str) -> list[str]:
         """The keys of a partition's rows that are an account's."""
         return self._reader.table(model, self._slot).keys_of(self._connection, partition, account)
-
-    def stops(self) -> dict[str, Stops]:
-        """What is parked, by name."""
-        return ledger.stops(self._connection)
-
-    def marks(self, partitions: Collection[int]) -> dict[tuple[str, int], Mark]:
-        """In which state the rows of these partitions are, by name and partition."""
-        return ledger.marks(self._connection, partitions)
 
 
 class ViewReader:
@@ -106,7 +115,6 @@ class ViewReader:
     def __init__(self, database: Database) -> None:
         self.database = database
         self._tables: dict[tuple[ReadModel[Any], Slot], ViewTable] = {}
-        self._first_dues: dict[tuple[Any, Slot], str] = {}
         self._whole: set[ReadModel[Any]] = set()
 
     def table(self, projection: ReadModel[Any], slot: Slot = "live") -> ViewTable:
@@ -120,14 +128,15 @@ class ViewReader:
     def standing(self) -> Standing:
         """How everything stands, as of one moment."""
         with self.database.read() as connection:
-            found = ledger.positions(connection), ledger.stops(connection), ledger.models(connection)
-            return Standing(*found, pauses.pauses(connection))
+            paused, *found = self.database.ask(connection, [pauses.PAUSED, *ledger.EVERYTHING])
+            stands, stops, models, marks = ledger.understood(found)
+            return Standing(stands, stops, models, pauses.pauses(connection) if paused else {}, marks)
 
     @contextmanager
     def rows(self, slot: Slot = "live") -> Iterator[Rows]:
-        """The rows of one moment."""
-        with self.database.read() as connection:
-            yield Rows(self, connection, slot)
+        """The rows of one moment, that of the first question."""
+        with ExitStack() as opening:
+            yield Rows(self, opening, slot)
 
     def stops(self) -> dict[str, Stops]:
         """What is parked, by name."""
@@ -187,15 +196,13 @@ class ViewReader:
             dues[partition] = min(moment(due), dues.get(partition, _FOR_EVER))
         return dues
 
-    def first_dues(self, places: tuple[tuple[ReadModel[Any], int], ...], slot: Slot = "live") -> str:
+    def first_dues(self, places: Sequence[tuple[ReadModel[Any], int]], slot: Slot = "live") -> str:
         """One statement for when the first row wants to be woken: the number of the place and the moment, where any.
 
-        Each batch and each turn asks it of many models, and of most there is nothing to say.
+        It is asked of many models at once, and of most there is nothing to say.
         """
-        if (places, slot) not in self._first_dues:
-            parts = [self.table(model, slot).first_due(at, partition) for at, (model, partition) in enumerate(places)]
-            self._first_dues[places, slot] = " UNION ALL ".join(parts)
-        return self._first_dues[places, slot]
+        parts = [self.table(model, slot).first_due(at, partition) for at, (model, partition) in enumerate(places)]
+        return " UNION ALL ".join(parts)
 
     def count(self, projection: ReadModel[Any], slot: Slot = "live") -> int:
         """How many rows there are."""
@@ -300,6 +307,31 @@ class ViewReader:
                 gone = deletions.since(connection, model.name, partition, after, until=min(last))
         found = rows + [(key, None, change, position) for key, _, change, position in gone]
         return sorted(found, key=lambda one: (one[2], one[0]))
+
+    def changes_of_all(
+        self, after: Mapping[ReadModel[Any], int], partition: int, limit: int
+    ) -> list[tuple[ReadModel[Any], list[Changed]]]:
+        """``changes`` of several read models, each behind a change of its own; not of those that are not all there."""
+        found: list[tuple[ReadModel[Any], list[Changed]]] = []
+        asked = []
+        for model, change in after.items():
+            asked += [self.table(model).changed_since(partition, change, limit)]
+            asked += [deletions.first_since(self.database, model.name, partition, change)]
+        try:
+            with self.database.read() as connection:
+                for model in after:
+                    self._see_whole(connection, model)
+                answers = self.database.ask(connection, asked)
+        except (ViewMissingError, OperationalError, ProgrammingError):
+            answers = []
+        for place, (model, change) in enumerate(after.items()):
+            rows, gone = answers[2 * place : 2 * place + 2] if answers else ([], [None])
+            if not gone and len(rows) < limit:
+                found.append((model, self.table(model).changed_rows(rows)))
+                continue
+            with suppress(ViewMissingError):  # what is not all there is left out
+                found.append((model, self.changes(model, partition, change, limit)))
+        return found
 
     def last_changes(self, model: ReadModel[Any]) -> dict[int, int]:
         """The number of the last change of a read model, by partition: from there on its changes are new ones."""

@@ -30,7 +30,10 @@ class RowCache:
         self._count = 0
 
     def take(self, table: str, partition: int, mark: Mark | None, keys: Sequence[str]) -> dict[str, Any]:
-        """Those of the rows that are here and are the caller's from now on; none if they are of another state."""
+        """Those of the rows that are here and are the caller's from now on; none if they are of another state.
+
+        None stands for a row that is known not to exist.
+        """
         place = table, partition
         if mark is None or self._marks.get(place) != mark:
             self.forget(table, partition)
@@ -44,7 +47,7 @@ class RowCache:
         return found
 
     def keep(self, table: str, partition: int, before: Mark, mark: Mark, rows: Mapping[str, Any]) -> None:
-        """Keep what was written, as it stands in the table at ``mark``; None is a row that is gone, and is not kept.
+        """Keep what was written, as it stands in the table at ``mark``; None is a row that is not there.
 
         It was folded on what stood there at ``before``: rows that were kept at another state are not what stands there
         any more. The keys of these must have been asked for.
@@ -56,8 +59,6 @@ class RowCache:
         kept = self._young.setdefault(place, {})
         held = len(kept)
         kept.update(rows)
-        for key in [key for key, row in rows.items() if row is None]:
-            del kept[key]
         self._count += len(kept) - held
         if self._count > self._half:
             self._old, self._young, self._count = self._young, {}, 0

@@ -14,12 +14,13 @@ from typing import Any, Protocol
 
 import msgspec
 from msgspec import Struct, structs
-from sqlalchemy import Column, Connection, Table
+from sqlalchemy import Column, Table
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from engage.store.columns import Convert, Stored, moment_kind, refuse_without_offset
+from engage.store.database import Statement
 
 Ready = Any
 """Rows of one partition as their database takes them, made by ``ready`` before a transaction is begun."""
@@ -37,11 +38,11 @@ class RowWriter(Protocol):
     """Inserts rows, or replaces those whose key is there."""
 
     def ready(self, rows: Sequence[Any], due: Mapping[str, datetime]) -> Ready:
-        """What ``write`` takes; ``due`` says by key when rows want to be woken. Whatever it raises, a row is bad."""
+        """What ``writing`` takes; ``due`` says by key when rows want to be woken. Whatever it raises, a row is bad."""
         ...
 
-    def write(self, connection: Connection, parts: Sequence[tuple[Ready, Stamp]]) -> None:
-        """Write what is ready, each part with its stamp."""
+    def writing(self, parts: Sequence[tuple[Ready, Stamp]]) -> list[Statement]:
+        """What writes what is ready, each part with its stamp; nothing where there are no rows."""
         ...
 
 
@@ -61,15 +62,14 @@ class SqliteRows:
         moments = {key: self._due_of(moment) for key, moment in due.items()}
         return [self._encode(row) for row in rows], moments
 
-    def write(self, connection: Connection, parts: Sequence[tuple[Ready, Stamp]]) -> None:
-        """See ``RowWriter.write``."""
+    def writing(self, parts: Sequence[tuple[Ready, Stamp]]) -> list[Statement]:
+        """See ``RowWriter.writing``."""
         stamped = [
             (*values, stamp.partition, stamp.position, stamp.change, dues.get(values[0]))
             for (rows, dues), stamp in parts
             for values in rows
         ]
-        if stamped:
-            connection.exec_driver_sql(self._upsert, stamped)
+        return [(self._upsert, stamped)] if stamped else []
 
 
 class _Json(Struct, frozen=True):
@@ -118,11 +118,11 @@ class PostgresRows:
         dues = _encode([due.get(self._key(row)) for row in rows])[1:-1].decode() if self._waking else ""
         return _Json(_encode(rows)[1:-1], len(rows), dues)
 
-    def write(self, connection: Connection, parts: Sequence[tuple[Ready, Stamp]]) -> None:
-        """See ``RowWriter.write``."""
+    def writing(self, parts: Sequence[tuple[Ready, Stamp]]) -> list[Statement]:
+        """See ``RowWriter.writing``."""
         parts = [(rows, stamp) for rows, stamp in parts if rows.count]
         if not parts:
-            return
+            return []
         arrays = [
             _array([",".join([str(number)] * rows.count) for (rows, _), number in zip(parts, numbers, strict=True)])
             for numbers in zip(*(structs.astuple(stamp) for _, stamp in parts), strict=True)
@@ -130,7 +130,7 @@ class PostgresRows:
         if self._waking:
             arrays.append(_array([rows.dues for rows, _ in parts]))
         rows = b",".join([rows.rows for rows, _ in parts]).decode()
-        connection.exec_driver_sql(self._upsert, (f"[{rows}]", *arrays))
+        return [(self._upsert, (f"[{rows}]", *arrays))]
 
 
 def _array(parts: Sequence[str]) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, cast, get_type_hints
 
 import msgspec
@@ -17,6 +18,7 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from engage.store.columns import Convert, Stored, kind_of, moment_kind
+from engage.store.database import Statement
 from engage.store.families import Slot, slotted
 from engage.store.row_writing import PostgresRows, Ready, RowWriter, SqliteRows, Stamp
 from engage.views.columns import described, description_of, is_nullable
@@ -55,9 +57,13 @@ class ViewTable:
         columns = ", ".join(quote.format_column(column) for column in self.columns)
         self.key = self._names[0]
         self._key_column = self.table.columns[self.key]
+        self._key_of = attrgetter(self.key)
         self._quoted_key = quote.format_column(self._key_column)
         self._quoted_name = quote.format_table(self.table)
         self._select = f"SELECT {columns} FROM {quote.format_table(self.table)}"
+        # The server makes one JSON text of the rows, which takes this process a third of the time to read.
+        self._whole = f"SELECT json_agg(wanted) FROM ({self._select} WHERE {self._quoted_key} = ANY(%s)) AS wanted"
+        self._decode_whole: Callable[[bytes], list[Any]] = msgspec.json.Decoder(list[projection.row]).decode  # type: ignore[name-defined]
         self._writer: RowWriter = (
             SqliteRows(self.table, self.columns[0], self.encode)
             if sqlite
@@ -65,6 +71,10 @@ class ViewTable:
         )
         mark = "?" if sqlite else "%s"
         self._of_partition = f"{self._select} WHERE _partition = {mark}"
+        self._changed_since = (
+            f"SELECT {columns}, _change, _position FROM {self._quoted_name} "
+            f"WHERE _partition = {mark} AND _change > {mark} ORDER BY _change, {self._quoted_key} LIMIT {mark}"
+        )
         self._due_keys = (
             f"SELECT {self._quoted_key} FROM {quote.format_table(self.table)} "
             f"WHERE _partition = {mark} AND _due IS NOT NULL AND _due <= {mark} ORDER BY _due, {self._quoted_key}"
@@ -98,9 +108,14 @@ class ViewTable:
         """
         return self._writer.ready(rows, due or {})
 
+    def writing(self, parts: Sequence[tuple[Ready, Stamp]]) -> list[Statement]:
+        """What inserts what is ready, or replaces the rows whose keys are there, each part with its stamp."""
+        return self._writer.writing(parts)
+
     def write(self, connection: Connection, parts: Sequence[tuple[Ready, Stamp]]) -> None:
-        """Insert what is ready, or replace the rows whose keys are there, each part with its stamp."""
-        self._writer.write(connection, parts)
+        """Write what is ready."""
+        for sql, values in self.writing(parts):
+            connection.exec_driver_sql(sql, values)
 
     def delete(self, connection: Connection, keys: Sequence[str]) -> None:
         """Delete the rows of these keys, where there are any."""
@@ -109,8 +124,24 @@ class ViewTable:
 
     def load(self, connection: Connection, keys: Sequence[str]) -> dict[str, Any]:
         """The rows that exist of these keys, by key."""
-        rows = (self.decode(values) for values in self._fetch(connection, keys))
-        return {getattr(row, self.key): row for row in rows}
+        found = (connection.exec_driver_sql(*asked) for asked in self.selecting(keys))
+        return self.loaded(values for rows in found for values in rows)
+
+    def selecting(self, keys: Sequence[str]) -> list[Statement]:
+        """What finds the rows of these keys, for ``loaded``."""
+        if self.sqlite:
+            chunks = (keys[start : start + _CHUNK] for start in range(0, len(keys), _CHUNK))
+            return [
+                (f"{self._select} WHERE {self._quoted_key} IN ({_marks(len(chunk))})", tuple(chunk)) for chunk in chunks
+            ]
+        return [(self._whole, (list(keys),))]
+
+    def loaded(self, found: Iterable[Sequence[Any]]) -> dict[str, Any]:
+        """The rows by key from what was found."""
+        key_of = self._key_of
+        if self.sqlite:
+            return {key_of(row): row for row in map(self.decode, found)}
+        return {key_of(row): row for (whole,) in found if whole for row in self._decode_whole(whole)}
 
     def scan(self, connection: Connection) -> Iterator[Any]:
         """Every row, in no order."""
@@ -169,18 +200,17 @@ class ViewTable:
         rows = connection.execute(found.order_by(table._change, self._key_column).limit(limit))
         return [(values[0], self.row(values), change, position) for *values, change, position in rows]
 
+    def changed_since(self, partition: int, after: int, limit: int) -> Statement:
+        """What finds rows that changed after ``after``, in that order, for ``changed_rows``."""
+        return self._changed_since, (partition, after, limit)
+
+    def changed_rows(self, found: Sequence[Sequence[Any]]) -> list[tuple[str, Any, int, int]]:
+        """Key, row, change and position."""
+        return [(values[0], self.decode(values), change, position) for *values, change, position in found]
+
     def row(self, values: Sequence[Any]) -> Any:
         """A row Struct from what SQLAlchemy returned: it has decoded, for every column's type is a ``Stored``."""
         return self._row(**dict(zip(self._names, values, strict=True)))
-
-    def _fetch(self, connection: Connection, keys: Sequence[str]) -> Iterator[Sequence[Any]]:
-        for start in range(0, len(keys), _CHUNK):
-            chunk = keys[start : start + _CHUNK]
-            if self.sqlite:
-                wanted, values = f"IN ({_marks(len(chunk))})", tuple[Any, ...](chunk)
-            else:
-                wanted, values = "= ANY(%s)", (list(chunk),)
-            yield from connection.exec_driver_sql(f"{self._select} WHERE {self._quoted_key} {wanted}", values)
 
 
 def table_of(projection: ReadModel[Any], *, sqlite: bool, slot: Slot = "live", build: int = 1) -> Table:

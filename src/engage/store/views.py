@@ -184,7 +184,10 @@ class ViewStore(ViewReader):
         PositionMovedError if somebody else moved a position meanwhile, or paused: what was folded is stale, drop it.
         GenerationError for views of another log. UnstorableRowsError names the rows that the database refuses.
         """
-        moves = [Move(one.old, one.position, bool(one.folded.rows), one.inbox, one.counted) for one in changes]
+        moves = [
+            Move(one.old, one.position, bool(one.folded.rows or one.released), one.inbox, one.counted)
+            for one in changes
+        ]
         try:
             return self._written(changes, moves, [self._ready(change) for change in changes])
         except (PositionMovedError, GenerationError, OperationalError, InterfaceError):
@@ -224,9 +227,12 @@ class ViewStore(ViewReader):
     def _written(
         self, changes: Sequence[Change], moves: Sequence[Move], ready: Sequence[Ready]
     ) -> dict[tuple[str, int], Moved]:
+        wrote = [one.old.projection for one in changes if one.folded.rows]
+        asked = [ledger.holding(self.database, moves), pauses.PAUSED, deletions.noted(self.database, wrote)]
         with self.database.write() as connection:
-            moved = ledger.advance(connection, moves, name=self.database.name)
-            pauses.refuse(connection, [one.folded.model.name for one in changes])
+            held, paused, found = self.database.ask(connection, asked)
+            moved = ledger.allowed(held, moves, name=self.database.name)
+            pauses.refuse(paused, [one.folded.model.name for one in changes])
             stamps = [
                 Stamp(one.old.partition, one.position, moved[one.old.projection, one.old.partition].change)
                 for one in changes
@@ -234,14 +240,15 @@ class ViewStore(ViewReader):
             of_table: dict[ViewTable, list[int]] = {}
             for place, change in enumerate(changes):
                 of_table.setdefault(self.table(change.folded.model, change.slot), []).append(place)
+            statements = [ledger.steps(self.database, moves), *self.database.telling(MOVED)]
             for table, places in of_table.items():  # of all partitions at once: statements are what small batches cost
-                table.write(connection, [(ready[place], stamps[place]) for place in places])
-            noted = deletions.noted(connection, [one.old.projection for one in changes if one.folded.rows])
+                statements += table.writing([(ready[place], stamps[place]) for place in places])
+            self.database.send(connection, statements)
+            noted = {name for (name,) in found}
             for change, stamp in zip(changes, stamps, strict=True):
                 if change.old.projection in noted or _says_more(change):
                     came = moved[change.old.projection, change.old.partition]
                     self._write_beside(connection, change, stamp, came, change.old.projection in noted)
-            self.database.tell(connection, MOVED)
         return moved
 
     def _write_beside(

@@ -36,6 +36,31 @@ class _Plan(Struct, frozen=True):
     others: list[Listener]
 
 
+class Taken(Struct, frozen=True):
+    """Events of one partition, each with the rows that it belongs to, which are to be loaded and folded."""
+
+    events: Sequence[Event[Any]]
+    passes: list[ProjectionPass | AggregatePass]
+
+    def wanted(self) -> list[tuple[ReadModel[Any], list[str]]]:
+        """The keys of the rows that ``fold`` is going to load first, by model; what aggregates want shows later."""
+        return [
+            (one.projection, list(one.steps)) for one in self.passes if isinstance(one, ProjectionPass) and one.steps
+        ]
+
+    def fold(self, load: Load) -> list[Folded]:
+        """What comes of it, a result for each model."""
+        if self.events:
+            span = Span(self.events)
+            for one in self.passes:  # first the rows, whose changes are what aggregates of them add up
+                if isinstance(one, ProjectionPass):
+                    one.finish(load, span)
+            for one in self.passes:
+                if isinstance(one, AggregatePass):
+                    one.finish(load, span)
+        return [one.folded for one in self.passes]
+
+
 class Folding:
     """Read models compiled into one dispatch table by event type. An aggregate comes with the projection it is of."""
 
@@ -69,6 +94,16 @@ class Folding:
         ``stops`` says, by model, what is parked already; ``due_keys`` which rows are to be woken although no event of
         theirs is here, ``keys_of`` which are an account's, where identities were linked.
         """
+        return self.take(events, stops, due_keys, keys_of).fold(load)
+
+    def take(
+        self,
+        events: Sequence[Event[Any]],
+        stops: Mapping[str, Stops] | None = None,
+        due_keys: DueKeys | None = None,
+        keys_of: KeysOf | None = None,
+    ) -> Taken:
+        """The same as far as it needs no rows: so all that are wanted, of all models, can be loaded at once."""
         passes = self._passes(stops or {})
         takes = [one.take for one in passes]
         steps_of = [one.steps if isinstance(one, ProjectionPass) else {} for one in passes]
@@ -109,16 +144,12 @@ class Folding:
                         steps.append((fold, event))
             for place, fold in plan.others:
                 takes[place](event, fold, broken)
-        if not events:
-            return [one.folded for one in passes]
-        span = Span(events)
-        for one in passes:  # first the rows, whose changes are what aggregates of them add up
-            if isinstance(one, ProjectionPass):
-                one.finish(load, span, due_keys)
-        for one in passes:
-            if isinstance(one, AggregatePass):
-                one.finish(load, span)
-        return [one.folded for one in passes]
+        if events and due_keys is not None:
+            span = Span(events)
+            for one in passes:
+                if isinstance(one, ProjectionPass):
+                    one.wake(span, due_keys)
+        return Taken(events, passes)
 
     def _passes(self, stops: Mapping[str, Stops]) -> list[ProjectionPass | AggregatePass]:
         sums = {

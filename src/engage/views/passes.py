@@ -23,7 +23,8 @@ DueKeys = Callable[[Projection[Any], int, datetime], Sequence[str]]
 KeysOf = Callable[[Projection[Any], int, str], Sequence[str]]
 """The keys of a partition's stored rows of an account, for a model that has several an account."""
 
-_UNREADABLE = (MsgspecError, ValueError, TypeError)
+UNREADABLE = (MsgspecError, ValueError, TypeError)
+"""What loading raises for a row that cannot be read back."""
 
 
 class Folded(Struct):
@@ -175,13 +176,16 @@ class ProjectionPass(ModelPass):
             if self.stops is None or self.stops.skips(key, event) is None:
                 self.steps.setdefault(key, []).append((_given_up, event))
 
-    def finish(self, load: Load, span: Span, due_keys: DueKeys | None) -> Folded:
-        """Fold what was taken, and wake what is due until the last event."""
-        projection = self.projection
-        if projection.due is not None and due_keys is not None:
-            for key in due_keys(projection, span.partition, span.now):
+    def wake(self, span: Span, due_keys: DueKeys) -> None:
+        """Take the rows that are due by the last event, too."""
+        if self.projection.due is not None:
+            for key in due_keys(self.projection, span.partition, span.now):
                 if self._until(key, span) is not None:
                     self.steps.setdefault(key, [])
+
+    def finish(self, load: Load, span: Span) -> Folded:
+        """Fold what was taken, and wake what is due until the last event."""
+        projection = self.projection
         if not self.steps:
             return self.folded
         loaded = self._load(load, span)
@@ -274,19 +278,19 @@ class ProjectionPass(ModelPass):
         """The rows of all touched keys; a row that cannot be read back parks, as a fold that fails does."""
         try:
             return load(self.projection, list(self.steps))
-        except _UNREADABLE:
+        except UNREADABLE:
             loaded: dict[str, Any] = {}
             for key, steps in self.steps.items():
                 try:
                     loaded.update(load(self.projection, [key]))
-                except _UNREADABLE as error:
+                except UNREADABLE as error:
                     steps[:1] = [(_raising(error), steps[0][1] if steps else span.events[-1])]
             return loaded
 
     def _fresh(self, key: str, load: Load) -> Any:
         try:
             return load(self.projection, [key]).get(key)
-        except _UNREADABLE:  # its first step says so
+        except UNREADABLE:  # its first step says so
             return None
 
     def _shares(self, row: Any) -> list[list[Any]]:

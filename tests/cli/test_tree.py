@@ -118,9 +118,11 @@ CASES = """
 0 account customer-17
 0 log show order-1
 0 as-of 0h timeline
+0 rules list
 1 as-of 2126-01-01 timeline
 1 as-of 0h portfolio --account customer-17
 1 export FOLDER
+1 restore FOLDER
 1 links read nonsense
 1 projections grant analysts
 1 projections revoke analysts
@@ -164,6 +166,11 @@ CASES = """
 4 follow-ups complete 0000abcd --outcome reached
 4 follow-ups dismiss 0000abcd --reason wrong
 4 log show NOTHING
+4 link NOTHING customer-17
+4 unlink NOTHING
+4 rules disable NOTHING --reason none
+4 rules enable NOTHING
+4 rules explain NOTHING
 4 api-keys rotate NOTHING
 4 api-keys revoke NOTHING
 4 projections verify NOTHING

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from engage.cli import completing
 from engage.cli.output import (
     FAILED,
     NOT_FOUND,
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="The follow-up rules: how they stand, why they ask or not, on and off.")
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A rule's name, from `engage rules list`.")]
+Name = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="A rule's name, from `engage rules list`.", autocompletion=completing.rules),
+]
 
 
 @app.command("list")
@@ -89,7 +93,10 @@ def enable(name: Name, actor: Actor = None, as_json: JsonFlag = False) -> None:
 @app.command()
 def explain(
     account: Annotated[str, typer.Argument(metavar="ACCOUNT", help="An account's id.")],
-    rule: Annotated[str | None, typer.Option("--rule", metavar="NAME", help="Only this rule.")] = None,
+    rule: Annotated[
+        str | None,
+        typer.Option("--rule", metavar="NAME", help="Only this rule.", autocompletion=completing.rules),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Why rules did, or did not, ask for a follow-up: what they know, what they wait for, what the policy said."""

@@ -103,6 +103,8 @@ async def serve(platform: Platform, settings: Settings, port: int | None, starte
                 http=Protocol,
                 log_config=None,
                 access_log=False,
+                proxy_headers=settings.behind_proxy,
+                server_header=False,
                 timeout_graceful_shutdown=_GRACE_SECONDS,
             ),
             lambda: _announce(platform, url, started),

@@ -11,7 +11,6 @@ from typing import Any
 import structlog
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp
 
 from engage.http import (
     accounts,
@@ -34,11 +33,11 @@ from engage.http import (
     webhooks,
 )
 from engage.http import links as signed_links
-from engage.http.direct import Application, Direct
+from engage.http.direct import Again, Application, Direct
 from engage.http.documents import DOCUMENTS
 from engage.http.ending import Ending
 from engage.http.pressure import Pressure
-from engage.http.remembered import Remembered
+from engage.http.remembered import Remembered, Remembering
 from engage.http.shell import Shell
 from engage.http.watched import Watched
 from engage.log.topics import Topics
@@ -151,7 +150,8 @@ def create_app(
         app.include_router(resource.router)
     if links is not None:
         app.include_router(signed_links.router)
-    app.add_middleware(Remembered, views=platform.store.database, clock=platform.clock)
+    remembered = Remembered(views=platform.store.database, clock=platform.clock)
+    app.add_middleware(Remembering, remembered=remembered)
     crossing: dict[str, Any] = {
         "allow_origins": origins,
         "allow_methods": ["GET", "POST", "PUT", "DELETE"],
@@ -163,11 +163,14 @@ def create_app(
     app.add_middleware(Shell, local_only=local_only, ending=app.state.ending)
     app.add_middleware(Watched, access=access)
     routes = {"/v1/events": events.publish, **segment.ROUTES}
-    direct: ASGIApp = Direct(routes, dict.fromkeys(segment.ROUTES, segment.members))
-    if origins:
-        direct = CORSMiddleware(direct, **crossing)
+    shell = Shell(app, local_only=local_only, ending=app.state.ending)
+    watched = Watched(app, access=access)
+    app.direct = Direct(routes, dict.fromkeys(segment.ROUTES, segment.members), shell=shell, watched=watched)
     app.direct_paths = frozenset(routes)
-    app.direct = Watched(Shell(direct, local_only=local_only, ending=app.state.ending), access=access)
+    if origins:
+        app.direct = CORSMiddleware(app.direct, **crossing)
+    else:  # else it would pass by what says which pages may see an answer
+        app.again = Again(remembered, shell=shell, watched=watched)
     app.openapi = lambda: DOCUMENTS.describe(app)  # type: ignore[method-assign]
     return app
 

@@ -14,6 +14,7 @@ from msgspec import Struct
 from engage.events.plain_words import plain
 from engage.events.validation import Fault
 from engage.http.encodings import decoded, too_large
+from engage.http.head import header_of
 from engage.http.pressure import Held
 from engage.http.problems import ProblemError, faulty
 
@@ -74,10 +75,8 @@ def announced(request: Request) -> int:
 
 def header(request: Request, name: bytes) -> str:
     """A header of the request, ``name`` in small letters; empty if there is none."""
-    for known, value in request.scope["headers"]:
-        if known == name:
-            return str(value, "latin-1")
-    return ""
+    found = header_of(request.scope, name)
+    return "" if found is None else found.decode("latin-1")
 
 
 def media_type(request: Request) -> str:

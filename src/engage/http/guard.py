@@ -7,19 +7,19 @@ from math import ceil
 from typing import Any
 
 from fastapi import Depends, Request
-from starlette.datastructures import Headers
 from starlette.types import Scope as Asked
 
 from engage.events.validation import Fault
 from engage.http.audited import Audited, said_actor
 from engage.http.documents import problems
+from engage.http.head import header_of
 from engage.http.problems import ProblemError, faulty
 from engage.scopes import Scope
 from engage.services.access import Access, AccessUnavailableError, UnknownCallerError
 from engage.services.callers import ANYBODY, Caller
 
 _SAFE = ("GET", "HEAD", "OPTIONS")
-_FROM_ELSEWHERE = ("cross-site", "same-site")
+_FROM_ELSEWHERE = (b"cross-site", b"same-site")
 
 
 async def admit(asked: Asked, need: Scope) -> Caller:
@@ -92,7 +92,7 @@ def actor(request: Request, said: str | None) -> str:
 
 
 async def _known(access: Access, asked: Asked) -> Caller:
-    brought = next((value for name, value in asked["headers"] if name == b"authorization"), None)
+    brought = header_of(asked, b"authorization")
     try:
         return await access.caller(None if brought is None else brought.decode("latin-1"))
     except UnknownCallerError as error:
@@ -108,10 +108,8 @@ def _refuse_pages(asked: Asked) -> None:
     Browsers send what a plain form can send without asking, and say in Sec-Fetch-Site where the page is from; a page
     cannot change that. Where a key is needed no page has it.
     """
-    headers = Headers(scope=asked)
-    if (
-        asked["method"] not in _SAFE
-        and headers.get("sec-fetch-site") in _FROM_ELSEWHERE
-        and headers.get("origin") not in asked["app"].state.origins
-    ):
+    if asked["method"] in _SAFE or header_of(asked, b"sec-fetch-site") not in _FROM_ELSEWHERE:
+        return
+    origin = header_of(asked, b"origin")
+    if origin is None or origin.decode("latin-1") not in asked["app"].state.origins:
         raise ProblemError(403, "a page from elsewhere may not change anything here: see ENGAGE_CORS_ORIGINS")

@@ -38,12 +38,12 @@ class Protocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Bytes came."""
         if self._in_head:
-            if self._timer is None:
-                self._wait(HEAD_SECONDS)
             self._head_bytes += len(data)
         super().data_received(data)
         if self._in_head and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self._refuse(431, f"the head of a request may have {MAX_HEAD_BYTES:,} bytes")
+        elif self._in_head and self._head_bytes and self._timer is None:  # most come whole, and need no time limit
+            self._wait(HEAD_SECONDS)
         elif self._in_body and self._timer is None:
             self._wait(BODY_SECONDS)
 

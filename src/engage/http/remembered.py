@@ -12,31 +12,22 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from msgspec import Struct
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from engage.http.guard import admit
-from engage.http.problems import ProblemError
 from engage.store.database import Database
 
 PATH = "/v1/accounts/"
+ACCOUNT = PATH + "{account:path}"
+"""The route of one account, as figures name it."""
 HOLDS = timedelta(seconds=1)
 MOST_BYTES = 8_000_000
 """Answers of more bytes than this are not remembered at once."""
 
 
-class _Route(Struct, frozen=True):
-    path: str
-
-
-_ROUTE = _Route(PATH + "{account:path}")
-
-
 class Remembered:
-    """ASGI middleware: answers ``GET`` of one account from memory where it still holds, else remembers the answer."""
+    """The answers to ``GET`` of one account that still hold, by path."""
 
-    def __init__(self, app: ASGIApp, *, views: Database, clock: Callable[[], datetime]) -> None:
-        self._app = app
+    def __init__(self, *, views: Database, clock: Callable[[], datetime]) -> None:
         self._clock = clock
         self._file = Path(views.url.database) if views.sqlite and views.url.database else None
         self._db: sqlite3.Connection | None = None
@@ -45,20 +36,18 @@ class Remembered:
         self._version = -1
         self._since = datetime.max.replace(tzinfo=UTC)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request."""
+    def answer(self, scope: Scope) -> tuple[Message, Message] | None:
+        """What was answered to the same request, as it begins and its body, where that still holds."""
         if self._file is None or not _is_one_account(scope):
-            await self._app(scope, receive, send)
-            return
+            return None
         self._forget_what_changed()
-        path = scope["path"]
-        if (answer := self._answers.get(path)) is not None and await _may_read(scope):
-            scope["route"] = _ROUTE
-            start, body = answer
-            await send({**start, "headers": list(start["headers"])})
-            await send(body)
-            return
-        version, begun = self._version, dict[str, Message]()
+        return self._answers.get(_path(scope))
+
+    def noting(self, scope: Scope, send: Send) -> Send:
+        """Sends as ``send`` does, and remembers the answer if it is one that may be asked for again."""
+        if self._file is None or not _is_one_account(scope):
+            return send
+        path, version, begun = _path(scope), self._version, dict[str, Message]()
 
         async def noting(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] == 200:
@@ -67,7 +56,7 @@ class Remembered:
                 self._keep(path, begun["start"], message)
             await send(message)
 
-        await self._app(scope, receive, noting)
+        return noting
 
     def _forget_what_changed(self) -> None:
         if self._db is None:
@@ -87,16 +76,27 @@ class Remembered:
             self._answers[path] = (start, body)
 
 
+class Remembering:
+    """ASGI middleware: what is answered from here on is remembered."""
+
+    def __init__(self, app: ASGIApp, *, remembered: Remembered) -> None:
+        self._app = app
+        self._remembered = remembered
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        await self._app(scope, receive, self._remembered.noting(scope, send))
+
+
 def _is_one_account(scope: Scope) -> bool:
     if scope["type"] != "http" or scope["method"] != "GET" or scope["query_string"]:
         return False
-    path: str = scope["path"]
+    path = _path(scope)
     return path.startswith(PATH) and "/" not in path[len(PATH) :]
 
 
-async def _may_read(scope: Scope) -> bool:
-    try:
-        await admit(scope, "read")
-    except ProblemError:
-        return False  # whoever is asked next says so
-    return True
+def _path(scope: Scope) -> str:
+    """The path as it was sent: an id with a slash in it is one id."""
+    raw: bytes | None = scope.get("raw_path")
+    path: str = scope["path"] if raw is None else raw.decode("latin-1")
+    return path

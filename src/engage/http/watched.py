@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from itertools import count
 from time import perf_counter
 
 import structlog
@@ -19,6 +20,9 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 # Long enough for every id in use, and no e-mail address or sentence passes.
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+
+# Ids that nobody gave: to ask the system for chance each time takes as long as to check an event.
+_PROCESS, _NUMBERS = secrets.token_hex(10), count()
 
 _log = structlog.get_logger("engage.access")
 
@@ -36,7 +40,7 @@ class Watched:
             await self._app(scope, receive, send)
             return
         began = perf_counter()
-        context = _context(scope)
+        context = context_of(scope)
         status, waited = 500, 0.0
 
         async def noting(message: Message) -> None:
@@ -55,21 +59,23 @@ class Watched:
                 route = getattr(scope.get("route"), "path", "none")
                 if span is not None:
                     tracing.answered(span, method, route, status)
-                self._note(method, route, status, waited or perf_counter() - began, perf_counter() - began)
+                self.note(method, route, status, waited or perf_counter() - began, perf_counter() - began)
                 REQUEST.reset(token)
 
-    def _note(self, method: str, route: str, status: int, waited: float, whole: float) -> None:
+    def note(self, method: str, route: str, status: int, waited: float, whole: float) -> None:
+        """A request was answered: after ``waited`` seconds the answer began, after ``whole`` it was sent."""
         metrics.answered(method, route, status, waited)
         if self._access:
             milliseconds = round(whole * 1_000, 2)
             _log.info("request", level="access", method=method, route=route, status=status, ms=milliseconds)
 
 
-def _context(scope: Scope) -> RequestContext:
+def context_of(scope: Scope) -> RequestContext:
+    """The id of a request, its sender's or a new one, and the trace that it belongs to."""
     request_id, traceparent = None, None
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
             request_id = value.decode()
         elif name == b"traceparent" and _TRACEPARENT.fullmatch(value):
             traceparent = value[:55].decode()
-    return RequestContext(request_id or secrets.token_hex(16), traceparent)
+    return RequestContext(request_id or f"{_PROCESS}{next(_NUMBERS):012x}", traceparent)

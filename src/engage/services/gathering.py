@@ -39,13 +39,13 @@ class Gathering:
     async def publish(self, events: Events) -> list[Answer]:
         """See ``Publisher.publish``. More events than fit one transaction are taken in several, in order."""
         if len(events) <= self._most:
-            return await self._taken(events)
+            return await self._begun(events)
         answers: list[Answer] = []
         for start in range(0, len(events), self._most):
-            answers += await self._taken(events[start : start + self._most])
+            answers += await self._begun(events[start : start + self._most])
         return answers
 
-    async def _taken(self, events: Events) -> list[Answer]:
+    def _begun(self, events: Events) -> asyncio.Future[list[Answer]]:
         answers: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
         self._waiting.append((events, answers))
         if self._working < self._at_once:
@@ -53,7 +53,7 @@ class Gathering:
             task = asyncio.create_task(self._work())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        return await answers
+        return answers
 
     async def _work(self) -> None:
         try:

@@ -39,6 +39,8 @@ from engage.store.views import ViewStore
 BATCH = 1_000
 _AT_ONCE_EMBEDDED = 2
 """Calls that publish at the same time: while one reaches the disk, the next is checked, sealed and decided on."""
+_TURN_RESTS = 0.05
+"""Between two turns of desk, relay and the like: they sync files of their own, which publishing would wait for."""
 _AT_ONCE = 4
 """Calls that publish to Kafka at the same time: while the brokers write one, the next is checked and sealed."""
 
@@ -119,6 +121,7 @@ class Platform:
                 "webhooks": self.tell,
             },
             beside=("projections",),
+            rest=_TURN_RESTS,
         )
 
     async def publish(

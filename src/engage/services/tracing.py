@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _MOST_SPANS = 256
 """Spans of one batch: a batch of thousands is told by the first of them."""
 _TRACEPARENT = re.compile("([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+_UNTRACED = nullcontext()
 _tracer: Tracer | None = None
 
 
@@ -38,21 +39,27 @@ def trace_with(tracer: Tracer | None) -> None:
     _tracer = tracer
 
 
+def traced() -> bool:
+    """Whether anybody traces."""
+    return _tracer is not None
+
+
 def began() -> int:
     """Now, in nanoseconds, for ``record``; 0 where nobody traces."""
     return time.time_ns() if _tracer is not None else 0
 
 
-@contextmanager
-def request(method: str, traceparent: str | None) -> Iterator[Span | None]:
+def request(method: str, traceparent: str | None) -> AbstractContextManager[Span | None]:
     """The span of an HTTP request, in the trace that its caller names; None where nobody traces."""
-    if _tracer is None:
-        yield None
-        return
+    return _UNTRACED if _tracer is None else _request(_tracer, method, traceparent)
+
+
+@contextmanager
+def _request(tracer: Tracer, method: str, traceparent: str | None) -> Iterator[Span]:
     from opentelemetry.trace import SpanKind
 
     context = None if traceparent is None else parent(traceparent)
-    with _tracer.start_as_current_span(method, context, kind=SpanKind.SERVER) as span:
+    with tracer.start_as_current_span(method, context, kind=SpanKind.SERVER) as span:
         yield span
 
 

@@ -24,14 +24,16 @@ _logger = structlog.get_logger(__name__)
 class Turns:
     """Runs ``parts`` (by name) until told to stop; ``troubles`` says what is failing now, and why.
 
-    Those named ``beside`` take turns of their own: nobody waits for the others' commits who waits for them.
+    ``rest`` is how many seconds lie between two turns at least: each commits a little for every part. Those named
+    ``beside`` take turns of their own: nobody waits for the others' commits who waits for them.
     """
 
-    def __init__(self, log: Log, parts: Mapping[str, Part], beside: Sequence[str] = ()) -> None:
+    def __init__(self, log: Log, parts: Mapping[str, Part], beside: Sequence[str] = (), *, rest: float = 0.0) -> None:
         self.troubles: dict[str, str] = {}
         self._log = log
         self._parts = dict(parts)
         self._beside = beside
+        self._rest = rest
         self._patience: dict[str, float] = {}
         self._not_before: dict[str, float] = {}
 
@@ -51,7 +53,8 @@ class Turns:
                 ends = dict(zip(partitions, found, strict=True))
                 if not await self.turn(names):
                     await self._log.wait(ends, IDLE_SECONDS)
-                await asyncio.sleep(0)  # a turn may wait for nothing: others on the loop have their turn as well
+                # A turn may wait for nothing: others on the loop have their turn as well.
+                await asyncio.sleep(0 if names[0] in self._beside else self._rest)
                 self.troubles.pop("log", None)
             except Exception as error:
                 self._tell("log", error)

@@ -74,7 +74,14 @@ _DETAILS = {
     "event": {"type": "Order Completed", "id": "order-1001", "subject": "customer-17", "data": {"order_id": "1001"}},
 }
 _DONE = {"done": [{"letter": _LETTER, "outcome": "goes_on", "detail": ""}]}
-_WRONG = problems(_404="No such dead letter.", _422="Which ones are meant cannot be told: `all` says all of them.")
+_WRONG = problems(
+    _400="The body is not JSON.",
+    _404="No such dead letter.",
+    _408="The body took too long.",
+    _413="The body is too long.",
+    _415="Another media type.",
+    _422="The body does not fit, or which ones are meant cannot be told: `all` says all of them.",
+)
 _Given = Annotated[str | None, Query(max_length=256, pattern=r"^[^\x00]*$")]
 
 

@@ -93,6 +93,13 @@ _EXPLAINED: dict[str, Any] = {
 }
 _SWITCHED = {"name": "win-back", "state": "off", "changed": True}
 _UNKNOWN = problems(_404="No such rule.")
+_BODY = problems(
+    _400="The body is not JSON.",
+    _408="The body took too long.",
+    _413="The body is too long.",
+    _415="Another media type.",
+    _422="The body does not fit.",
+)
 
 
 @reading.get(
@@ -137,7 +144,7 @@ async def listed(request: Request) -> Response:
     "/v1/rules/{name}/disable",
     summary="Let a rule rest",
     response_class=Response,
-    responses={200: DOCUMENTS.answer(Switched, "How it stands now.", _SWITCHED), **_UNKNOWN},
+    responses={200: DOCUMENTS.answer(Switched, "How it stands now.", _SWITCHED), **_UNKNOWN, **_BODY},
     openapi_extra={
         "requestBody": DOCUMENTS.body(Disabling, {"reason": "asks too often"})["requestBody"] | {"required": False}
     },

@@ -282,9 +282,8 @@ def _words(one: RuleExplained, rule: Rule[Any, Any], state: str) -> str:
         else:
             parts.append(f"On {day} it wanted: {newest.what}, and did not get it ({newest.reason}): {newest.detail}.")
     elif one.heard:
-        parts.append(
-            f"It has heard {one.heard:,} events, the last of {one.last_heard:%Y-%m-%d}, and wanted nothing yet."
-        )
+        events = "one event" if one.heard == 1 else f"{one.heard:,} events, the last"
+        parts.append(f"It has heard {events} of {one.last_heard:%Y-%m-%d}, and wanted nothing yet.")
     else:
         parts.append(f"It has heard of nothing: it listens to {', '.join(sorted(rule.handlers))}.")
     if one.waits:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from engage import bootstrap
 from engage.events import codec
@@ -52,6 +55,23 @@ async def test_stores_that_are_missing_have_everything_before_them_and_are_not_m
     assert (found.desk_behind, found.relay_waiting) == (records, 0)
     assert {(view.behind, view.parked) for view in found.views} == {(records, 0)}
     assert stores(home) == {"access.db", "keys.db", "log.db", "webhooks.db"}
+
+
+async def test_no_store_is_read_where_others_wait_for_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    async with bootstrap.platform(Settings(home=str(tmp_path))) as platform:
+        asked: set[str] = set()
+
+        def noted(*_: Any) -> None:
+            asked.add(threading.current_thread().name)
+
+        event.listen(platform.store.database.engine, "before_cursor_execute", noted)
+        monkeypatch.setattr(platform.relationships, "position", noted)
+        models = platform.projector.projections
+        await read_status(
+            platform.log, platform.store, platform.relationships, models, home=tmp_path, owner=None, next_wake=None
+        )
+        await platform.projector.lag()
+    assert asked and threading.main_thread().name not in asked
 
 
 async def test_a_file_that_vanishes_meanwhile_is_not_counted(home: Path):

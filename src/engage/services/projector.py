@@ -142,10 +142,11 @@ class Projector:
 
     async def lag(self) -> list[Lag]:
         """How far each of the projections is behind on each partition."""
-        ends, paused = await _ends(self._records), self._store.paused()
+        ends = await _ends(self._records)
+        stands, paused = await asyncio.to_thread(lambda: (self.positions(), self._store.paused()))
         return [
             Lag(name, at.partition, at.position, max(0, ends[at.partition] - at.position), paused.get(name))
-            for at in self.positions()
+            for at in stands
             for name in [at.projection]
         ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -18,8 +19,9 @@ from engage.rules.cells import Cells
 from engage.rules.rule import Rule
 from engage.services.owner import Holder
 from engage.store.pauses import Paused
-from engage.store.views import ViewStore
+from engage.store.views import Standing, ViewStore
 from engage.store.webhook_standing import WebhookStanding
+from engage.views.parking import Stops
 from engage.views.projection import ReadModel
 
 _TAIL = 16
@@ -80,24 +82,30 @@ async def read_status(
 ) -> Status:
     """The status as of now; it changes nothing, and works beside the process that owns the folder.
 
-    A store that is None was not made yet: what it will hold has everything before it.
+    A store that is None was not made yet: what it will hold has everything before it. The log is asked on its loop,
+    the stores in a thread.
     """
     partitions = [await _partition(log, partition) for partition in range(log.partitions)]
-    ends = [one.end for one in partitions]
-    desk = [_position(relationships, f"desk:{log.generation}:{partition}") for partition in range(log.partitions)]
-    told = (relationships.store.max_notification_id() or 0) if relationships else 0
-    return Status(
-        generation=log.generation,
-        log=partitions,
-        views=_views(store, projections, ends),
-        desk_behind=sum(max(0, end - position) for end, position in zip(ends, desk, strict=True)),
-        relay_waiting=told - _position(relationships, RELAY),
-        next_wake=next_wake,
-        dead_letters=log.dead_letters() if isinstance(log, SqliteLog) else None,
-        files=_sizes(home),
-        owner=owner,
-        webhooks=webhooks,
-    )
+    dead_letters = log.dead_letters() if isinstance(log, SqliteLog) else None
+
+    def read() -> Status:
+        ends = [one.end for one in partitions]
+        desk = [_position(relationships, f"desk:{log.generation}:{partition}") for partition in range(len(ends))]
+        told = (relationships.store.max_notification_id() or 0) if relationships else 0
+        return Status(
+            generation=log.generation,
+            log=partitions,
+            views=_views(store, projections, ends),
+            desk_behind=sum(max(0, end - position) for end, position in zip(ends, desk, strict=True)),
+            relay_waiting=told - _position(relationships, RELAY),
+            next_wake=next_wake,
+            dead_letters=dead_letters,
+            files=_sizes(home),
+            owner=owner,
+            webhooks=webhooks,
+        )
+
+    return await asyncio.to_thread(read)
 
 
 def next_wake(log: SqliteLog, rules: Sequence[Rule[Any, Any]]) -> datetime | None:
@@ -121,14 +129,15 @@ def _position(relationships: Relationships | None, name: str) -> int:
 
 
 def _views(store: ViewStore | None, projections: Sequence[ReadModel[Any]], ends: Sequence[int]) -> list[ViewStatus]:
-    stored = {(one.projection, one.partition): one.position for one in store.positions()} if store else {}
-    paused = store.paused() if store else {}
+    standing = store.standing() if store else Standing({})
     found = []
     for projection in projections:
-        positions = [stored.get((projection.name, partition), 0) for partition in range(len(ends))]
+        stands = standing.at(projection)
+        positions = [stands.get(partition, 0) for partition in range(len(ends))]
         behind = sum(max(0, end - position) for end, position in zip(ends, positions, strict=True))
-        parked = len(store.parked(projection)) if store else 0
-        still = paused.get(projection.name)
+        stops = standing.stops.get(projection.name, Stops())
+        parked = len(stops.rows) + len(stops.accounts)
+        still = standing.paused.get(projection.name)
         found.append(ViewStatus(projection.name, projection.version, positions, behind, parked, still))
     return found
 

@@ -115,8 +115,6 @@ def _proved(folder: Path, as_json: bool) -> list[dict[str, str]]:
     for one in faults:
         typer.echo(f"{one['file']}: {one['fault']}")
     if not faults:
-        typer.echo(
-            f"{folder}: {len(manifest.files)} files with {manifest.records:,} records are what was written on "
-            f"{moment(manifest.began)}, by engage {manifest.engage} from {manifest.log}"
-        )
+        typer.echo(f"{folder}: {manifest.records:,} records in {len(manifest.files)} files, all as they were written")
+    say(f"exported {moment(manifest.began)} (UTC) by engage {manifest.engage} from {manifest.log}")
     return faults

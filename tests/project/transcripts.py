@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import tempfile
+from contextlib import chdir
 from pathlib import Path
 
 from typer.testing import CliRunner
@@ -30,11 +31,16 @@ def run_anew(page: str, home: Path) -> str:
         commands = [line for line in block[0].splitlines() if line.startswith("$ ")]
         return "\n".join(f"{command}\n{_said(command, environment)}" for command in commands)
 
-    return _BLOCK.sub(told, page)
+    # What a command writes into the folder where it is called is no part of the house.
+    with tempfile.TemporaryDirectory() as elsewhere, chdir(elsewhere):
+        return _BLOCK.sub(told, page)
 
 
 def _said(command: str, environment: dict[str, str]) -> str:
     words = shlex.split(command.removeprefix("$ "))
+    while "=" in words[0]:
+        name, _, value = words.pop(0).partition("=")
+        environment = environment | {name: value}
     assert words[0] == "engage", command
     done = _RUNNER.invoke(app, words[1:], env=environment)
     assert done.exit_code == 0, f"{command}: {done.output}"

@@ -175,14 +175,23 @@ class Placing:
         self._put(target, record.recorded, value, (record.subject, record.source, record.id), put)
 
     def _redirected(self, source: int, event: Event[Raw], moment: int, target: int) -> bytes:
-        places, latest = self._places[source], self._latest[target]
+        latest = self._latest[target]
 
         def known(offset: int | None) -> int:
             # What is named stands before what names it; were it not so, the record before is near enough to go on.
             return latest if offset is None else offset
 
-        at = places.get(moment) if self._same else self._moments[source].offset(moment, target)
-        return redirected(event.type, event.data, target, known(at), lambda cause: known(places.get(cause)))
+        def cause(partition: int, offset: int) -> tuple[int, int]:
+            # Of a copy it stands where the one belongs whom it was said of first.
+            places = self._places.get(partition)
+            home = partition if self._same else partition_of(event.origin or event.subject, self.targets)
+            return home, known(None if places is None else places.get(offset))
+
+        if event.is_copy:
+            at: int | None = moment
+        else:
+            at = self._places[source].get(moment) if self._same else self._moments[source].offset(moment, target)
+        return redirected(event.type, event.data, target, known(at), cause)
 
     def _of_partition(self, source: int, record: Moving, put: Put) -> None:
         if record.type == TICK and not self._same:

@@ -57,6 +57,8 @@ class _Named(Struct, gc=False):
     data: Raw
     subject: str
     type: str
+    origin: str | None = None
+    retold: bool = False
 
 
 class _Decided(Struct, gc=False):
@@ -104,7 +106,8 @@ def named_places(folder: Path, manifest: Manifest, partition: int) -> Iterator[t
                 continue
             event = _named(_line(told).event)
             offset = named_offset(event.type, event.data)
-            if offset is not None:
+            # What a copy names is the moment of another partition, at which nobody looks for it.
+            if offset is not None and event.origin is None and not event.retold:
                 yield event.subject, offset
 
 
@@ -121,15 +124,19 @@ def named_offset(kind: str, data: Raw) -> int | None:
 _INTAKE = "intake"
 
 
-def redirected(kind: str, data: Raw, partition: int, moment: int, cause: Callable[[int], int]) -> bytes:
+def redirected(
+    kind: str, data: Raw, partition: int, moment: int, cause: Callable[[int, int], tuple[int, int]]
+) -> bytes:
     """The data of an event that names places, with those of another log.
 
-    ``moment`` is the offset that ``named_offset`` has found, as it is there; ``cause`` gives that of what led to it.
+    ``moment`` is the offset that ``named_offset`` has found, as it is there; ``cause`` gives the partition and offset
+    of what led to it.
     """
     told = msgspec.json.decode(data)
     if kind in DECISIONS:
         told["decided_at"] = moment
-        told["cause"] |= {"partition": partition, "offset": cause(told["cause"]["offset"])}
+        where, offset = cause(told["cause"]["partition"], told["cause"]["offset"])
+        told["cause"] |= {"partition": where, "offset": offset}
     else:
         told |= {"partition": partition, "offset": moment}
     return msgspec.json.encode(told)

@@ -319,7 +319,8 @@ def test_restore_says_what_projections_verify_says(demo: Settings, export: Path,
     env = {"ENGAGE_HOME": new.home}
     done = RUNNER.invoke(app, ["restore", "--partitions", "12", str(export)], env=env)
     assert done.exit_code == 0, done.output
-    assert "in 12 partitions; 28 of 28 read models are the fold of the log" in done.stdout
+    models = len(bootstrap.read_models(new))
+    assert f"in 12 partitions; {models} of {models} read models are the fold of the log" in done.stdout
     again = RUNNER.invoke(app, ["restore", str(export)], env=env)
     assert (again.exit_code, "empty house" in again.stderr) == (1, True)
 

@@ -202,7 +202,7 @@ class _Load:
     def _rounds(self, first: int) -> Iterator[tuple[int, tuple[datetime, list[Event[Raw]]]]]:
         at_rest: tuple[datetime, list[Event[Raw]]] = (self._story.end, [])
         after = repeat(at_rest, _ROUNDS - max(first, DAYS))
-        return enumerate(chain(self._story.told_once(first), after), start=first)
+        return enumerate(chain(self._story.days(first), after), start=first)
 
     def _end_before(self, number: int) -> datetime:
         """The end of the round before, 1970 before the first one."""

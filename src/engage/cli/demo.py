@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from engage.demo.load import LoadClock, Plan
+    from engage.demo.projecting import Beside
     from engage.services.overview import Overview
     from engage.services.platform import Platform
     from engage.settings import Settings
@@ -52,6 +53,7 @@ def demo(
     from engage.cli.log_lines import log_to_stderr
     from engage.cli.serving import check_host, check_port, serve
     from engage.demo.load import LoadClock, Plan
+    from engage.demo.projecting import Beside
     from engage.interpreter import tune
     from engage.services.overview import read_overview
     from engage.services.platform import utc_now
@@ -76,10 +78,10 @@ def demo(
     if fresh:
         _delete(settings)
 
-    async def run() -> None:
+    async def run(beside: Beside) -> None:
         clock = LoadClock(utc_now)
         async with bootstrap.platform(settings, clock=clock, folding=folding.command(settings)) as platform:
-            await _load(platform, clock, Plan(day, end, scale))
+            await _load(platform, clock, Plan(day, end, scale), beside)
             found = read_overview(platform.store, clock())
             events = sum([await platform.log.end(one) for one in range(platform.log.partitions)])
             seconds = round(time.monotonic() - began, 1)
@@ -100,18 +102,18 @@ def demo(
                 await serve(platform, settings, port, lambda url: _where(url, example, program(settings)))
 
     tune()
-    asyncio.run(run())
+    with Beside(settings.home_path) as beside:
+        asyncio.run(run(beside))
     if not once:
         say(GOODBYE)
 
 
-async def _load(platform: Platform, clock: LoadClock, plan: Plan) -> None:
+async def _load(platform: Platform, clock: LoadClock, plan: Plan, beside: Beside) -> None:
     from engage.demo.load import begun, is_loaded, load
-    from engage.demo.projecting import projecting
 
     assert platform.embedded is not None, "the demo is embedded"
     if is_loaded(platform.embedded.log):
-        found = await load(platform, clock, plan)
+        found = await load(platform, clock, plan, beside=beside)
         say(f"the demo is loaded already, up to {found.today} ({found.scale:.0%} of it); --fresh begins again")
         return
     if going_on := begun(platform.embedded.log):
@@ -138,8 +140,7 @@ async def _load(platform: Platform, clock: LoadClock, plan: Plan) -> None:
                 folding = stack.enter_context(Progress("folding the read models"))
             folding.to(done, f"{done:,} records", total=total)
 
-        assert platform.owner is not None, "the embedded log has an owner"
-        await load(platform, clock, plan, show, show_folding, projecting(platform.owner.home))
+        await load(platform, clock, plan, show, show_folding, beside)
 
 
 def _must_be_demo(settings: Settings) -> None:

@@ -16,7 +16,6 @@ from msgspec import structs
 from engage import bootstrap
 from engage.cli.output import USAGE, CommandFailedError, program
 from engage.cli.running import on_signals
-from engage.http.app import create_app
 from engage.http.ending import Ending
 from engage.http.protocol import Protocol
 from engage.interpreter import freeze
@@ -78,6 +77,8 @@ async def serve(platform: Platform, settings: Settings, port: int | None, starte
 
     ``port`` is the one that was asked for, None for that of the settings or the next free one.
     """
+    from engage.http.app import create_app  # 15 MB, which a demo that loads has no use for yet
+
     check_host(settings)
     hooks = bootstrap.hooks(settings)
     # That somebody empties the table of keys while it serves others must not open the door.

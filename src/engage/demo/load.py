@@ -7,8 +7,7 @@ every step depends on what is stored alone, may be done twice, and is not begun 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta
 from heapq import heappop, heappush
 from itertools import chain, repeat
@@ -19,7 +18,7 @@ from msgspec import Raw, Struct
 
 from engage.demo.history import History, history
 from engage.demo.people import manager_of
-from engage.demo.projecting import HISTORY_BATCH, Share
+from engage.demo.projecting import HISTORY_BATCH, Beside
 from engage.demo.purchases import DAYS
 from engage.demo.staff import Action, act
 from engage.events import codec
@@ -27,6 +26,7 @@ from engage.events.catalogue import type_of
 from engage.events.catalogue.follow_up import FollowUpRequested
 from engage.events.envelope import EPOCH, Event, from_micros, to_micros
 from engage.events.validation import Refusal
+from engage.interpreter import give_back
 from engage.log.sqlite import SqliteLog
 from engage.relationships.commands import Assign, Command, Complete, Dismiss
 from engage.rules.rule import MANAGER
@@ -43,6 +43,7 @@ _ROUNDS = DAYS + 2
 _MARKER = "demo"
 _DONE = 2 * _ROUNDS + 2
 _NEVER = 1 << 62
+_LOOK_SECONDS = 0.2
 
 _REQUESTED = type_of(FollowUpRequested)
 _MARK = b'"' + _REQUESTED.encode() + b'"'
@@ -95,43 +96,58 @@ async def load(
     wanted: Plan,
     progress: Progress | None = None,
     folding: Progress | None = None,
-    beside: AbstractAsyncContextManager[Share] | None = None,
+    beside: Beside | None = None,
 ) -> Plan:
     """Load the demo, or what is left of it, and bring the read models up to date; what was loaded.
 
     ``platform`` has an embedded log and was made with ``clock``. A load that began earlier goes on with the plan it
-    began with, whatever is ``wanted``. ``beside`` runs meanwhile (``projecting`` folds the read models on another
-    core); ``folding`` gets the progress of what is left of that. History is folded in silence: what read models would
-    have announced of it is not news. ValueError without an embedded log, DemoRefusedError at an event refused.
+    began with, whatever is ``wanted``. ``beside`` folds the read models meanwhile, and has ended then; ``folding`` gets
+    the progress of what is left of that. History is folded in silence: what read models would have announced of it is
+    not news. ValueError without an embedded log, DemoRefusedError at an event refused.
     """
     if platform.embedded is None:
         raise ValueError("the demo is loaded into the embedded log only: leave ENGAGE_LOG empty")
     plan = await _agree(platform.embedded, wanted)
+    partitions = range(platform.log.partitions)
     if not is_loaded(platform.embedded.log):
-        partitions = range(platform.log.partitions)
         platform.store.announce_from(dict.fromkeys(partitions, _NEVER))
-        async with beside or nullcontext() as share:
-            try:
-                await _Load(platform, platform.embedded, clock, plan.history()).run(progress or _silent)
-            finally:
-                clock.stands_at = None
-            await platform.embedded.rest()  # 100 MB, while the rest is folded
-            if share is not None:
-                await share(partitions[::2])
-            await _catch_up(platform, folding or _silent, partitions[1::2] if share else partitions)
+        if beside is not None:
+            beside.follow(partitions)
+        try:
+            await _Load(platform, platform.embedded, clock, plan.history()).run(progress or _silent)
+        finally:
+            clock.stands_at = None
+        await platform.embedded.rest()
+        give_back()
+        if beside is not None:
+            beside.share(partitions)
+            await _watch(platform, beside, folding or _silent)
+            await asyncio.to_thread(beside.end)
+        await _catch_up(platform, folding or _silent)
         platform.store.announce_from({one: await platform.log.end(one) for one in partitions})
-    await _catch_up(platform, folding or _silent, range(platform.log.partitions))
+    elif beside is not None:
+        await asyncio.to_thread(beside.end)
+    await _catch_up(platform, folding or _silent)
     return plan
 
 
-async def _catch_up(platform: Platform, progress: Progress, partitions: Sequence[int]) -> None:
-    """Fold what is left of these partitions, and say how much is left of all."""
+async def _watch(platform: Platform, beside: Beside, progress: Progress) -> None:
+    """Wait until they have folded what is left, and say how much that is."""
+    whole = left = max((await _left(platform)).values())
+    while left and beside.alive:
+        await asyncio.sleep(_LOOK_SECONDS)
+        left = max((await _left(platform)).values())
+        progress(whole - left, whole)
+
+
+async def _catch_up(platform: Platform, progress: Progress) -> None:
+    """Fold what is left, and say how much that is."""
     whole = max((await _left(platform)).values())
     done = 1
     while done:
         try:
-            done = await platform.projector.step(HISTORY_BATCH, partitions)
-        except PositionMovedError:  # What folds beside, or did beside a load that was killed, is at its last batch.
+            done = await platform.projector.step(HISTORY_BATCH)
+        except PositionMovedError:  # What folded beside a load that was killed is at its last batch.
             continue
         progress(whole - max((await _left(platform)).values()), whole)
 

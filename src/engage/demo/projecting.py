@@ -1,27 +1,31 @@
-"""Folds the read models beside a load, in a process of its own: the load has one core, this has the other.
+"""Folds the read models beside a load: the load has one core, this has the other, and both when all is loaded.
 
-Once all is loaded the two share the partitions that are left to fold.
-
-Positions move by compare-and-swap, so it may be killed, and may overlap with the one that folds after it.
+The processes are forks, made before this one opens anything: what is imported they share, and so it is there once. They
+begin small, while the one that loads is at its largest. Positions move by compare-and-swap, so each may be killed, and
+may overlap with whoever folds after it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import multiprocessing
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+import threading
+from collections.abc import Sequence
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
-
-import msgspec
+from types import TracebackType
+from typing import Any, Self
 
 from engage import bootstrap
-from engage.interpreter import tune
+from engage.interpreter import freeze, tune
 from engage.log.sqlite import SqliteLog
 from engage.services.projector import Projector
 from engage.store.row_cache import RowCache
 from engage.store.views import PositionMovedError
 
+_PROCESSES = 2
 _LOOK_AGAIN_SECONDS = 0.5
 _ROWS_KEPT = 8_000
 """Fewer than a live log wants: most batches of a history meet other rows, and these are held for nothing."""
@@ -30,62 +34,104 @@ HISTORY_BATCH = 6_000
 took a fifth less of processor time), and hold more in memory (130 MB more)."""
 
 
-Share = Callable[[Collection[int]], Awaitable[None]]
-"""Leaves these partitions to the other process; the rest is ours from then on."""
+class Beside:
+    """Processes that fold the log of ``home`` as they are told; they end with the block, or with this process.
+
+    Enter it before there is a loop or a connection; where there are threads already, they are no forks.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._processes: list[Any] = []
+        self._orders: list[Connection] = []
+
+    def __enter__(self) -> Self:
+        # No thread outlives a fork, and elsewhere the system's own libraries may have begun some.
+        forks = sys.platform == "linux" and threading.active_count() == 1
+        context: Any = multiprocessing.get_context("fork" if forks else "spawn")
+        freeze()
+        for _ in range(_PROCESSES):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_fold_as_told, args=(str(self._home), theirs), daemon=True)
+            process.start()
+            theirs.close()
+            self._processes.append(process)
+            self._orders.append(ours)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Have them end with what they are at, and wait for it."""
+        self._tell(*[None] * _PROCESSES)
+        for process in self._processes:
+            process.join()
+        for connection in self._orders:
+            connection.close()
+
+    def follow(self, partitions: Sequence[int]) -> None:
+        """Have one process fold these partitions for as long as the log grows."""
+        self._tell(partitions)
+
+    def share(self, partitions: Sequence[int]) -> None:
+        """Have all processes fold these partitions, each its own."""
+        self._tell(*[partitions[first::_PROCESSES] for first in range(_PROCESSES)])
+
+    @property
+    def alive(self) -> bool:
+        """Whether all of them are."""
+        return all(process.is_alive() for process in self._processes)
+
+    def _tell(self, *orders: Sequence[int] | None) -> None:
+        for connection, order in zip(self._orders, orders, strict=False):
+            with contextlib.suppress(OSError):  # it is gone: whoever loads folds what is left
+                connection.send(order)
 
 
-@contextlib.asynccontextmanager
-async def projecting(home: Path) -> AsyncIterator[Share]:
-    """While the block runs, another process folds the log of ``home``; it ends with the block, or with this process."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", __name__, str(home), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL
-    )
-    assert process.stdin is not None, "it was asked for"
-    words = process.stdin
-
-    async def share(partitions: Collection[int]) -> None:
-        with contextlib.suppress(ConnectionError):  # it is gone: then all of them are ours
-            words.write(msgspec.json.encode(sorted(partitions)) + b"\n")
-            await words.drain()
-
-    try:
-        yield share
-    finally:
-        # The end of its standard input is the word to end, also when this process is killed.
-        words.close()
-        await process.wait()
-
-
-class _Orders:
-    """What the other process is told on its standard input: which partitions are its own, and when to end."""
-
-    def __init__(self) -> None:
-        self.partitions: list[int] | None = None
-        self.ended = asyncio.create_task(asyncio.to_thread(self._listen))
-
-    def _listen(self) -> None:
-        for line in sys.stdin.buffer:
-            self.partitions = msgspec.json.decode(line, type=list[int])
-
-
-async def _fold(home: str) -> None:
-    settings = bootstrap.settings({"ENGAGE_HOME": home})
-    orders = _Orders()
-    log = SqliteLog(bootstrap.log_path(settings), read_only=True)
-    store = bootstrap.view_store(settings)
-    projector = Projector(log, store, bootstrap.read_models(settings), cache=RowCache(_ROWS_KEPT))
-    while not orders.ended.done():
-        try:
-            done = await projector.step(HISTORY_BATCH, orders.partitions)
-        except PositionMovedError:
-            continue
-        if not done:
-            await asyncio.wait([orders.ended], timeout=_LOOK_AGAIN_SECONDS)
-    store.close()
-    log.close()
-
-
-if __name__ == "__main__":
-    tune()
+def _fold_as_told(home: str, orders: Connection) -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "it has been started by one"
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_fold(sys.argv[1]))
+        if orders in wait([orders, parent.sentinel]) and (partitions := orders.recv()) is not None:
+            tune()
+            asyncio.run(_Folder(home, orders, partitions).run(parent.sentinel))
+
+
+class _Folder:
+    """Folds ``partitions``, until ``orders`` give it others or tell it to end."""
+
+    def __init__(self, home: str, orders: Connection, partitions: Sequence[int]) -> None:
+        self._settings = bootstrap.settings({"ENGAGE_HOME": home})
+        self._orders = orders
+        self._partitions = partitions
+        self._ended = asyncio.Event()
+
+    async def run(self, parent: int) -> None:
+        """Until it is told to end, or the process behind the file descriptor ``parent`` is gone."""
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._orders.fileno(), self._hear)
+        loop.add_reader(parent, self._ended.set)
+        log = SqliteLog(bootstrap.log_path(self._settings), read_only=True)
+        store = bootstrap.view_store(self._settings)
+        projector = Projector(log, store, bootstrap.read_models(self._settings), cache=RowCache(_ROWS_KEPT))
+        while not self._ended.is_set():
+            try:
+                done = await projector.step(HISTORY_BATCH, self._partitions)
+            except PositionMovedError:
+                continue
+            if not done:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._ended.wait(), _LOOK_AGAIN_SECONDS)
+        store.close()
+        log.close()
+
+    def _hear(self) -> None:
+        try:
+            order = self._orders.recv()
+        except EOFError:
+            order = None
+        if order is None:
+            self._ended.set()
+        else:
+            self._partitions = order

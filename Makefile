@@ -7,7 +7,7 @@ SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test soak check fmt bench-codec bench-log bench-streams bench-projections bench-http bench-faults bench-replay clean
+.PHONY: help setup demo test soak check fmt bench-demo bench-codec bench-log bench-streams bench-projections bench-http bench-faults bench-replay clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' Makefile
@@ -36,6 +36,9 @@ check: $(READY) ## lint, formatting, types and the direction of imports
 fmt: $(READY) ## format the code and mend what the linter can
 	@$(BIN)/ruff check --fix-only
 	@$(BIN)/ruff format
+
+bench-demo: $(READY) ## how long the whole demo takes to load, and how much memory
+	@$(BIN)/python -m benchmarks.demo $(ARGS)
 
 bench-codec: $(READY) ## decoding an event, against orjson on the same bytes
 	@$(BIN)/python -m benchmarks.codec

@@ -55,7 +55,7 @@ from engage.services.webhooks.permission import Permission
 from engage.services.webhooks.sending import Sender
 from engage.settings import Settings, SettingsError, load
 from engage.store.access import AccessStore
-from engage.store.database import Database
+from engage.store.database import CACHE_MIB, Database
 from engage.store.keys import KeyStore, MasterKeyError, count_forgotten, load_master_key
 from engage.store.views import ViewMissingError, ViewStore
 from engage.store.webhook_standing import WebhookStanding, read_standings
@@ -176,10 +176,10 @@ def has_webhooks(settings: Settings) -> bool:
     return _is_there(settings, "webhooks")
 
 
-def view_store(settings: Settings) -> ViewStore:
-    """The read models."""
+def view_store(settings: Settings, *, cache_mib: int = CACHE_MIB) -> ViewStore:
+    """The read models; see ``Database`` for ``cache_mib``."""
     settings.home_path.mkdir(parents=True, exist_ok=True)
-    return ViewStore(_database(settings, "views"))
+    return ViewStore(_database(settings, "views"), cache_mib=cache_mib)
 
 
 def snapshots(settings: Settings) -> Snapshots:

@@ -1,6 +1,7 @@
 """However the log is cut into batches, the rows are those of a fold event by event."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from engage.events import codec
 from engage.events.catalogue import CATALOGUE
 from engage.events.envelope import Event
 from engage.log.partitioning import partition_of
-from engage.services import projector
+from engage.services import batches, projector
 from engage.services.projector import Projector
-from engage.store.views import ViewStore
+from engage.store.positions import Moved
+from engage.store.views import Change, ViewStore
 from engage.testing.memory_log import MemoryLog
 from engage.views.projection import Projection
 from tests.servers import fresh_database
@@ -72,6 +74,34 @@ def by_hand(log: MemoryLog, projection: Projection[Any]) -> dict[str, Any]:
             else:
                 found[key] = row
     return found
+
+
+class Watched(ViewStore):
+    """Knows what was committed at once."""
+
+    together: list[set[str]]
+
+    def commit(self, changes: Sequence[Change]) -> dict[tuple[str, int], Moved]:
+        self.together.append({change.old.projection for change in changes})
+        return super().commit(changes)
+
+
+@pytest.mark.parametrize(("length", "at_once"), [(49, len(ALL)), (50, 1)])
+def test_a_long_batch_is_folded_a_few_read_models_at_a_time(
+    length: int, at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "MANY", 50)
+    log = MemoryLog(partitions=1)
+    log.append(*(order(number, subject=f"acc-{number % 3}") for number in range(length)))
+    with closing(Watched(f"sqlite:///{tmp_path}/views.db")) as store:
+        store.together = []
+        catch_up(Projector(log, store, ALL), length)
+        assert {len(names) for names in store.together} == {at_once}
+        assert set().union(*store.together) == {projection.name for projection in ALL}
+        for projection in ALL:
+            key = projection.row.__struct_fields__[0]
+            rows: list[Any] = store.select(projection)
+            assert {getattr(row, key): row for row in rows} == by_hand(log, projection)
 
 
 @pytest.mark.parametrize(

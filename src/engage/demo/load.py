@@ -26,7 +26,6 @@ from engage.events.catalogue import type_of
 from engage.events.catalogue.follow_up import FollowUpRequested
 from engage.events.envelope import EPOCH, Event, from_micros, to_micros
 from engage.events.validation import Refusal
-from engage.interpreter import give_back
 from engage.log.sqlite import SqliteLog
 from engage.relationships.commands import Assign, Command, Complete, Dismiss
 from engage.rules.rule import MANAGER
@@ -118,7 +117,6 @@ async def load(
         finally:
             clock.stands_at = None
         await platform.embedded.rest()
-        give_back()
         if beside is not None:
             beside.share(partitions)
             await _watch(platform, beside, folding or _silent)

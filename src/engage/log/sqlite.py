@@ -331,6 +331,10 @@ class SqliteLog:
                 self._index(partition)
             self._seen.indexed(partition)
 
+    def shrink(self) -> None:
+        """Let go of the pages that are kept in memory."""
+        self._db.execute("PRAGMA shrink_memory")
+
     def forget_dead_letters(self, account: str) -> None:
         """Drop the account's dead letters; its records stay, sealed."""
         with self._transaction():

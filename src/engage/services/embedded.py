@@ -16,6 +16,7 @@ from engage.events import linking
 from engage.events.envelope import EPOCH, PARTITION_SUBJECT, Event
 from engage.events.linking import Links, follows
 from engage.events.validation import Fault, Refusal
+from engage.interpreter import give_back
 from engage.log.contract import Answer, Duplicate, Record, Taken, Token
 from engage.log.partitioning import partition_of
 from engage.log.sqlite import SqliteLog, Writes
@@ -211,9 +212,14 @@ class EmbeddedLog:
         await asyncio.shield(self._committing.begin(self.log.index))
 
     async def rest(self) -> None:
-        """Write everything down and let the engines go; they come back from the file when they are needed again."""
+        """Write everything down and let the engines go; they come back from the file when they are needed again.
+
+        What memory that was the system gets back.
+        """
         await self.keep()
         self._runners = []
+        self.log.shrink()
+        give_back()
 
     def next_due(self) -> datetime | None:
         """When the next wake is due, None if none waits."""

@@ -24,11 +24,13 @@ Statement = tuple[str, Any]
 
 Synchronous = Literal["normal", "full"]
 _PRAGMAS: dict[Synchronous, tuple[str, ...]] = {
-    # 32 MiB of cache, and as much in the write-ahead log before it is merged into the file: each batch of events
-    # touches rows all over the tables, and merging them seldom saves a seventh of the projector's processor time.
-    "normal": ("cache_size=-32768", "wal_autocheckpoint=8000"),
+    # 32 MiB in the write-ahead log before it is merged into the file: each batch of events touches rows all over the
+    # tables, and merging them seldom saves a seventh of the projector's processor time.
+    "normal": ("wal_autocheckpoint=8000",),
     "full": ("secure_delete=on",),
 }
+CACHE_MIB = 32
+"""Of a SQLite file's pages, in each process."""
 
 
 class Database:
@@ -36,13 +38,16 @@ class Database:
 
     ``synchronous`` matters to SQLite: ``normal`` may lose the last transactions in a power failure, never their order,
     and is right for what can be folded again; ``full`` is for what exists nowhere else. ``read_only``
-    opens a SQLite file without being able to change it.
+    opens a SQLite file without being able to change it. ``cache_mib`` of its pages are kept by each connection.
     """
 
-    def __init__(self, url: str, *, synchronous: Synchronous, read_only: bool = False) -> None:
+    def __init__(
+        self, url: str, *, synchronous: Synchronous, read_only: bool = False, cache_mib: int = CACHE_MIB
+    ) -> None:
         self.url = _parsed(url)
         self.sqlite = self.url.get_backend_name() == "sqlite"
         self._read_only = read_only and self.sqlite
+        self._cache_mib = cache_mib
         self.engine: Engine = self._open_sqlite(synchronous) if self.sqlite else self._open_postgresql()
 
     @property
@@ -175,7 +180,8 @@ class Database:
             connection.isolation_level = None  # the driver leaves BEGIN to us
             if self._read_only:
                 return
-            for pragma in ("journal_mode=wal", f"synchronous={synchronous}", *_PRAGMAS[synchronous]):
+            cache = f"cache_size=-{self._cache_mib * 1024}"
+            for pragma in ("journal_mode=wal", f"synchronous={synchronous}", cache, *_PRAGMAS[synchronous]):
                 connection.execute(f"PRAGMA {pragma}")
 
         @event.listens_for(engine, "begin")

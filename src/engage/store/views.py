@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from engage.store import beginning, deletions, exchange, outbox, pauses, reader_roles, schema_version, standings
 from engage.store import positions as ledger
 from engage.store.beginning import Beginner, Source
-from engage.store.database import Database
+from engage.store.database import CACHE_MIB, Database
 from engage.store.families import Family, Slot, slotted
 from engage.store.outbox import Announcement
 from engage.store.pauses import Paused
@@ -70,11 +70,12 @@ class Change(Struct):
 class ViewStore(ViewReader):
     """The database of read models at ``url``, ``sqlite:///FILE`` or ``postgresql://…``.
 
-    ``read_only``: nothing in it is made or migrated, as far as it is SQLite; its file must be there.
+    ``read_only``: nothing in it is made or migrated, as far as it is SQLite; its file must be there. ``cache_mib`` as
+    ``Database`` has it.
     """
 
-    def __init__(self, url: str, *, read_only: bool = False) -> None:
-        super().__init__(Database(url, synchronous="normal", read_only=read_only))
+    def __init__(self, url: str, *, read_only: bool = False, cache_mib: int = CACHE_MIB) -> None:
+        super().__init__(Database(url, synchronous="normal", read_only=read_only, cache_mib=cache_mib))
         remedy = f"remove {self.database.name}, every view is folded again from the log at the next start"
         if read_only and self.database.sqlite:
             with self.database.read() as connection:

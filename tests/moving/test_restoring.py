@@ -329,7 +329,12 @@ async def test_who_is_linked_to_whom_moves_along(tmp_path: Path):
     old = Settings(home=str(tmp_path / "old"))
     visitor, account = "anonymous:1", "customer-1"
     async with bootstrap.platform(old, clock=lambda: NOW) as platform:
-        await platform.publish([json.dumps(order(1, visitor)).encode(), json.dumps(order(2, account)).encode()])
+        ticket = order(
+            9, visitor, id="t-1", type="Ticket Opened", time="2026-03-02T01:00:00Z", data={"ticket_id": "t-1"}
+        )
+        told = [order(1, visitor), order(2, account), ticket]
+        await platform.publish([json.dumps(one).encode() for one in told])
+        await platform.settle(NOW)
         await link(platform, visitor, account)
         await unlink(platform, visitor)
         await link(platform, visitor, account)
@@ -342,8 +347,8 @@ async def test_who_is_linked_to_whom_moves_along(tmp_path: Path):
         again = [json.dumps(order(number, visitor)).encode() for number in (1, 3)]
         assert [type(answer) for answer in await platform.publish(again)] == [Duplicate, Taken]
         await platform.settle(NOW)
-        assert [row.interactions for row in platform.store.select(profile)] == [3]
+        assert [row.interactions for row in platform.store.select(profile)] == [4]
         await unlink(platform, visitor)
         await platform.settle(NOW)
         known = {row.account: row.interactions for row in platform.store.select(profile)}
-        assert known == {visitor: 2, account: 1}
+        assert known == {visitor: 3, account: 1}

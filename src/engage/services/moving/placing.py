@@ -166,7 +166,7 @@ class Placing:
         if record.type in NAMING or record.inboxoffset is not None:
             event = codec.decode(value)
             event.inboxoffset = None
-            if (moment := named_offset(event.type, event.data)) is not None:
+            if not event.is_copy and (moment := named_offset(event.type, event.data)) is not None:
                 event.data = Raw(self._redirected(source, event, moment, target))
             value = codec.encode(event)
         if record.type == _COMMAND:

@@ -105,6 +105,8 @@ def named_places(folder: Path, manifest: Manifest, partition: int) -> Iterator[t
             if not any(name in told for name in _MAY_NAME_PLACES):
                 continue
             event = _named(_line(told).event)
+            if event.retold or event.origin is not None:  # a copy names what stands in another partition
+                continue
             offset = named_offset(event.type, event.data)
             # What a copy names is the moment of another partition, at which nobody looks for it.
             if offset is not None and event.origin is None and not event.retold:

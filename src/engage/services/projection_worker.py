@@ -18,6 +18,9 @@ from engage.services.view_feed import ViewFeed
 from engage.store.feeds import Feeds
 
 _SHOW_SECONDS = 5.0
+_GATHER_SECONDS = 0.03
+"""From one small batch to the next, at least: a commit costs about what folding thirty events does, so what comes
+meanwhile goes together."""
 _TICK_SECONDS = 0.25
 """How often it is asked whether a row waits for a moment that has come."""
 _REST, _MOST_REST = 3.0, 1.0
@@ -46,6 +49,8 @@ class ProjectionWorker:
         self._announcer = Announcer(platform.store, platform.publisher)
         self._view_clock = platform.view_clock
         self._feeds: dict[int, ViewFeed] = {}
+        self._not_before = 0.0
+        self._moved = {name: asyncio.Event() for name in ("announcements", "feeds", "lag")}
         self._noted = Feeds(platform.store.database)
         self._told = [model.name for model in platform.projector.projections if not model.append_only]
         self._shown = self._ticked = self._feeds_rest = 0.0
@@ -55,15 +60,25 @@ class ProjectionWorker:
         parts = {"projections": self._project, "announcements": self._announce, "feeds": self._feed, "lag": self._show}
         async with self._shares:
             try:
-                # Nobody who waits for a view is to wait for its topic, or for what another one announces.
-                await Turns(self._platform.log, parts, beside=("projections", "feeds")).run(stop)
+                # Nobody who waits for a view is to wait for its topic, or for what another one announces; and while
+                # the log grows all the time, they look no more often than there is anything to see.
+                await Turns(self._platform.log, parts, driven=self._moved).run(stop)
             finally:
                 for feed in self._feeds.values():
                     await feed.close()
 
     async def _project(self) -> int:
-        ours = self._shares.partitions
-        return await self._platform.projector.step(BATCH, ours) if ours else 0
+        ours, loop = self._shares.partitions, asyncio.get_running_loop()
+        if not ours:
+            return 0
+        await asyncio.sleep(max(0.0, self._not_before - loop.time()))
+        began = loop.time()
+        done = await self._platform.projector.step(BATCH, ours)
+        if done:
+            for one in self._moved.values():
+                one.set()
+        self._not_before = began + _GATHER_SECONDS if done < BATCH else 0.0
+        return done
 
     async def _announce(self) -> int:
         ours = self._shares.partitions

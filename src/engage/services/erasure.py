@@ -18,6 +18,7 @@ from engage.events.envelope import Event
 from engage.log.contract import Log
 from engage.log.sqlite import SqliteLog
 from engage.services.log_search import Sieve, Wanted
+from engage.services.records import read_type
 from engage.services.snapshots import Snapshots
 from engage.store.keys import KeyStore
 
@@ -40,13 +41,14 @@ class Erasures:
         self._noted: dict[int, int] = {}
 
     async def step(self, limit: int) -> int:
-        """Read up to ``limit`` records of each partition; how many, 0 when there was nothing new."""
+        """Read up to ``limit`` records of each partition; how far it came, 0 when there was nothing new."""
         done = 0
         for partition in range(self._log.partitions):
             if partition not in self._positions:
                 stored = await asyncio.to_thread(self._keys.erased_up_to, self._log.generation, partition)
                 self._positions[partition] = self._noted[partition] = stored
-            batch = await self._log.read(partition, self._positions[partition], limit)
+            position = self._positions[partition]
+            batch = await read_type(self._log, ERASED, partition, position, limit)
             found = [event for record in batch.records if (event := self._sieve.event(record)) is not None]
             for event in found:
                 await self._carry_out(codec.open_data(event))
@@ -56,7 +58,7 @@ class Erasures:
                     self._keys.set_erased_up_to, self._log.generation, partition, batch.next_position
                 )
                 self._noted[partition] = batch.next_position
-            done += len(batch.records)
+            done += batch.next_position - position
         return done
 
     async def _carry_out(self, event: Event[Any]) -> None:

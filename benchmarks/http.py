@@ -32,6 +32,7 @@ import uvloop
 from benchmarks import http_bare
 from benchmarks.harness import PROJECT, kafka, report
 from benchmarks.http_load import Told, batches, closed, events, get, singles, steady
+from benchmarks.http_parts import parts
 
 ROUNDS = 3
 BATCHED, SINGLE, READS = 48_000, 8_000, 8_000
@@ -67,15 +68,16 @@ class Server:
             time.sleep(0.5)
 
     def cpu_seconds(self) -> float:
-        """Processor time that it has used."""
+        """Processor time that it has used, without the process that folds the read models."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(") ")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def memory(self) -> int:
-        """Bytes of it that are in memory."""
-        found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{self.process.pid}/status").read_text())
-        assert found is not None
-        return int(found[1]) * 1024
+        """Bytes that are in memory of it, and of the process that folds the read models."""
+        pid = self.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        statuses = [Path(f"/proc/{one}/status").read_text() for one in (pid, *children)]
+        return sum(int(found[1]) * 1024 for one in statuses if (found := re.search(r"VmRSS:\s+(\d+) kB", one)))
 
 
 @contextmanager
@@ -189,6 +191,8 @@ def main() -> None:
         growth, statuses = overload(server, options.overload)
         note("memory after overload / before", growth)
         sys.stderr.write(f"answers under overload: {statuses}\n")
+    for part, microseconds in uvloop.run(parts()).items():
+        note(part, microseconds)
     if not options.no_kafka:
         settings = {"ENGAGE_LOG": f"kafka://{kafka()}", "ENGAGE_TOPICS": f"bench{uuid.uuid4().hex[:8]}"}
         with tempfile.TemporaryDirectory() as folder, engage(Path(folder), **settings) as server:

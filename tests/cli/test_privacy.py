@@ -38,6 +38,18 @@ def test_a_person_is_erased_by_the_owner_and_it_is_proven(kept: Path, tmp_path: 
     assert "nothing to look for" in run("erase", "customer-17", "--check").stdout
 
 
+def test_snapshots_of_the_past_are_looked_into_and_go_with_the_person(kept: Path):
+    assert run("snapshots", "make", "profile").exit_code == 0
+    assert run("as-of", "0h", "account_health").exit_code == 0
+    folder = kept / "snapshots"
+    assert "none of 1 personal texts" in run("erase", "customer-17", "--check").stdout
+    (folder / "spoiled.db").write_text(f"as no read model is: {NAME}")
+    spoiled = run("erase", "customer-17", "--check")
+    assert spoiled.exit_code == 1 and str(folder / "spoiled.db") in spoiled.stdout
+    assert "none of 1 personal texts" in run("erase", "customer-17", "--yes").stdout
+    assert not any(folder.iterdir())
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [

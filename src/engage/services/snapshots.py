@@ -157,10 +157,11 @@ class Snapshots:
         return kept
 
     def drop(self, models: Collection[str] | None = None) -> int:
-        """Drop those of ``models``, or all; how many there were."""
+        """Drop those of ``models``, or all and whatever lies beside them; how many there were."""
         dropped = [one for one in self.all() if models is None or one.model in models]
-        for one in dropped:
-            self._remove(Path(one.file).stem)
+        left = () if models is not None else (*self.folder.glob("*.json"), *self.folder.glob("*.db"))
+        for name in {Path(one.file).stem for one in dropped} | {path.stem for path in left}:
+            self._remove(name)
         return len(dropped)
 
     def _used(self, snapshot: Snapshot | None) -> Snapshot | None:

@@ -36,8 +36,9 @@ from engage.services.links import Links
 from engage.services.moving.house import ACCESS, KEYS, WEBHOOKS, House
 from engage.services.moving.kafka_target import KafkaAppending, must_be_quiet
 from engage.services.moving.manifest import read_manifest
-from engage.services.moving.restoring import Site, bring_master_key, must_not_be_restoring
+from engage.services.moving.restoring import Site, bring_master_key
 from engage.services.moving.targets import Appending, SqliteAppending, emptied
+from engage.services.moving.unfinished import must_not_be_restoring
 from engage.services.oidc import Oidc, OidcSettings
 from engage.services.own_segments import with_segments
 from engage.services.owner import Owner
@@ -296,6 +297,7 @@ async def house(settings: Settings) -> AsyncIterator[House]:
     """Everything of this engage, to be read beside the processes that run; the embedded log must exist."""
     async with AsyncExitStack() as stack:
         log, views, relationships = await stack.enter_async_context(readers(settings))
+        models = read_models(settings)
         stores = {}
         for kept in (KEYS, ACCESS, WEBHOOKS):
             if _is_there(settings, kept.name):
@@ -306,12 +308,13 @@ async def house(settings: Settings) -> AsyncIterator[House]:
         yield House(
             engage=version("engage-platform"),
             log=log,
+            letters=letters_of(settings, log, views, models),
             log_backend="kafka" if settings.kafka else "sqlite",
             store_backend="postgresql" if settings.views else "sqlite",
             stores=stores,
             views=views,
             relationships=relationships,
-            models=read_models(settings),
+            models=models,
             settings=setting_files(settings),
             master_key=settings.home_path / "master.key",
         )

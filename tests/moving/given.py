@@ -1,6 +1,7 @@
 """What the tests of moving house do: export a house, look into an export."""
 
 import shutil
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,8 @@ import msgspec
 
 from engage import bootstrap
 from engage.services.moving.exporting import Exporter, Progress
-from engage.services.moving.files import lines
-from engage.services.moving.manifest import Manifest, prove, read_manifest
+from engage.services.moving.files import Writer, lines
+from engage.services.moving.manifest import NAME, Manifest, prove, read_manifest
 from engage.services.moving.restoring import Restored, Restorer
 from engage.services.views import Views
 from engage.settings import Settings
@@ -77,6 +78,17 @@ async def restored(settings: Settings, folder: Path, partitions: int | None = No
     async with bootstrap.site(settings, folder, partitions) as site:
         restorer = Restorer(site, folder, read_manifest(folder), lambda: NOW)
         return await restorer.run(**options)
+
+
+def put_in(folder: Path, path: str, told: Iterable[bytes]) -> None:
+    """Let a file of an export be another one, and its manifest say so."""
+    with Writer(folder, path) as file:
+        for line in told:
+            file.write(line)
+        put = msgspec.to_builtins(file.finish())
+    manifest = msgspec.json.decode((folder / NAME).read_bytes())
+    manifest["files"] = [put if one["path"] == path else one for one in manifest["files"]]
+    (folder / NAME).write_bytes(msgspec.json.encode(manifest))
 
 
 def new_house(folder: Path, old: Settings) -> Settings:

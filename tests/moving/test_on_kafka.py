@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,18 +14,25 @@ from typing import Any
 
 import msgspec
 import pytest
+from aiokafka import TopicPartition
 from msgspec.structs import replace
 
 from engage import bootstrap
 from engage.log.contract import Taken
 from engage.log.partitioning import partition_of
 from engage.log.topics import create_topics
+from engage.rules.cell import Parked
+from engage.services.letters.source import Refused, Stopped
+from engage.services.moving.exporting import REFUSED, STOPPED
+from engage.services.moving.files import PACKED
 from engage.services.moving.kafka_target import AtWorkError
-from engage.services.moving.manifest import NotEmptyError
+from engage.services.moving.manifest import NotEmptyError, read_manifest
+from engage.services.moving.reading import records
+from engage.services.rules_changelog import committed
 from engage.settings import Settings
 from tests.cli.given import order
 from tests.log.kafka_platform import fresh_topics
-from tests.moving.given import exported, log_in, new_house, restored, rows_in, stories
+from tests.moving.given import NOW, exported, log_in, new_house, put_in, restored, rows_in, stories
 from tests.servers import PROJECT
 
 PATIENCE = 90.0
@@ -87,8 +95,38 @@ async def until_asked(settings: Settings, account: str, last: str) -> list[dict[
     return found
 
 
+def with_dead_letters(export: Path, folder: Path) -> tuple[Path, Stopped]:
+    """The export with a rule that stands still on an account, and what intake refused of one that is known."""
+    shutil.copytree(export, folder)
+    manifest = read_manifest(folder)
+    record = next(one for one in records(folder, manifest, 1) if one.type == "Order Completed")
+    stopped = Stopped(
+        "win-back", record.subject, 1, Parked(record.offset, record.id, "ValueError: no"), "Traceback: no"
+    )
+    refused = Refused(3, 17, b"customer-3", b"{", [("from", b"shop")], "not_json", "/: is no JSON", NOW, False)
+    put_in(folder, f"stores/{STOPPED}{PACKED}", [msgspec.json.encode(stopped)])
+    put_in(folder, f"stores/{REFUSED}{PACKED}", [msgspec.json.encode(refused)])
+    return folder, stopped
+
+
+async def dead_letters_are_there(settings: Settings, stopped: Stopped) -> None:
+    """They stand on the new topic, and name places of the new log."""
+    async with bootstrap.dead_letters(settings) as letters:
+        [(letter, refused)] = await letters.refused()
+        assert (letter.account, letter.fault.partition(":")[0]) == ("customer-3", "not_json")
+        assert (refused.value, refused.headers) == (b"{", [("from", b"shop")])
+    topic, partition = f"{settings.topics}.dead-letters", partition_of(stopped.account, PARTITIONS)
+    async for batch in committed(settings.kafka or "", TopicPartition(topic, partition)):
+        told = [dict(record.headers) for record in batch if record.key == stopped.account.encode()]
+    [headers] = told
+    assert (headers["engage-consumer"], headers["engage-faults"]) == (b"rule win-back", b"Traceback: no")
+    failed_at = dict((await log_in(settings))[partition])[int(headers["engage-offset"])]
+    assert json.loads(failed_at)["id"] == stopped.parked.event_id
+
+
 async def test_there_and_back_again(demo: Settings, export: Path, tmp_path: Path, kafka: str, postgres_url: str):
     there = await on_kafka(tmp_path / "there", demo, kafka, postgres_url)
+    export, stopped = with_dead_letters(export, tmp_path / "export")
     await killed_at_it(there, export)
     done = await restored(there, export)
     assert (done.partitions, set(done.differences.values())) == (PARTITIONS, {None})
@@ -96,6 +134,7 @@ async def test_there_and_back_again(demo: Settings, export: Path, tmp_path: Path
     before = stories(await log_in(demo))
     assert stories(await log_in(there)) == before
     assert rows_in(there) == rows_in(demo)
+    await dead_letters_are_there(there, stopped)
 
     with streams(there):
         async with bootstrap.platform(there) as platform:
@@ -120,5 +159,7 @@ async def test_there_and_back_again(demo: Settings, export: Path, tmp_path: Path
     back = new_house(tmp_path / "back", demo)
     done = await restored(back, tmp_path / "again")
     assert (done.partitions, set(done.differences.values())) == (PARTITIONS, {None})
+    [note] = done.notes
+    assert note.startswith("1 events that intake had refused stay in")
     assert stories(await log_in(back)) == lived
     assert rows_in(back) == rows_in(there)

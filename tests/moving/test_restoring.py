@@ -21,15 +21,15 @@ from engage.cli.main import app
 from engage.log.contract import Duplicate, Taken
 from engage.log.partitioning import partition_of
 from engage.services.linking import link, unlink
-from engage.services.moving.files import PACKED, DamagedError, Writer, lines
-from engage.services.moving.manifest import NAME, NotEmptyError, read_manifest
-from engage.services.moving.restoring import NAME as RESTORING
-from engage.services.moving.restoring import UnfinishedRestoreError
+from engage.services.moving.files import PACKED, DamagedError, lines
+from engage.services.moving.manifest import NotEmptyError, read_manifest
+from engage.services.moving.unfinished import NAME as RESTORING
+from engage.services.moving.unfinished import UnfinishedRestoreError
 from engage.settings import Settings
 from engage.store.keys import MasterKeyError
 from projections.shared.profile import profile
 from tests.cli.given import order
-from tests.moving.given import NOW, exported, log_in, new_house, restored, rows_in, settled, stories
+from tests.moving.given import NOW, exported, log_in, new_house, put_in, restored, rows_in, settled, stories
 
 RUNNER = CliRunner()
 LATER = NOW + timedelta(days=40)
@@ -249,15 +249,7 @@ async def test_keys_that_are_older_than_the_log_are_forgotten_as_it_says(old: Se
     manifest = await exported(old, tmp_path / "after")
     # Somebody puts the keys of an older export into this one.
     keys = f"stores/keys.account_keys{PACKED}"
-    with Writer(tmp_path / "after", keys) as file:
-        for line in lines(tmp_path / "before" / keys):
-            file.write(line)
-        put = file.finish()
-    told = json.loads((tmp_path / "after" / NAME).read_bytes())
-    told["files"] = [
-        json.loads(__import__("msgspec").json.encode(put)) if one["path"] == keys else one for one in told["files"]
-    ]
-    (tmp_path / "after" / NAME).write_text(json.dumps(told))
+    put_in(tmp_path / "after", keys, lines(tmp_path / "before" / keys))
     assert manifest != read_manifest(tmp_path / "after")
     new = new_house(tmp_path / "new", old)
     await restored(new, tmp_path / "after", verify=False)

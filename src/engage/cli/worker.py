@@ -125,7 +125,7 @@ def _check(settings: Settings, seconds: float, as_json: bool) -> None:
 
 def _kafka_settings() -> Settings:
     from engage import bootstrap
-    from engage.services.moving.restoring import must_not_be_restoring
+    from engage.services.moving.unfinished import must_not_be_restoring
 
     settings = bootstrap.settings()
     if not settings.kafka:

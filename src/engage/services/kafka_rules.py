@@ -261,16 +261,30 @@ class PartitionRules:
     def _dead(
         self, key: bytes, value: bytes | None, consumer: str, offset: int, fault: str, *more: tuple[str, bytes]
     ) -> Outgoing:
-        headers = [
-            ("engage-consumer", consumer.encode()),
-            ("engage-reason", _FAILED.encode()),
-            ("engage-faults", fault.encode("utf-8", "replace")[-_TRACEBACK_BYTES:]),
-            ("engage-topic", self._topics.interactions.encode()),
-            ("engage-partition", str(self.partition).encode()),
-            ("engage-offset", str(offset).encode()),
-            *more,
-        ]
-        return Outgoing(key, value, headers)
+        return dead_letter_of_rule(key, value, consumer, self._topics, self.partition, offset, fault, *more)
+
+
+def dead_letter_of_rule(
+    key: bytes,
+    value: bytes | None,
+    consumer: str,
+    topics: Topics,
+    partition: int,
+    offset: int,
+    fault: str,
+    *more: tuple[str, bytes],
+) -> Outgoing:
+    """What is kept of a record of the log, at that place, which a ``consumer`` of it could not take."""
+    headers = [
+        ("engage-consumer", consumer.encode()),
+        ("engage-reason", _FAILED.encode()),
+        ("engage-faults", fault.encode("utf-8", "replace")[-_TRACEBACK_BYTES:]),
+        ("engage-topic", topics.interactions.encode()),
+        ("engage-partition", str(partition).encode()),
+        ("engage-offset", str(offset).encode()),
+        *more,
+    ]
+    return Outgoing(key, value, headers)
 
 
 def _outgoing(event: Event[Any]) -> Outgoing:

@@ -28,6 +28,7 @@ from engage.store.table_rows import lines
 SEGMENT_BYTES = 64 << 20
 """A file of the log holds about so many bytes before they are packed: what is written again after a crash."""
 EVENTS, ANSWERED, MARKERS = "relationships.events", "relationships.answered", "log.markers"
+STOPPED, REFUSED = "dead_letters.stopped", "dead_letters.refused"
 MASTER_KEY = "master.key"
 _PAGE = 500
 _EVENTS_AT_ONCE = 5_000
@@ -86,6 +87,8 @@ class Exporter:
             ("log", self._beside_log),
         ):
             await self._part(journal, part, write, tell)
+        if "letters" not in journal.done:
+            journal.note(await self._letters())
         if journal.ends is None:
             partitions = range(self._house.log.partitions)
             journal.cut(Ends(self._clock(), {one: await self._house.log.end(one) for one in partitions}))
@@ -167,6 +170,14 @@ class Exporter:
             ]
             files.append(self._written(MARKERS, markers))
         yield Done("log", tuple(files))
+
+    async def _letters(self) -> Done:
+        """Where rules stand still, with the whole error; what intake refused, and nobody has retried or skipped."""
+        stopped = await self._house.letters.source.stopped()
+        refused = [refused for _, refused in await self._house.letters.refused()]
+        encode = msgspec.json.encode
+        files = self._written(STOPPED, map(encode, stopped)), self._written(REFUSED, map(encode, refused))
+        return Done("letters", files)
 
     def _keys(self) -> Iterator[Done]:
         for done in self._store(KEYS):

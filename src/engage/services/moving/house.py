@@ -11,6 +11,7 @@ from sqlalchemy import Table
 
 from engage.log.contract import Log
 from engage.relationships.application import Relationships
+from engage.services.letters.finding import DeadLetters
 from engage.services.moving.manifest import Backend
 from engage.store import access, api_keys, audit, key_tables, keys, schema_version, webhook_tables, webhooks
 from engage.store.database import Database
@@ -50,6 +51,7 @@ class House(Struct, frozen=True, kw_only=True):
 
     engage: str
     log: Log
+    letters: DeadLetters
     log_backend: Backend
     store_backend: Backend
     stores: Mapping[str, Database]

@@ -14,7 +14,11 @@ from engage.log.contract import Record
 from engage.log.kafka import KafkaLog
 from engage.log.sqlite_seen import Identity
 from engage.log.topics import Topics, broker_errors
+from engage.rules.mending import consumer_of
 from engage.services.kafka_partition import intake_producer, on_log
+from engage.services.kafka_rules import dead_letter_of_rule
+from engage.services.kafka_transaction import Outgoing
+from engage.services.letters.source import Refused, Stopped
 from engage.services.moving.manifest import NotEmptyError
 
 _GROUPS = ("intake", "streams", "projections")
@@ -29,6 +33,7 @@ class KafkaAppending:
     """Appends to every partition of the log, each by the transactional producer of its intake; a context manager."""
 
     def __init__(self, bootstrap: str, topics: Topics, log: KafkaLog) -> None:
+        self._bootstrap = bootstrap
         self._topics = topics
         self._log = log
         self._producers = [intake_producer(bootstrap, topics, partition) for partition in range(log.partitions)]
@@ -47,6 +52,32 @@ class KafkaAppending:
         outgoing = [on_log(subject, record.recorded, record.value) for record, (subject, _, _) in records]
         await self._producers[partition].commit([(self._topics.interactions, outgoing)], at=self._ends[partition])
         self._ends[partition] += len(records) + 1  # the transaction's marker
+
+    async def put_letters(self, stopped: Sequence[Stopped], refused: Sequence[Refused]) -> int:
+        """See ``Appending``: a transaction a partition, where nothing is yet; each counts as new from now on."""
+        letters: dict[int, list[Outgoing]] = {}
+        for one in stopped:
+            letters.setdefault(one.partition, []).append(await self._stopped(one))
+        for letter in refused:
+            letters.setdefault(letter.partition % len(self._producers), []).append(_refused(letter))
+        there = await _ends(self._bootstrap, self._topics.dead_letters, len(self._producers))
+        for partition, ours in letters.items():
+            if not there[partition]:
+                await self._producers[partition].commit([(self._topics.dead_letters, ours)])
+        return 0
+
+    async def _stopped(self, one: Stopped) -> Outgoing:
+        record = await self._log.read(one.partition, one.parked.offset, 1)
+        return dead_letter_of_rule(
+            one.account.encode(),
+            record.records[0].value if record.records else None,
+            consumer_of(one.rule),
+            self._topics,
+            one.partition,
+            one.parked.offset,
+            one.error or one.parked.error,
+            ("engage-event", one.parked.event_id.encode()),
+        )
 
     async def __aenter__(self) -> Self:
         try:
@@ -89,11 +120,24 @@ async def must_be_quiet(bootstrap: str, topics: Topics, partitions: int) -> None
                 f"{', '.join(at_work)}: workers of these groups are at work on the log {topics.prefix!r}. Stop them "
                 "(`engage worker …`), wait ten seconds, then restore"
             )
-        places = [TopicPartition(topics.inbox, partition) for partition in range(partitions)]
-        async with AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False) as consumer:
-            starts, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
-    if held := sum(ends[place] - starts[place] for place in places):
+        held = sum((await _ends(bootstrap, topics.inbox, partitions)).values())
+    if held:
         raise NotEmptyError(
             f"the inbox {topics.inbox!r} holds {held:,} records: restore into a log that nobody has published to "
             "(another ENGAGE_TOPICS), and publish afterwards"
         )
+
+
+async def _ends(bootstrap: str, topic: str, partitions: int) -> dict[int, int]:
+    """How many offsets of each partition of a topic are held."""
+    places = [TopicPartition(topic, partition) for partition in range(partitions)]
+    async with AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False) as consumer:
+        starts, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
+    return {place.partition: ends[place] - starts[place] for place in places}
+
+
+def _refused(letter: Refused) -> Outgoing:
+    why = [("engage-reason", letter.reason.encode()), ("engage-faults", letter.faults.encode())]
+    if letter.cut:
+        why.append(("engage-cut-from-bytes", str(len(letter.value or b"")).encode()))
+    return Outgoing(letter.key, letter.value, [*letter.headers, *why])

@@ -29,6 +29,7 @@ from engage.events.envelope import EPOCH, PARTITION_SUBJECT, Event
 from engage.events.ours import OF_PARTITIONS
 from engage.log.contract import Record
 from engage.log.partitioning import partition_of
+from engage.services.erasure import ERASED
 from engage.services.intake import TICK, tick
 from engage.services.moving.reading import NAMING, Moving, named_offset, redirected
 
@@ -98,6 +99,8 @@ class Placing:
         self._put_of: list[Counter[bytes]] = [Counter() for _ in range(targets)]
         self.commands: set[str] = set()
         """The ids of what operators did, as far as the log has it."""
+        self.erased: set[str] = set()
+        """The accounts that were erased."""
 
     def fed_by(self, target: int) -> list[int]:
         """The old partitions whose accounts may belong to a new one."""
@@ -151,6 +154,10 @@ class Placing:
         """The new offset of an account's record."""
         return self._places[source].get(old)
 
+    def moment(self, source: int, old: int, target: int) -> int | None:
+        """The new offset of a record that is named as the moment of something."""
+        return self._places[source].get(old) if self._same else self._moments[source].offset(old, target)
+
     def __enter__(self) -> Self:
         return self
 
@@ -171,6 +178,8 @@ class Placing:
             value = codec.encode(event)
         if record.type == _COMMAND:
             self.commands.add(record.id)
+        elif record.type == ERASED:
+            self.erased.add(record.subject)
         self._places[source][record.offset] = self._next(target)
         self._put(target, record.recorded, value, (record.subject, record.source, record.id), put)
 
@@ -190,7 +199,7 @@ class Placing:
         if event.is_copy:
             at: int | None = moment
         else:
-            at = self._places[source].get(moment) if self._same else self._moments[source].offset(moment, target)
+            at = self.moment(source, moment, target)
         return redirected(event.type, event.data, target, known(at), cause)
 
     def _of_partition(self, source: int, record: Moving, put: Put) -> None:

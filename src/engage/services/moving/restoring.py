@@ -17,18 +17,22 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from engage.log.contract import Log
+from engage.log.partitioning import partition_of
 from engage.log.sqlite import SqliteLog, Writes
 from engage.relationships.application import Relationships
 from engage.services.erasure import Erasures
+from engage.services.letters.source import Refused, Stopped
 from engage.services.moving import carrying
-from engage.services.moving.exporting import MARKERS, MASTER_KEY, Progress
+from engage.services.moving.exporting import MARKERS, MASTER_KEY, REFUSED, STOPPED, Progress
 from engage.services.moving.files import PACKED, DamagedError, keep, lines, take_place
 from engage.services.moving.manifest import Manifest, NotEmptyError, prove
 from engage.services.moving.placing import Placing
 from engage.services.moving.reading import named_places, records
 from engage.services.moving.targets import Appending, LogTarget
+from engage.services.moving.unfinished import Beginning, ended
 from engage.services.projector import Projector
 from engage.services.relay import restore_from
 from engage.services.verifying import Difference, Verifier
@@ -38,8 +42,6 @@ from engage.store.views import ViewStore
 from engage.store.webhooks import WebhookStore
 from engage.views.projection import ReadModel
 
-NAME = "restoring.json"
-"""The file in the home of a house that is not whole yet: nobody works there until it is gone."""
 _STEP = 2_000
 
 
@@ -75,16 +77,6 @@ class Restored(Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...]
 
 
-class _Restoring(Struct, frozen=True):
-    export: str
-    folder: str
-    began: datetime
-
-
-class UnfinishedRestoreError(RuntimeError):
-    """The house is being restored, or was when that was cut off: only the restore may work in it."""
-
-
 class Restorer:
     """Restores the export in ``folder`` into ``site``."""
 
@@ -118,12 +110,13 @@ class Restorer:
             carrying.webhooks(
                 self._site.webhooks.database, self._lines, self._manifest, placing, self._site.log.generation
             )
+            await self._letters(placing)
             projector = await Projector.opened(self._site.log, self._site.views, self._site.models)
             carrying.views(self._site.views.database, self._lines, self._manifest, placing, self._site.models)
         await self._fold(projector, tell)
         carrying.pauses(self._site.views.database, self._lines)
         differences = await self._verified(tell) if verify else {}
-        (self._site.home / NAME).unlink()
+        ended(self._site.home)
         return Restored(
             export=self._manifest.id,
             records=self._manifest.records,
@@ -147,26 +140,15 @@ class Restorer:
             await asyncio.sleep(0)
 
     def _begin(self) -> None:
-        path = self._site.home / NAME
-        if path.exists():
-            found = msgspec.json.decode(path.read_bytes(), type=_Restoring)
-            if found.export != self._manifest.id:
-                raise NotEmptyError(
-                    f"{self._site.home} holds the beginning of a restore of another export, that in {found.folder}: "
-                    "go on with that one, or name an empty folder as ENGAGE_HOME"
-                )
+        begun = Beginning(self._manifest.id, str(self._folder.absolute()), self._clock())
+        if begun.goes_on(self._site.home):
             return
         if taken := carrying.occupied(self._site):
             raise NotEmptyError(
                 f"{taken}: an export is restored into an empty house alone. Name another ENGAGE_HOME, ENGAGE_TOPICS or "
                 "database (ENGAGE_VIEWS), or move away what is there"
             )
-        begun = _Restoring(self._manifest.id, str(self._folder.absolute()), self._clock())
-        draft = path.with_name(f"{NAME}.part")
-        with draft.open("wb") as file:
-            file.write(msgspec.json.encode(begun))
-            keep(file)
-        take_place(draft, path)
+        begun.note(self._site.home)
 
     def _settings(self) -> None:
         """What rules, segments and inbound webhooks mean, where this house does not say so itself."""
@@ -186,10 +168,16 @@ class Restorer:
             for positions in (view.positions, view.announces)
             for partition, position in positions.items()
         ]
+        stopped = self._stopped()
+
+        def named(partition: int) -> Iterator[tuple[str, int]]:
+            yield from named_places(self._folder, self._manifest, partition)
+            yield from ((one.account, one.parked.offset) for one in stopped if one.partition == partition)
+
         return Placing(
             {cut.partition: cut.end for cut in self._manifest.cuts},
             self._site.log.partitions,
-            lambda partition: named_places(self._folder, self._manifest, partition),
+            named,
             target.next_offset,
             marks + carrying.cursors(self._lines, self._manifest),
         )
@@ -222,6 +210,25 @@ class Restorer:
                 marker = msgspec.json.decode(line)
                 self._site.log.commit(Writes(marker=(marker["name"], marker["value"])))
             self._site.log.index()
+
+    async def _letters(self, placing: Placing) -> None:
+        """Dead letters where rules stand still now; of those that intake refused, not those of the erased."""
+        stopped = []
+        for one in self._stopped():
+            target = partition_of(one.account, placing.targets)
+            offset = placing.moment(one.partition, one.parked.offset, target)
+            if offset is not None:
+                stopped.append(replace(one, partition=target, parked=replace(one.parked, offset=offset)))
+        refused = [msgspec.json.decode(line, type=Refused) for line in self._lines(REFUSED)]
+        ours = [one for one in refused if one.key.decode("utf-8", "replace") not in placing.erased]
+        if left := await self._site.appending.put_letters(stopped, ours):
+            self._notes.append(
+                f"{left:,} events that intake had refused stay in {self._folder / 'stores' / (REFUSED + PACKED)}: an "
+                "embedded log keeps none. Mend them and publish them again"
+            )
+
+    def _stopped(self) -> list[Stopped]:
+        return [msgspec.json.decode(line, type=Stopped) for line in self._lines(STOPPED)]
 
     async def _fold(self, projector: Projector, tell: Progress) -> None:
         ends, began = await self._ends(), time.monotonic()
@@ -262,15 +269,6 @@ def bring_master_key(folder: Path, manifest: Manifest, path: Path) -> None:
             keep(file)
         take_place(path.with_name(f"{path.name}.part"), path)
     carrying.prove_master_key(partial(_lines_of, folder, manifest), path)
-
-
-def must_not_be_restoring(home: Path) -> None:
-    """UnfinishedRestoreError where a house is not whole yet."""
-    if (home / NAME).exists():
-        folder = msgspec.json.decode((home / NAME).read_bytes(), type=_Restoring).folder
-        raise UnfinishedRestoreError(
-            f"{home} is half restored from {folder}: `engage restore {folder}` goes on with it"
-        )
 
 
 def _lines_of(folder: Path, manifest: Manifest, name: str) -> Iterator[bytes]:

@@ -12,6 +12,7 @@ from engage.events.linking import said
 from engage.log.contract import Log, Record, Token
 from engage.log.sqlite import SqliteLog, Writes
 from engage.log.sqlite_seen import Identity
+from engage.services.letters.source import Refused, Stopped
 from engage.services.moving.manifest import NotEmptyError
 
 AT_ONCE = 8_000
@@ -31,6 +32,10 @@ class Appending(Protocol):
 
     async def append(self, records: Mapping[int, Sequence[tuple[Record, Identity]]]) -> None:
         """Append these, by partition, durably."""
+        ...
+
+    async def put_letters(self, stopped: Sequence[Stopped], refused: Sequence[Refused]) -> int:
+        """Put dead letters where they are kept, if none are there; for how many of those refused there is no place."""
         ...
 
 
@@ -139,6 +144,10 @@ class SqliteAppending:
             writes.ends[partition] = (self._ends[partition], ours[-1][0].recorded)
         if writes.records:
             self._log.commit(writes)
+
+    async def put_letters(self, stopped: Sequence[Stopped], refused: Sequence[Refused]) -> int:
+        """See ``Appending``: a rule that fails still says so when it is folded; what intake refuses is kept nowhere."""
+        return len(refused)
 
 
 def emptied(path: Path, partitions: int) -> SqliteLog:

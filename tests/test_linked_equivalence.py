@@ -17,6 +17,9 @@ from tests.test_equivalence import ACCOUNTS, decided, decided_by_a_fresh_engine,
 SUMS = ("support", "satisfaction")
 """What adds up what was said of accounts, and nothing of what was decided."""
 
+once = settings(max_examples=8, phases=[Phase.generate])
+"""To make a failing history smaller takes minutes, and says little more."""
+
 accounts = st.sampled_from(ACCOUNTS)
 words = st.one_of(
     st.tuples(st.just("link"), accounts, accounts),
@@ -88,7 +91,7 @@ async def live(made, batches, turns):
 
 
 @given(deliveries(), st.data())
-@settings(max_examples=8, phases=[Phase.generate])
+@once
 def test_linked_or_parted_every_event_belongs_to_one_and_every_fold_agrees(batches, chance):
     turns = [chance.draw(st.lists(words, max_size=4)) for _ in batches]
     with house() as made:
@@ -120,7 +123,7 @@ def test_linked_or_parted_every_event_belongs_to_one_and_every_fold_agrees(batch
 
 
 @given(deliveries(), st.data())
-@settings(max_examples=6, phases=[Phase.generate])
+@once
 def test_who_is_unlinked_again_knows_what_it_would_know_had_it_never_been_linked(batches, chance):
     visitor, account = "acc-0", "acc-1"
     at = chance.draw(st.integers(0, len(batches) - 1))

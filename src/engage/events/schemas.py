@@ -19,7 +19,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 PERSONAL = "x-personal"
 """Marks a field that says something of a person: it is sealed before it reaches the log."""
 
-_STAMPED = ("recorded", "inboxoffset")
+_STAMPED = ("recorded", "inboxoffset", "origin", "linkedto", "retold")
 _PLACE = ("partition", "offset")
 _WORDS = {
     "id": "With subject and source what makes it the same event.",
@@ -29,6 +29,9 @@ _WORDS = {
     "contact": "The person within the account.",
     "actor": "Who did it.",
     "recorded": "When the log learned of it; engage's own stamp.",
+    "origin": "Of whom it was said where the subject is somebody else: of one that was linked to it.",
+    "linkedto": "To whom the subject was linked when it was recorded: there it is counted.",
+    "retold": "Whether it is told once more, because identities were linked or parted.",
 }
 
 

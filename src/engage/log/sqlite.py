@@ -278,10 +278,14 @@ class SqliteLog:
         """How far each named import has come."""
         return dict(self._db.execute("SELECT name, value FROM markers ORDER BY name").fetchall())
 
-    def links(self) -> dict[str, tuple[str | None, int]]:
-        """To which account a visitor is linked, None where it is no more, and how often that was said."""
-        found = self._reading.execute("SELECT visitor, account, times FROM links")
-        return {visitor: (account, times) for visitor, account, times in found}
+    def links(self) -> dict[str, str | None]:
+        """To which account a visitor is linked, None where it is no more."""
+        return dict(self._reading.execute("SELECT visitor, account FROM links").fetchall())
+
+    def times_linked(self, visitor: str) -> int:
+        """How often it was said of a visitor that it is linked, or is no more."""
+        row = self._reading.execute("SELECT times FROM links WHERE visitor = ?", (visitor,)).fetchone()
+        return int(row[0]) if row else 0
 
     def next_move(self) -> tuple[int, int, int] | None:
         """The place of the first record whose account is to be told anew, and how far that has come; None if none is.

@@ -244,8 +244,7 @@ class EmbeddedLog:
 
     def _recall_links(self) -> None:
         self._relinked, self._moves = [], {}
-        known = self.log.links()
-        self.links = Links((visitor, account) for visitor, (account, _) in known.items())
+        self.links = Links(self.log.links().items())
 
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:

@@ -115,7 +115,7 @@ def mover(platform: Platform) -> Mover:
 
 def _times(platform: Platform, visitor: str) -> int:
     assert platform.embedded is not None
-    return platform.embedded.log.links().get(visitor, (None, 0))[1]
+    return platform.embedded.log.times_linked(visitor)
 
 
 def _event(platform: Platform, subject: str, data: EventData, times: int, actor: str | None) -> Event[Raw]:

@@ -214,3 +214,14 @@ async def test_the_records_that_hold_a_text_are_read_without_the_others_and_gaps
     other.close()
     with pytest.raises(LogGapError, match="no record 3, the next is 4"):
         await log.read_holding(b'"acc-1"', 0, 2, 6)
+
+
+def test_identities_are_found_whoever_is_in_the_middle_of_reading(log):
+    commit(log, record(0), record(1))
+    reading = log.scan(0)
+    next(reading)
+    commit(log, record(2))
+    log.index()
+    known = ("acc-1", "test", "e-0-2")
+    assert log.find([known]) == {known: Token(0, 2)}
+    assert [each.offset for each in reading] == [1]

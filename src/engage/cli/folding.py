@@ -39,10 +39,11 @@ async def fold(settings: Settings) -> None:
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(words), sys.stdin.buffer)
     log = SqliteLog(bootstrap.log_path(settings), read_only=True)
     store = bootstrap.view_store(settings)
+    told, sys.stdout = sys.stdout.buffer, sys.stderr  # what anybody prints is no word to the owner
 
     def say(line: bytes) -> None:
-        sys.stdout.buffer.write(line)
-        sys.stdout.buffer.flush()
+        told.write(line)
+        told.flush()
 
     with contextlib.suppress(BrokenPipeError):  # its owner is gone
         await Folding(log, Projector(log, store, bootstrap.read_models(settings)), say).run(words)

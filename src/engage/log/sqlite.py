@@ -119,7 +119,8 @@ class SqliteLog:
         self._listeners: list[Callable[[], None]] = []
         self._writing = threading.Lock()
         if read_only:
-            self._db = self._reading = sqlite3.connect(read_only_uri(path), uri=True, check_same_thread=False)
+            self._db = sqlite3.connect(read_only_uri(path), uri=True, check_same_thread=False)
+            self._reading = self._finding = self._db
         else:
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA page_size=16384")
@@ -130,6 +131,8 @@ class SqliteLog:
             self._create(partitions)
             self._migrate()
             self._reading = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            # By itself: whoever reads rows one by one on a connection sees with all of it what was there at the first.
+            self._finding = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         meta = dict(self._reading.execute("SELECT name, value FROM meta").fetchall())
         # Who only reads has no use for what later versions added.
         if meta["schema_version"] != str(SCHEMA_VERSION) and not (read_only and meta["schema_version"] in _MIGRATIONS):
@@ -139,7 +142,7 @@ class SqliteLog:
             )
         self._partitions = int(meta["partitions"])
         self._generation: str = meta["generation"]
-        self._seen = Seen(self._db, self._reading, self._partitions, self._identity_at)
+        self._seen = Seen(self._db, self._finding, self._partitions, self._identity_at)
         if not read_only:
             self._remember()
 
@@ -155,6 +158,7 @@ class SqliteLog:
 
     def close(self) -> None:
         """Let go of the file."""
+        self._finding.close()
         self._reading.close()
         self._db.close()
 
@@ -460,7 +464,7 @@ class SqliteLog:
         return int(row[0])
 
     def _identity_at(self, position: int) -> Identity:
-        row = self._reading.execute("SELECT value FROM log WHERE position = ?", (position,)).fetchone()
+        row = self._finding.execute("SELECT value FROM log WHERE position = ?", (position,)).fetchone()
         return codec.decode(row[0]).identity
 
     def _index(self, partition: int) -> None:

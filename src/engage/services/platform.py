@@ -192,7 +192,7 @@ class Platform:
 
     def next_view_dues(self) -> dict[int, datetime]:
         """When the next row of a read model wants to be woken, by partition, as far as it is known. Blocking."""
-        return self.projector.next_dues() if self.beside is None else self._view_dues
+        return self._view_dues if self.beside is not None and self.beside.pid else self.projector.next_dues()
 
     def _folded(self, told: Told) -> None:
         """What the process that folds beside says."""

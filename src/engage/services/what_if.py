@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
 from contextlib import AbstractAsyncContextManager
-from datetime import datetime, timedelta
+from datetime import date, datetime
 from typing import Any
 
 from msgspec import Struct
@@ -48,14 +48,14 @@ class WhatIf(Struct, frozen=True):
 
 
 class Folded(Struct, frozen=True):
-    """What is different in a partition: ``asked`` counts follow-ups by rule and week (its Monday), before and after.
+    """What is different in a partition: ``asked`` counts follow-ups by rule and week (``_monday``), before and after.
 
     It is compared where it was folded: an account has one partition, and to bring all decisions together took longer
     than to make them.
     """
 
     records: int
-    asked: dict[tuple[str, str], tuple[int, int]]
+    asked: dict[tuple[str, int], tuple[int, int]]
     changes: list[Changed]
 
 
@@ -164,10 +164,10 @@ def _touches(changed: Changed, since: datetime | None, until: datetime | None) -
     return any(_within(one.at, since, until) for one in (changed.before, changed.after) if one is not None)
 
 
-def _asked(before: Iterable[Decided], after: Iterable[Decided], task: Task) -> dict[tuple[str, str], tuple[int, int]]:
+def _asked(before: Iterable[Decided], after: Iterable[Decided], task: Task) -> dict[tuple[str, int], tuple[int, int]]:
     was, now_is = (
         Counter(
-            (one.rule, _monday(one.at))
+            (one.rule, (one.at.toordinal() - 1) // 7)
             for one in side
             if one.reason is None and _within(one.at, task.since, task.until)
         )
@@ -181,7 +181,7 @@ def _summed(
 ) -> tuple[list[RuleChange], dict[str, tuple[int, int]]]:
     """The numbers by rule, and by week those of the rules that differ."""
     counts: dict[str, list[int]] = {}
-    weeks: dict[str, list[int]] = {}
+    weeks: dict[int, list[int]] = {}
     differ = {one.rule for changed in changes for one in (changed.before, changed.after) if one is not None}
     for each in folded:
         for (rule, week), pair in each.asked.items():
@@ -191,10 +191,10 @@ def _summed(
             for numbers in sums:
                 numbers[0] += pair[0]
                 numbers[1] += pair[1]
-    by_week = {week: (weeks[week][0], weeks[week][1]) for week in sorted(weeks)}
+    by_week = {_monday(week): (weeks[week][0], weeks[week][1]) for week in sorted(weeks)}
     return by_rule({rule: (was, now_is) for rule, (was, now_is) in counts.items()}, changes), by_week
 
 
-def _monday(moment: datetime) -> str:
-    day = moment.date()
-    return (day - timedelta(days=day.weekday())).isoformat()
+def _monday(week: int) -> str:
+    """The Monday of a week, counted from that of 1 January of the year 1."""
+    return date.fromordinal(7 * week + 1).isoformat()

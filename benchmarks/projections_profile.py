@@ -36,7 +36,7 @@ class ProjectorProfile:
             (Rows, "load_all", "loading rows"),
             (ViewTable, "load", "loading rows"),
             (ViewTable, "due_keys", "loading rows"),
-            (ViewStore, "_ready", "encoding rows"),
+            (ViewTable, "writing", "encoding rows"),
             (ViewStore, "_written", "SQL"),
         ):
             self._time(home, name, step)

@@ -19,7 +19,7 @@ from benchmarks.harness import medians, report
 from engage.demo.history import history
 from engage.events import codec
 from engage.services.projector import BATCH, Projector
-from engage.store.row_writing import Stamp
+from engage.store.row_writing import Part, Stamp
 from engage.store.views import ViewStore
 from engage.testing.memory_log import MemoryLog
 from engage.views.folding import Folding
@@ -75,7 +75,7 @@ def _write(rows: list[Any], raw: bool) -> float:
             batch = rows[start : start + BATCH]
             with store.database.write() as connection:
                 if raw:
-                    table.write(connection, [(table.ready(batch), STAMP)])
+                    table.write(connection, [Part(batch, STAMP)])
                 else:
                     stamp = {f"_{name}": value for name, value in structs.asdict(STAMP).items()}
                     values = [{name: getattr(row, name) for name in names} | stamp for row in batch]

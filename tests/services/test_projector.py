@@ -13,7 +13,7 @@ from engage.events.envelope import Event
 from engage.log.contract import Batch, Record
 from engage.log.partitioning import partition_of
 from engage.services.projector import Projector, Rebuilt
-from engage.store.row_writing import Stamp
+from engage.store.row_writing import Part, Stamp
 from engage.store.views import ViewStore
 from engage.testing.events import happened
 from engage.testing.memory_log import MemoryLog
@@ -125,8 +125,8 @@ def test_a_rebuild_mends_what_verify_found(store: ViewStore) -> None:
     catch_up(projector)
     with store.database.write() as connection:
         table = store.table(spend)
-        wrong = table.ready([Spend("acc-3", 7, {"EUR": 10.0}, order(1).time)])
-        table.write(connection, [(wrong, Stamp(partition_of("acc-3", 2), 1, 1))])
+        wrong = Spend("acc-3", 7, {"EUR": 10.0}, order(1).time)
+        table.write(connection, [Part([wrong], Stamp(partition_of("acc-3", 2), 1, 1))])
     difference = asyncio.run(projector.verify(spend))
     assert difference is not None
     assert (difference.key, difference.column, difference.stored, difference.folded) == ("acc-3", "orders", 7, 1)

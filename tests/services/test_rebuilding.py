@@ -14,7 +14,7 @@ from sqlalchemy import Connection, event
 
 from engage.services.projector import Projector, Rebuilt
 from engage.services.rebuilding import RebuildError
-from engage.store.row_writing import Stamp
+from engage.store.row_writing import Part, Stamp
 from engage.store.views import PositionMovedError, ViewRebuildingError, ViewStore
 from tests.services.town_views import (
     WEEK,
@@ -52,7 +52,7 @@ def spoil(store: ViewStore, account: str) -> None:
         assert row is not None
         wrong = structs.replace(row, visits=row.visits + 90)
         due = {account: row.since} if row.since else {}
-        table.write(connection, [(table.ready([wrong], due), Stamp(own_partition(account), 1, 1))])
+        table.write(connection, [Part([wrong], Stamp(own_partition(account), 1, 1), due)])
 
 
 async def test_a_family_follows_the_log_with_its_wakes_and_sums(store: ViewStore) -> None:

@@ -22,9 +22,6 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from engage.store.columns import Convert, Stored, moment_kind, refuse_without_offset
 from engage.store.database import Statement
 
-Ready = Any
-"""Rows of one partition as their database takes them, made by ``ready`` before a transaction is begun."""
-
 
 class Stamp(Struct, frozen=True):
     """What every row that one commit writes carries: see the framework's columns."""
@@ -34,15 +31,19 @@ class Stamp(Struct, frozen=True):
     change: int
 
 
+class Part(Struct, frozen=True):
+    """Rows that one commit writes of one partition; ``due`` says by key when they want to be woken."""
+
+    rows: Sequence[Any]
+    stamp: Stamp
+    due: Mapping[str, datetime] = {}
+
+
 class RowWriter(Protocol):
     """Inserts rows, or replaces those whose key is there."""
 
-    def ready(self, rows: Sequence[Any], due: Mapping[str, datetime]) -> Ready:
-        """What ``writing`` takes; ``due`` says by key when rows want to be woken. Whatever it raises, a row is bad."""
-        ...
-
-    def writing(self, parts: Sequence[tuple[Ready, Stamp]]) -> list[Statement]:
-        """What writes what is ready, each part with its stamp; nothing where there are no rows."""
+    def writing(self, parts: Sequence[Part]) -> list[Statement]:
+        """What writes them; nothing where there are no rows. Whatever it raises, a row is bad."""
         ...
 
 
@@ -57,27 +58,16 @@ class SqliteRows:
         upsert = statement.on_conflict_do_update(index_elements=[key], set_=replaced)
         self._upsert = str(upsert.compile(dialect=SQLiteDialect_pysqlite()))
 
-    def ready(self, rows: Sequence[Any], due: Mapping[str, datetime]) -> Ready:
-        """See ``RowWriter.ready``."""
-        moments = {key: self._due_of(moment) for key, moment in due.items()}
-        return [self._encode(row) for row in rows], moments
-
-    def writing(self, parts: Sequence[tuple[Ready, Stamp]]) -> list[Statement]:
+    def writing(self, parts: Sequence[Part]) -> list[Statement]:
         """See ``RowWriter.writing``."""
-        stamped = [
-            (*values, stamp.partition, stamp.position, stamp.change, dues.get(values[0]))
-            for (rows, dues), stamp in parts
-            for values in rows
-        ]
+        stamped: list[tuple[Any, ...]] = []
+        for part in parts:
+            dues = {key: self._due_of(moment) for key, moment in part.due.items()}
+            tail = structs.astuple(part.stamp)
+            for row in part.rows:
+                values = self._encode(row)
+                stamped.append((*values, *tail, dues.get(values[0])))
         return [(self._upsert, stamped)] if stamped else []
-
-
-class _Json(Struct, frozen=True):
-    """Rows as JSON between its brackets, how many, and when they want to be woken as the inside of an array's text."""
-
-    rows: bytes
-    count: int
-    dues: str
 
 
 class PostgresRows:
@@ -107,30 +97,30 @@ class PostgresRows:
         self._moments: Callable[[Any], Any] | None = attrgetter(*moments) if moments else None
         self._one_moment = len(moments) == 1
 
-    def ready(self, rows: Sequence[Any], due: Mapping[str, datetime]) -> Ready:
-        """See ``RowWriter.ready``."""
+    def writing(self, parts: Sequence[Part]) -> list[Statement]:
+        """See ``RowWriter.writing``."""
+        rows = [row for part in parts for row in part.rows]
+        if not rows:
+            return []
+        self._refuse_without_offset(rows)
+        numbers = zip(*(structs.astuple(part.stamp) for part in parts), strict=True)
+        counts = [len(part.rows) for part in parts]
+        arrays = [
+            _array([",".join([str(one)] * count) for one, count in zip(each, counts, strict=True) if count])
+            for each in numbers
+        ]
+        if self._waking:
+            dues = [part.due.get(self._key(row)) for part in parts for row in part.rows]
+            arrays.append(_array([_encode(dues)[1:-1].decode()]))
+        return [(self._upsert, (_encode(rows).decode(), *arrays))]
+
+    def _refuse_without_offset(self, rows: Sequence[Any]) -> None:
         if self._moments is not None:  # the server would take one without an offset for one of UTC
             for row in rows:
                 found = self._moments(row)
                 for moment in (found,) if self._one_moment else found:
                     if moment is not None:
                         refuse_without_offset(moment)
-        dues = _encode([due.get(self._key(row)) for row in rows])[1:-1].decode() if self._waking else ""
-        return _Json(_encode(rows)[1:-1], len(rows), dues)
-
-    def writing(self, parts: Sequence[tuple[Ready, Stamp]]) -> list[Statement]:
-        """See ``RowWriter.writing``."""
-        parts = [(rows, stamp) for rows, stamp in parts if rows.count]
-        if not parts:
-            return []
-        arrays = [
-            _array([",".join([str(number)] * rows.count) for (rows, _), number in zip(parts, numbers, strict=True)])
-            for numbers in zip(*(structs.astuple(stamp) for _, stamp in parts), strict=True)
-        ]
-        if self._waking:
-            arrays.append(_array([rows.dues for rows, _ in parts]))
-        rows = b",".join([rows.rows for rows, _ in parts]).decode()
-        return [(self._upsert, (f"[{rows}]", *arrays))]
 
 
 def _array(parts: Sequence[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import lru_cache
 from operator import attrgetter
@@ -20,7 +20,7 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from engage.store.columns import Convert, Stored, kind_of, moment_kind
 from engage.store.database import Statement
 from engage.store.families import Slot, slotted
-from engage.store.row_writing import PostgresRows, Ready, RowWriter, SqliteRows, Stamp
+from engage.store.row_writing import Part, PostgresRows, RowWriter, SqliteRows
 from engage.views.columns import described, description_of, is_nullable
 from engage.views.projection import Projection, ReadModel
 
@@ -101,19 +101,12 @@ class ViewTable:
                 changed[place] = convert(value)
         return self._row(*changed)
 
-    def ready(self, rows: Sequence[Any], due: Mapping[str, datetime] | None = None) -> Ready:
-        """Rows as ``write`` takes them; ``due`` says by key when they want to be woken. Whatever it raises is a row's.
-
-        Apart from ``write``, so that no transaction waits for it.
-        """
-        return self._writer.ready(rows, due or {})
-
-    def writing(self, parts: Sequence[tuple[Ready, Stamp]]) -> list[Statement]:
-        """What inserts what is ready, or replaces the rows whose keys are there, each part with its stamp."""
+    def writing(self, parts: Sequence[Part]) -> list[Statement]:
+        """What inserts rows, or replaces those whose keys are there. What it raises is of a row that no table takes."""
         return self._writer.writing(parts)
 
-    def write(self, connection: Connection, parts: Sequence[tuple[Ready, Stamp]]) -> None:
-        """Write what is ready."""
+    def write(self, connection: Connection, parts: Sequence[Part]) -> None:
+        """Insert rows, or replace those whose keys are there."""
         for sql, values in self.writing(parts):
             connection.exec_driver_sql(sql, values)
 

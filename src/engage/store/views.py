@@ -18,7 +18,7 @@ from engage.store.outbox import Announcement
 from engage.store.pauses import Paused
 from engage.store.positions import GenerationError, Move, Moved, Position, PositionMovedError
 from engage.store.reader import Changed, Standing, ViewMissingError, ViewReader, ViewRebuildingError
-from engage.store.row_writing import Ready, Stamp
+from engage.store.row_writing import Part, Stamp
 from engage.store.tables import ViewTable
 from engage.views.passes import Folded
 from engage.views.projection import ReadModel
@@ -36,6 +36,8 @@ __all__ = [
     "ViewStore",
 ]
 
+_AT_ONCE = 1_000
+"""Rows that are encoded before they are sent, about: a whole batch of a long history would be tens of megabytes."""
 SCHEMA = 5
 MOVED = "engage_views"
 """The channel on which PostgreSQL tells other processes that read models have moved."""
@@ -190,7 +192,7 @@ class ViewStore(ViewReader):
             for one in changes
         ]
         try:
-            return self._written(changes, moves, [self._ready(change) for change in changes])
+            return self._written(changes, moves)
         except (PositionMovedError, GenerationError, OperationalError, InterfaceError):
             raise
         except Exception as error:
@@ -225,9 +227,7 @@ class ViewStore(ViewReader):
         with self.database.write() as connection:
             outbox.published(connection, numbers)
 
-    def _written(
-        self, changes: Sequence[Change], moves: Sequence[Move], ready: Sequence[Ready]
-    ) -> dict[tuple[str, int], Moved]:
+    def _written(self, changes: Sequence[Change], moves: Sequence[Move]) -> dict[tuple[str, int], Moved]:
         wrote = [one.old.projection for one in changes if one.folded.rows]
         asked = [ledger.holding(self.database, moves), pauses.PAUSED, deletions.noted(self.database, wrote)]
         with self.database.write() as connection:
@@ -238,13 +238,20 @@ class ViewStore(ViewReader):
                 Stamp(one.old.partition, one.position, moved[one.old.projection, one.old.partition].change)
                 for one in changes
             ]
-            of_table: dict[ViewTable, list[int]] = {}
-            for place, change in enumerate(changes):
-                of_table.setdefault(self.table(change.folded.model, change.slot), []).append(place)
-            statements = [ledger.steps(self.database, moves), *self.database.telling(MOVED)]
-            for table, places in of_table.items():  # of all partitions at once: statements are what small batches cost
-                statements += table.writing([(ready[place], stamps[place]) for place in places])
-            self.database.send(connection, statements)
+            of_table: dict[ViewTable, list[Part]] = {}
+            for change, stamp in zip(changes, stamps, strict=True):
+                rows = [row for row in change.folded.rows.values() if row is not None]
+                table = self.table(change.folded.model, change.slot)
+                of_table.setdefault(table, []).append(Part(rows, stamp, change.folded.due))
+            statements, count = [ledger.steps(self.database, moves), *self.database.telling(MOVED)], 0
+            for table, parts in of_table.items():  # of all partitions at once: statements are what small batches cost
+                statements += table.writing(parts)
+                count += sum(len(part.rows) for part in parts)
+                if count > _AT_ONCE:
+                    self.database.send(connection, statements)
+                    statements, count = [], 0
+            if statements:
+                self.database.send(connection, statements)
             noted = {name for (name,) in found}
             for change, stamp in zip(changes, stamps, strict=True):
                 if change.old.projection in noted or _says_more(change):
@@ -274,10 +281,6 @@ class ViewStore(ViewReader):
             first = moved.announces_from
             outbox.put(connection, name, [one for one in folded.announced if one.offset >= first])
 
-    def _ready(self, change: Change) -> Ready:
-        rows = [row for row in change.folded.rows.values() if row is not None]
-        return self.table(change.folded.model, change.slot).ready(rows, change.folded.due)
-
     def _unstorable(self, changes: Sequence[Change]) -> dict[tuple[str, str], Exception]:
         failures: dict[tuple[str, str], Exception] = {}
         with self.database.write() as connection:
@@ -288,7 +291,7 @@ class ViewStore(ViewReader):
                     try:
                         with connection.begin_nested():
                             if row is not None:
-                                table.write(connection, [(table.ready([row]), stamp)])
+                                table.write(connection, [Part([row], stamp)])
                     except (OperationalError, InterfaceError):
                         raise
                     except Exception as error:

@@ -95,7 +95,7 @@ def test_what_was_mended_goes_on_once_it_is_retried_and_what_was_not_stays_with_
     assert "failed again: ZeroDivisionError: cannot take it" in told
     assert by_consumer(listed(house))["rule choosy", "acc-1"] == mine
     house.mended()
-    told = house("dead-letters", "retry", "--where", "account=acc-1")
+    told = house("dead-letters", "retry", "--all", "--where", "account=acc-1")
     assert told.count("goes on") == 2
     assert set(by_consumer(listed(house))) == {("rule choosy", "acc-2"), ("view spending", "acc-2")}
     assert house("dead-letters", "retry", "--all").count("goes on") == 2

@@ -56,7 +56,7 @@ async def test_one_is_skipped_and_one_that_fails_again_stays(http: httpx.AsyncCl
     ("verb", "body", "status"),
     [
         ("retry", {}, 422),
-        ("retry", {"all": True, "rule": "choosy"}, 422),
+        ("retry", {"all": True, "ids": ["ffff"]}, 422),
         ("retry", {"who": "acc-1"}, 422),
         ("retry", {"ids": ["ffff"]}, 404),
         ("skip", {"all": True}, 422),

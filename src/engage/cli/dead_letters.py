@@ -146,7 +146,7 @@ def _act(
     from engage.services.letters.letter import Done, NoSuchLetterError
 
     chosen = _chosen(ids, where)
-    if chosen.says == every:
+    if not (chosen.says or every) or (chosen.ids and every):
         raise CommandFailedError(f"say which to {verb}: ids, --where, or --all for all of them", USAGE)
     settings = bootstrap.settings()
     must_exist(settings)

@@ -37,7 +37,7 @@ class DoneList(Struct):
 
 
 class Retrying(Struct, forbid_unknown_fields=True):
-    """Which dead letters to retry: those with these ids, or that fit all that is given; ``all`` where nothing is."""
+    """Which dead letters to retry: those with these ids that fit all that is given; ``all`` where nothing is given."""
 
     ids: list[str] = []
     all: bool = False
@@ -156,8 +156,8 @@ async def _acted(request: Request, verb: Verb, asked: Retrying, reason: str = ""
     platform = _platform(request)
     given = structs.asdict(asked)
     chosen = Chosen(**{name: given[name] for name in structs.asdict(Chosen()) if name != "ids"}, ids=tuple(asked.ids))
-    if chosen.says == asked.all:
-        raise ProblemError(422, f"say which dead letters to {verb}, or all of them by `all`, and not both")
+    if not (chosen.says or asked.all) or (chosen.ids and asked.all):
+        raise ProblemError(422, f"say which dead letters to {verb}: `ids`, what they have in common, or `all`")
     command = Command(verb, who_commands(request), platform.clock(), reason)
     try:
         done = await act(platform.letters, chosen, command, platform.publish)

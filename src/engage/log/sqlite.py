@@ -280,7 +280,7 @@ class SqliteLog:
 
     def markers(self) -> dict[str, int]:
         """How far each named import has come."""
-        return dict(self._db.execute("SELECT name, value FROM markers ORDER BY name").fetchall())
+        return dict(self._reading.execute("SELECT name, value FROM markers ORDER BY name").fetchall())
 
     def links(self) -> dict[str, str | None]:
         """To which account a visitor is linked, None where it is no more."""

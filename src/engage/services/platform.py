@@ -120,7 +120,7 @@ class Platform:
                 "openings": self.openings.step,
                 "webhooks": self.tell,
             },
-            beside=("projections",),
+            beside=("projections",) if beside is None else (),
             rest=_TURN_RESTS,
         )
 

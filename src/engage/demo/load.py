@@ -118,7 +118,7 @@ async def load(
             clock.stands_at = None
         await platform.embedded.rest()
         if beside is not None:
-            beside.share(partitions)
+            await beside.share(partitions)
             await _watch(platform, beside, folding or _silent)
             await asyncio.to_thread(beside.end)
         await _catch_up(platform, folding or _silent)

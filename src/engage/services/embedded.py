@@ -37,6 +37,9 @@ from engage.services.partition_runner import PartitionRunner
 KEEP_EVERY = 6_000
 """Records of a partition after which its engine's cells are written down. Until then they are what the log's tail makes
 of those that were, and who takes up after a crash folds that tail: most cells change often, and are written once."""
+_KEEP_LIVED_EVERY = 1_500
+"""A history meets other accounts all the time, and who is not written down cannot sleep: 6,000 records of the demo keep
+half of all accounts awake, which takes 40 MB more."""
 QUIET = timedelta(seconds=1)
 """How long after the last event everything is written down: it takes tens of milliseconds, and then nobody waits."""
 FAILED = "failed"
@@ -309,7 +312,7 @@ class EmbeddedLog:
         self._relinked.clear()
         self._moves.clear()
         told: list[tuple[list[Record], list[Event[Any]], int]] = []
-        due = self._due()
+        due = self._due(_KEEP_LIVED_EVERY if lived else KEEP_EVERY)
         for runner in self._runners:
             partition, engine = runner.partition, runner.engine
             position, basis = self._kept[partition]
@@ -367,13 +370,13 @@ class EmbeddedLog:
             metrics.folded(len(records), decided, [FAILED] * failed, None if lived else records[0].recorded)
         return [decision for _, decided, _ in told for decision in decided]
 
-    def _due(self) -> int | None:
+    def _due(self, after: int) -> int | None:
         """The partition whose cells were not kept for longest, if too long: one a commit, so that none takes long."""
         behind = {
             runner.partition: runner.engine.position - self._kept[runner.partition][0] for runner in self._runners
         }
         last = max(behind, key=behind.__getitem__)
-        return last if behind[last] >= KEEP_EVERY else None
+        return last if behind[last] >= after else None
 
 
 @contextmanager

@@ -106,7 +106,7 @@ def _job(request: Request, then: Then) -> Job:
 
 def _not_yet(then: Then, job: Job) -> ProblemError:
     again = ceil(job.seconds_left or 1.0)
-    how_far = f"{job.done:,} of {job.total:,} records are folded" if job.total else "others are folded before it"
+    how_far = f"{job.done:,} of {job.total:,} records are folded" if job.total else "it has only been begun"
     return ProblemError(
         503,
         f"{then.name} is not there yet, {how_far}: ask the same again in {again} s, or with longer wait_seconds",

@@ -28,6 +28,8 @@ from engage.store.views import ViewStore
 from engage.views.projection import ReadModel
 
 ACCOUNTS_AT_ONCE, ACCOUNTS_WAITING = 2, 16
+NEAR = 2_000
+"""So many records are folded, or an account's are, while another process starts."""
 _SPAWNING = multiprocessing.get_context("spawn")
 
 OpenLog = Callable[[], AbstractAsyncContextManager[Log]]
@@ -119,21 +121,35 @@ class Past:
         return await asyncio.to_thread(self.snapshots.at, kind_of(self._log, then.model), then.ends, then.moment)
 
     async def fold(self, then: Then, progress: Callable[[int, int], None]) -> None:
-        """Fold it in a process of its own, after those that were asked for before; UnfoldedError if it fails.
+        """Fold it, after those that were asked for before; UnfoldedError if it fails.
 
-        Cancelled, it ends, and what it has kept by then stays of use.
+        It has a process of its own, unless a snapshot is so near that to start one would take longer. Cancelled, it
+        ends, and what it has kept by then stays of use.
         """
         async with self._one_at_a_time:
             if await self.kept(then):
                 return
-            task = Task(self._open_log, self._house, self.snapshots, then.model.name, then.moment, then.ends)
-            await _in_a_process(task, progress)
+            begun = await asyncio.to_thread(self.snapshots.before, kind_of(self._log, then.model), then.ends)
+            if sum(then.ends.values()) - (begun.records if begun else 0) <= NEAR:
+                await self._fold_here(then)
+            else:
+                task = Task(self._open_log, self._house, self.snapshots, then.model.name, then.moment, then.ends)
+                await _in_a_process(task, progress)
         if not await self.kept(then):
             raise UnfoldedError(f"{then.name} was folded and is gone already: ask again")
 
     async def close(self) -> None:
         """Wait for the folds of accounts that are under way."""
         await asyncio.to_thread(self._threads.shutdown)
+
+    async def _fold_here(self, then: Then) -> None:
+        loop = asyncio.get_running_loop()
+        log = _Elsewhere(self._log, loop)
+
+        def fold() -> None:
+            asyncio.run(fold_whole(log, then.model, then.ends, then.moment, self.snapshots))
+
+        await loop.run_in_executor(self._threads, fold)
 
     def _see_past(self, moment: datetime) -> None:
         if moment > self._clock():

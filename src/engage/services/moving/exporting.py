@@ -17,7 +17,7 @@ import msgspec
 
 from engage.log.contract import LogGapError, Record
 from engage.log.sqlite import SqliteLog
-from engage.services.moving.files import PACKED, ExportFile, Writer, keep, measured, take_place
+from engage.services.moving.files import PACKED, UNFINISHED, ExportFile, Writer, keep, measured, take_place
 from engage.services.moving.house import ACCESS, KEYS, WEBHOOKS, House, Kept
 from engage.services.moving.manifest import Begun, Cut, Done, Ends, ExportedView, Journal, Manifest
 from engage.services.moving.parquet import require
@@ -180,13 +180,21 @@ class Exporter:
         return Done("letters", files)
 
     def _keys(self) -> Iterator[Done]:
-        for done in self._store(KEYS):
-            files = done.files
-            if self._begun.master_key:
-                if not self._house.master_key.exists():
-                    raise MasterKeyError(f"{self._house.master_key} is missing: put it back, or export without it")
-                files += (_copied(self._house.master_key, self._folder, MASTER_KEY),)
-            yield msgspec.structs.replace(done, files=files)
+        """With the master key as it was before and behind them: while it is rotated, it may not open all of them."""
+        path = self._house.master_key
+        if not self._begun.master_key:
+            yield from self._store(KEYS)
+            return
+        if not path.exists():
+            raise MasterKeyError(f"{path} is missing: put it back, or export without it")
+        whole: Done | None = None
+        while whole is None:
+            before = path.read_bytes()
+            [done] = self._store(KEYS)
+            files = (*done.files, _copied(path, self._folder, MASTER_KEY))
+            if path.read_bytes() == before:
+                whole = msgspec.structs.replace(done, files=files)
+        yield whole
 
     async def _log(self, journal: Journal, ends: dict[int, int], tell: Progress) -> None:
         total, began, before = sum(ends.values()), time.monotonic(), 0
@@ -232,7 +240,7 @@ def _line(record: Record) -> bytes:
 def _copied(source: Path, folder: Path, path: str) -> ExportFile:
     final = folder / path
     final.parent.mkdir(parents=True, exist_ok=True)
-    draft = final.with_name(final.name + ".part")
+    draft = final.with_name(final.name + UNFINISHED)
     with draft.open("wb") as file:
         draft.chmod(0o600)
         file.write(source.read_bytes())

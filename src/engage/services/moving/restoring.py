@@ -27,7 +27,7 @@ from engage.services.erasure import Erasures
 from engage.services.letters.source import Refused, Stopped
 from engage.services.moving import carrying
 from engage.services.moving.exporting import MARKERS, MASTER_KEY, REFUSED, STOPPED, Progress
-from engage.services.moving.files import PACKED, DamagedError, keep, lines, take_place
+from engage.services.moving.files import PACKED, UNFINISHED, DamagedError, keep, lines, take_place
 from engage.services.moving.manifest import Manifest, NotEmptyError, prove
 from engage.services.moving.placing import Placing
 from engage.services.moving.reading import named_places, records
@@ -263,11 +263,12 @@ def bring_master_key(folder: Path, manifest: Manifest, path: Path) -> None:
     It is proved before anything is opened: what opens keys makes a new master key where there is none.
     """
     if manifest.master_key and not path.exists():
-        with path.with_name(f"{path.name}.part").open("wb") as file:
-            Path(file.name).chmod(0o600)
+        draft = path.with_name(path.name + UNFINISHED)
+        with draft.open("wb") as file:
+            draft.chmod(0o600)
             file.write((folder / MASTER_KEY).read_bytes())
             keep(file)
-        take_place(path.with_name(f"{path.name}.part"), path)
+        take_place(draft, path)
     carrying.prove_master_key(partial(_lines_of, folder, manifest), path)
 
 

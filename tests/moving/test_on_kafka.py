@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -16,8 +18,10 @@ import msgspec
 import pytest
 from aiokafka import TopicPartition
 from msgspec.structs import replace
+from typer.testing import CliRunner
 
 from engage import bootstrap
+from engage.cli.main import app
 from engage.log.contract import Taken
 from engage.log.partitioning import partition_of
 from engage.log.topics import create_topics
@@ -29,12 +33,13 @@ from engage.services.moving.kafka_target import AtWorkError
 from engage.services.moving.manifest import NotEmptyError, read_manifest
 from engage.services.moving.reading import records
 from engage.services.rules_changelog import committed
-from engage.settings import Settings
+from engage.settings import Settings, load
 from tests.cli.given import order
 from tests.log.kafka_platform import fresh_topics
 from tests.moving.given import NOW, exported, log_in, new_house, put_in, restored, rows_in, stories
 from tests.servers import PROJECT
 
+RUNNER = CliRunner()
 PATIENCE = 90.0
 PARTITIONS = 8
 
@@ -163,3 +168,30 @@ async def test_there_and_back_again(demo: Settings, export: Path, tmp_path: Path
     assert note.startswith("1 events that intake had refused stay in")
     assert stories(await log_in(back)) == lived
     assert rows_in(back) == rows_in(there)
+
+
+def test_the_text_on_moving_house_is_true(old: Settings, tmp_path: Path, kafka: str, postgres_url: str):
+    page = (PROJECT / "docs/moving.md").read_text()
+    [block] = re.findall(r"## Moving house\n.*?```sh\n(.*?)```", page, re.DOTALL)
+    environment = {"ENGAGE_HOME": old.home}
+    here = {
+        "kafka://broker:9092": f"kafka://{kafka}",
+        "postgresql+psycopg://user:word@host/name": postgres_url,
+        "ENGAGE_TOPICS=engage": f"ENGAGE_TOPICS={fresh_topics().prefix}",
+        "ENGAGE_PARTITIONS=12": "ENGAGE_PARTITIONS=2",
+        "DIR": str(tmp_path / "export"),
+    }
+    said = []
+    for line in block.splitlines():
+        for text, real in here.items():
+            line = line.replace(text, real)
+        words = shlex.split(line, comments=True)
+        if words[0] == "export":
+            environment |= dict(word.split("=", 1) for word in words[1:])
+        elif words[:2] != ["engage", "worker"]:
+            done = RUNNER.invoke(app, words[1:], env=environment)
+            assert done.exit_code == 0, f"{line}: {done.output}"
+            said.append(words[1])
+    assert said == ["export", "topics", "restore", "projections"]
+    there = load(environment)
+    assert stories(asyncio.run(log_in(there))) == stories(asyncio.run(log_in(old)))

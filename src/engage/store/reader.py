@@ -312,25 +312,22 @@ class ViewReader:
         self, after: Mapping[ReadModel[Any], int], partition: int, limit: int
     ) -> list[tuple[ReadModel[Any], list[Changed]]]:
         """``changes`` of several read models, each behind a change of its own; not of those that are not all there."""
-        found: list[tuple[ReadModel[Any], list[Changed]]] = []
-        asked = []
-        for model, change in after.items():
-            asked += [self.table(model).changed_since(partition, change, limit)]
-            asked += [deletions.first_since(self.database, model.name, partition, change)]
-        try:
-            with self.database.read() as connection:
-                for model in after:
+        whole, answers = list[ReadModel[Any]](), list[list[Any]]()
+        with suppress(OperationalError, ProgrammingError), self.database.read() as connection:
+            for model in after:
+                with suppress(ViewMissingError):
                     self._see_whole(connection, model)
-                answers = self.database.ask(connection, asked)
-        except (ViewMissingError, OperationalError, ProgrammingError):
-            answers = []
-        for place, (model, change) in enumerate(after.items()):
-            rows, gone = answers[2 * place : 2 * place + 2] if answers else ([], [None])
-            if not gone and len(rows) < limit:
-                found.append((model, self.table(model).changed_rows(rows)))
-                continue
-            with suppress(ViewMissingError):  # what is not all there is left out
-                found.append((model, self.changes(model, partition, change, limit)))
+                    whole.append(model)
+            asked = [self.table(model).changed_since(partition, after[model], limit) for model in whole]
+            asked += [deletions.first_since(self.database, model.name, partition, after[model]) for model in whole]
+            answers = self.database.ask(connection, asked)
+        found: list[tuple[ReadModel[Any], list[Changed]]] = []
+        for place, model in enumerate(whole):
+            if answers and len(answers[place]) < limit and not answers[len(whole) + place]:
+                found.append((model, self.table(model).changed_rows(answers[place])))
+            else:  # more than fits, deletions among them, or a table that was exchanged just now
+                with suppress(ViewMissingError):
+                    found.append((model, self.changes(model, partition, after[model], limit)))
         return found
 
     def last_changes(self, model: ReadModel[Any]) -> dict[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from msgspec import structs
@@ -21,7 +22,7 @@ from engage.testing.store_rows import (
     other,
 )
 from engage.views.parking import parked
-from engage.views.projection import Projection
+from engage.views.projection import Projection, ReadModel
 from engage.views.walk import Announced
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -63,6 +64,19 @@ class ChangesContract:
             after = part[-1][2]
         assert [one[2] for one in found] == [change for change in range(1, 6) for _ in range(4)]
         assert len({one[0] for one in found}) == 20
+
+    def test_of_several_as_of_each_those_left_out_that_are_not_all_there(self, store: ViewStore) -> None:
+        store.prepare([growing], GENERATION, PARTITIONS, {0: 5, 1: 0})
+        store.commit(
+            [change(0, 6, Everything("a"), Everything("b")), change(0, 4, Everything("a"), projection=growing)]
+        )
+        store.commit([change(0, 6, Everything("x"), Everything("y"), projection=other)])
+        asked: dict[ReadModel[Any], int] = {everything: 0, growing: 0, other: 0}
+        for number, gone in enumerate(((), ("b",)), 6):
+            store.commit([change(number, number + 1, Everything("a", count=2), gone=gone)])
+            for limit in (1, 10):
+                each = [(model, store.changes(model, 0, 0, limit)) for model in (everything, other)]
+                assert store.changes_of_all(asked, 0, limit) == each
 
     def test_of_rows_that_are_only_appended_the_log_itself_tells(self, store: ViewStore) -> None:
         lines = Projection("lines", version=1, row=Everything, append_only=True)

@@ -183,6 +183,22 @@ def test_a_rule_that_is_enabled_before_its_new_version_is_active_asks_from_its_a
     assert abouts(ledger.tick("2026-03-10")) == ["o-1"]
 
 
+def test_an_event_that_is_retold_can_be_passed_over_too_and_a_word_that_is_retold_says_nothing():
+    ledger = Ledger([choosy(bad=["t-2"])], ANY_HOUR)
+    again = ticket("2026-03-02", "t-2", id="again")
+    again.retold = True
+    ledger.admit(ticket("2026-03-01", "t-1"), again)
+    assert parked(ledger) == {("choosy", "acc-1")}
+    told = skipped(ledger.failures[0], "2026-03-03")
+    told.retold = True
+    ledger.admit(told)
+    assert parked(ledger) == {("choosy", "acc-1")}
+    ledger.admit(skipped(ledger.failures[0], "2026-03-04"))
+    assert parked(ledger) == set()
+    assert ledger.state()["choosy", "acc-1"]["state"]["count"] == 1
+    refolds_to_itself(ledger)
+
+
 HAPPENING = some.one_of(
     some.tuples(some.just("ticket"), some.sampled_from(WHO), some.sampled_from(["t-1", "bad", "worse"])),
     some.tuples(some.just("order"), some.sampled_from(WHO), some.sampled_from(["o-1", "o-2"])),

@@ -79,7 +79,7 @@ class Engine:
         self.mended: list[CellKey] = []
         self.renewed: list[str] = []
         self.hushed = Hushed()
-        self.passed = passed or PassedOver()
+        self.passed = passed
         states: dict[str, type[Any]] = {rule.name: rule.state for rule in rules}
         self.cells = Cells({**states, policy.NAME: PolicyState}, self._unkept)
         self._deciding = Deciding(self.cells, self.policy_settings, self.rules, self.hushed)
@@ -97,7 +97,7 @@ class Engine:
         """
         now = event.recorded
         assert now is not None, "an event that is folded has been recorded"
-        passed = self.passed.at(event.offset) if self.passed else ()
+        passed = self.passed.at(event.offset) if self.passed is not None else ()
         timers = self.cells.timers
         decided: list[Event[Any]] = []
         if timers and timers[0][0] <= now:
@@ -105,13 +105,13 @@ class Engine:
             if proposals and not silent:
                 decided += self._deciding.decide_on(proposals, self.basis)
         heard_by = self._dispatch.get(event.type)
+        if passed and heard_by is not None and heard_by is not self._anew:
+            heard_by = _without(passed, event, *heard_by)
         if event.linkedto is not None or event.retold:
             self._fold_linked(event, now, heard_by)
         elif heard_by is self._anew:
             self._begin_anew(event)
         elif heard_by is not None and is_account(event.subject):
-            if passed:
-                heard_by = _without(passed, event, *heard_by)
             proposals = self._hand(event, now, *heard_by)
             if proposals and not silent:
                 decided += self._deciding.decide_on(proposals, self.basis)

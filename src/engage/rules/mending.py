@@ -46,9 +46,6 @@ class PassedOver:
         for one in passed:
             self._at.setdefault(one.offset, set()).add((one.rule, one.account, one.event_id))
 
-    def __bool__(self) -> bool:
-        return bool(self._at)
-
     def at(self, offset: int) -> Collection[tuple[str, str, str]]:
         """``(rule, account, event id)`` of what is passed over at a record."""
         return self._at.get(offset, ())
@@ -81,6 +78,11 @@ def consumer_of(rule: str) -> str:
 def rule_of(consumer: str) -> str | None:
     """The rule that a consumer is, None if it is none."""
     return consumer.removeprefix(_OF_RULE) if consumer.startswith(_OF_RULE) else None
+
+
+def is_word(event: Event[Any]) -> bool:
+    """Whether an operator says here how a consumer goes on; a copy of the past only tells that it was said."""
+    return event.type in WORDS and not event.is_copy
 
 
 def opened(word: Event[Any]) -> Event[Any] | None:

@@ -13,7 +13,7 @@ from msgspec import Struct, structs
 from engage.events import codec
 from engage.events.envelope import Event
 from engage.log.contract import Log, Record
-from engage.rules.mending import WORDS
+from engage.rules.mending import is_word
 from engage.services import metrics, tracing
 from engage.services.first_dues import FirstDues
 from engage.services.loading import Loading
@@ -114,7 +114,7 @@ class Batches:
             await self._committed([Cut(partition, models, start, position, [])], standing)
             start = position
             events, position = await self.read(partition, start, reach.until, limit)
-        if self._mend is not None and any(event.type in WORDS for event in events):
+        if self._mend is not None and any(is_word(event) for event in events):
             events, position = await self._up_to_words(models, events, position, self._mend, standing)
         return Cut(partition, models, start, position, events)
 

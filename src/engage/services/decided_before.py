@@ -15,7 +15,7 @@ from engage.events.validation import Refusal
 from engage.log.topics import Topics
 from engage.rules.decisions import SOURCE
 from engage.rules.decisions import TYPES as DECISIONS
-from engage.rules.mending import WORDS, opened
+from engage.rules.mending import is_word, opened
 from engage.services import kafka_message
 from engage.services.rules_changelog import committed
 
@@ -88,7 +88,7 @@ class LoggedDecisions:
                     yield found
 
     def _hear(self, event: Event[Any], offset: int) -> None:
-        if event.type in WORDS and (word := opened(event)) is not None:
+        if is_word(event) and (word := opened(event)) is not None:
             word.offset = offset
             self.words.append(word)
 

@@ -19,7 +19,7 @@ from engage.log.contract import Record, Token
 from engage.rules.deciding import Basis
 from engage.rules.decisions import TYPES as DECISIONS
 from engage.rules.engine import ACTIVATED, DISABLED, ENABLED, TOLD, Engine
-from engage.rules.mending import WORDS, opened
+from engage.rules.mending import WORDS, is_word, opened
 from engage.services.intake import Stamp, tick
 from engage.services.records import read_event as read_event
 from engage.services.rule_past import RulePast, Skips
@@ -144,7 +144,7 @@ class PartitionRunner:
     def expect(self, events: Iterable[Event[Any]]) -> None:
         """These will be admitted, or followed, together: a rule's past is folded once for all of them."""
         for event in events:
-            if event.type in WORDS:
+            if is_word(event):
                 self._skips.note(event)
 
     async def _followed(self, event: Event[Any], past: Past) -> None:
@@ -193,7 +193,7 @@ class PartitionRunner:
             if event.type in DECISIONS and not event.is_copy:
                 decision = codec.open_data(event)
                 known.setdefault(decision.data.decided_at, []).append(decision)
-            elif event.type in WORDS and (word := opened(event)) is not None:
+            elif is_word(event) and (word := opened(event)) is not None:
                 self.engine.hushed.add(word)
         until = max(known, default=-1)
         decided: list[Event[Any]] = []
@@ -242,6 +242,8 @@ class PartitionRunner:
             return None, None
         engine = self.engine
         if word.type in WORDS:
+            if word.is_copy:
+                return None, None
             self._skips.note(word)
             name = engine.to_mend(word)
             return word, None if name is None else RulePast(name, engine.alone(name))

@@ -9,7 +9,7 @@ from typing import Any
 from engage.events.envelope import Event
 from engage.log.contract import Record
 from engage.rules.engine import Engine
-from engage.rules.mending import CLOSING, SKIPPED, Passed, PassedOver, opened, passed_by
+from engage.rules.mending import CLOSING, SKIPPED, Passed, PassedOver, is_word, opened, passed_by
 from engage.rules.policy import NAME as POLICY
 from engage.services.records import read_event
 
@@ -33,7 +33,8 @@ class Skips:
 
     def note(self, event: Event[Any]) -> None:
         """Know of one that is on its way to the log, too."""
-        if event.type == SKIPPED and (word := opened(event)) is not None and (passed := passed_by(word)) is not None:
+        word = opened(event) if is_word(event) else None
+        if word is not None and (passed := passed_by(word)) is not None:
             said_at = sys.maxsize if event.offset < 0 else event.offset
             self._found[passed] = min(said_at, self._found.get(passed, sys.maxsize))
 
@@ -53,7 +54,7 @@ class RulePast:
         self.name = name
         self.engine = engine
         self.passed = passed
-        engine.passed = PassedOver(passed)
+        engine.passed = PassedOver(passed) if passed else None
         self._closed: dict[str, set[str]] = {}
 
     @property

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from engage.events.envelope import Event
-from engage.rules.mending import SKIPPED, WORDS, opened
+from engage.rules.mending import SKIPPED, is_word, opened
 
 _OF_VIEW = "view "
 
@@ -23,7 +23,7 @@ def view_of(consumer: str) -> str | None:
 
 def word_for(event: Event[Any], views: Collection[str]) -> Event[Any] | None:
     """The event with its data read if it is a word for one of these read models."""
-    if event.type not in WORDS or (word := opened(event)) is None:
+    if not is_word(event) or (word := opened(event)) is None:
         return None
     return word if view_of(word.data.consumer) in views else None
 

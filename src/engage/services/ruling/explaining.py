@@ -24,7 +24,7 @@ from engage.rules import policy
 from engage.rules.consent import Word
 from engage.rules.decisions import TYPES as DECISIONS
 from engage.rules.engine import Engine
-from engage.rules.mending import WORDS, PassedOver, consumer_of, opened, passed_by
+from engage.rules.mending import PassedOver, consumer_of, is_word, opened, passed_by
 from engage.rules.quiet_hours import quiet_until, zone_of
 from engage.rules.rule import Rule
 from engage.services.configuration import Configured
@@ -185,9 +185,10 @@ async def _records(
 
 async def _fold(engine: Engine, log: Log, events: Sequence[Event[Any]], end: int) -> datetime:
     """Fold the account's events, each wake at the record at which it fired; the log's time at its end."""
-    words = [word for event in events if event.type in WORDS and (word := opened(event)) is not None]
+    words = [word for event in events if is_word(event) and (word := opened(event)) is not None]
     engine.passed = PassedOver(passed for word in words if (passed := passed_by(word)) is not None)
-    known = sorted((event for event in events if event.type in DECISIONS), key=lambda one: one.data.decided_at)
+    ours = (event for event in events if event.type in DECISIONS and not event.is_copy)
+    known = sorted(ours, key=lambda one: one.data.decided_at)
     learnt = 0
     last = await log.read(engine.partition, max(0, end - 64), 64)
     now = max([events[-1].now, *(record.recorded for record in last.records)])

@@ -34,11 +34,11 @@ from engage.services.letters.finding import DeadLetters
 from engage.services.letters.source import Embedded, Source
 from engage.services.links import Links
 from engage.services.moving.house import ACCESS, KEYS, WEBHOOKS, House
-from engage.services.moving.kafka_target import KafkaAppending, must_be_quiet
+from engage.services.moving.kafka_target import KafkaAppending, must_be_quiet, must_have_no_inbox
 from engage.services.moving.manifest import read_manifest
 from engage.services.moving.restoring import Site, bring_master_key
 from engage.services.moving.targets import Appending, SqliteAppending, emptied
-from engage.services.moving.unfinished import must_not_be_restoring
+from engage.services.moving.unfinished import is_unfinished, must_not_be_restoring
 from engage.services.oidc import Oidc, OidcSettings
 from engage.services.own_segments import with_segments
 from engage.services.owner import Owner
@@ -340,7 +340,9 @@ async def site(settings: Settings, folder: Path, partitions: int | None = None) 
                     "--partitions is for the embedded log: on Kafka `engage topics create` lays them out"
                 )
             log = on_kafka = await stack.enter_async_context(KafkaLog(settings.kafka, names))
-            await must_be_quiet(settings.kafka, names, log.partitions)
+            await must_be_quiet(settings.kafka, names)
+            if not is_unfinished(home):  # what is published meanwhile comes behind the restored records
+                await must_have_no_inbox(settings.kafka, names, log.partitions)
             appending = await stack.enter_async_context(KafkaAppending(settings.kafka, names, on_kafka))
         else:
             file = emptied(log_path(settings), partitions or manifest.partitions)

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,11 +23,12 @@ from engage.log.contract import Duplicate, Taken
 from engage.log.partitioning import partition_of
 from engage.services.linking import link, unlink
 from engage.services.moving.files import PACKED, DamagedError, lines
-from engage.services.moving.manifest import NotEmptyError, read_manifest
+from engage.services.moving.manifest import NAME, NotEmptyError, read_manifest
 from engage.services.moving.unfinished import NAME as RESTORING
 from engage.services.moving.unfinished import UnfinishedRestoreError
 from engage.settings import Settings
 from engage.store.keys import MasterKeyError
+from engage.store.schema_version import SchemaVersionError
 from engage.store.webhooks import LOG, Cursor, Endpoint, Secret, Subscription
 from projections.shared.profile import profile
 from tests.cli.given import order
@@ -207,6 +209,19 @@ async def test_a_house_that_holds_something_is_refused_with_what_to_do(demo: Set
     assert with_key.exit_code == 0
     with pytest.raises(NotEmptyError, match=r"the table api_keys in .* is not empty"):
         await restored(bare, export)
+
+
+async def test_an_export_whose_tables_have_another_shape_is_for_the_engage_that_wrote_it(
+    demo: Settings, export: Path, tmp_path: Path
+):
+    shutil.copytree(export, tmp_path / "export")
+    manifest = json.loads((tmp_path / "export" / NAME).read_bytes())
+    manifest["schemas"]["access"] += 1
+    (tmp_path / "export" / NAME).write_text(json.dumps(manifest))
+    new = new_house(tmp_path / "new", demo)
+    with pytest.raises(SchemaVersionError, match=r"the access in the export have schema \d, .* restore with engage 0"):
+        await restored(new, tmp_path / "export")
+    assert not any((await log_in(new)).values())
 
 
 async def test_the_beginning_of_one_restore_is_not_gone_on_with_by_another(old: Settings, tmp_path: Path):

@@ -26,6 +26,7 @@ from engage.store.database import Database
 from engage.store.keys import MasterKeyError, load_master_key, probe_of
 from engage.store.outbox import ANNOUNCEMENTS
 from engage.store.pauses import PAUSES
+from engage.store.schema_version import SchemaVersionError
 from engage.store.table_rows import any_row, put
 from engage.store.webhooks import LOG
 from engage.views.projection import ReadModel
@@ -58,6 +59,17 @@ def occupied(site: Site) -> str | None:
         if name := any_row(database, tables):
             return f"the table {name} in {database.name} is not empty"
     return None
+
+
+def prove_schemas(manifest: Manifest) -> None:
+    """SchemaVersionError if a store's tables in the export have another shape than here: rows would be read wrong."""
+    for kept in (KEYS, ACCESS, WEBHOOKS):
+        found = manifest.schemas.get(kept.name, kept.schema)
+        if found != kept.schema:
+            raise SchemaVersionError(
+                f"the {kept.name} in the export have schema {found}, this engage {kept.schema}: restore with engage "
+                f"{manifest.engage}, which wrote it; a newer one brings the restored house up to date when it starts"
+            )
 
 
 def keys(database: Database, told: Lines) -> None:

@@ -98,11 +98,8 @@ class KafkaAppending:
         await asyncio.gather(*(producer.close() for producer in self._producers))
 
 
-async def must_be_quiet(bootstrap: str, topics: Topics, partitions: int) -> None:
-    """AtWorkError if somebody works on the log, as far as its groups tell; NotEmptyError if its inbox holds events.
-
-    An event of another log's inbox would come onto this one behind the restored records, perhaps a second time.
-    """
+async def must_be_quiet(bootstrap: str, topics: Topics) -> None:
+    """AtWorkError if somebody works on the log, as far as the members of consumer groups tell."""
     with broker_errors(bootstrap, "asking who works on the log"):
         admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
         try:
@@ -115,11 +112,19 @@ async def must_be_quiet(bootstrap: str, topics: Topics, partitions: int) -> None
                 at_work += [group[1] for group in answer.groups if group[5]]
         finally:
             await admin.close()
-        if at_work:
-            raise AtWorkError(
-                f"{', '.join(at_work)}: workers of these groups are at work on the log {topics.prefix!r}. Stop them "
-                "(`engage worker …`), wait ten seconds, then restore"
-            )
+    if at_work:
+        raise AtWorkError(
+            f"{', '.join(at_work)}: workers of these groups are at work on the log {topics.prefix!r}. Stop them "
+            "(`engage worker …`), wait ten seconds, then restore"
+        )
+
+
+async def must_have_no_inbox(bootstrap: str, topics: Topics, partitions: int) -> None:
+    """NotEmptyError if the inbox holds events.
+
+    Those of another log would come onto this one behind the restored records, perhaps a second time.
+    """
+    with broker_errors(bootstrap, f"looking into {topics.inbox}"):
         held = sum((await _ends(bootstrap, topics.inbox, partitions)).values())
     if held:
         raise NotEmptyError(

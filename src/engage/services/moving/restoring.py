@@ -140,6 +140,7 @@ class Restorer:
             await asyncio.sleep(0)
 
     def _begin(self) -> None:
+        carrying.prove_schemas(self._manifest)
         begun = Beginning(self._manifest.id, str(self._folder.absolute()), self._clock())
         if begun.goes_on(self._site.home):
             return

@@ -49,6 +49,11 @@ def ended(home: Path) -> None:
     (home / NAME).unlink()
 
 
+def is_unfinished(home: Path) -> bool:
+    """Whether a house is not whole yet."""
+    return _found(home) is not None
+
+
 def must_not_be_restoring(home: Path) -> None:
     """UnfinishedRestoreError where a house is not whole yet."""
     if (found := _found(home)) is not None:

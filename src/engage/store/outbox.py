@@ -46,8 +46,8 @@ class Announcement(Struct, frozen=True):
     offset: int
 
 
-def put(connection: Connection, projection: str, announced: Iterable[Announced]) -> None:
-    """Keep these, in this order, to be published."""
+def put(connection: Connection, told: Iterable[tuple[str, Announced]]) -> None:
+    """Keep what read models, by name, announce, in this order, to be published."""
     rows = [
         {
             "id": one.id,
@@ -60,7 +60,7 @@ def put(connection: Connection, projection: str, announced: Iterable[Announced])
             "cause": one.cause,
             "offset": one.offset,
         }
-        for one in announced
+        for projection, one in told
     ]
     if rows:
         connection.execute(insert(ANNOUNCEMENTS), rows)

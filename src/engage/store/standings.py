@@ -48,6 +48,6 @@ def tell(
         return False
     if outbox.waits(connection, name, partition):
         return False
-    outbox.put(connection, name, say(table.of_partition(connection, partition)))
+    outbox.put(connection, [(name, one) for one in say(table.of_partition(connection, partition))])
     connection.execute(insert(STANDINGS).values(projection=name, partition=partition))
     return True

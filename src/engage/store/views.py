@@ -255,14 +255,20 @@ class ViewStore(ViewReader):
             noted = {name for (name,) in found}
             for change, stamp in zip(changes, stamps, strict=True):
                 if change.old.projection in noted or _says_more(change):
-                    came = moved[change.old.projection, change.old.partition]
-                    self._write_beside(connection, change, stamp, came, change.old.projection in noted)
+                    self._write_beside(connection, change, stamp, change.old.projection in noted)
+            told = [
+                (change.old.projection, one)
+                for change in changes
+                if change.slot == "live" and change.folded.announced
+                if (first := moved[change.old.projection, change.old.partition].announces_from) is not None
+                for one in change.folded.announced
+                if one.offset >= first
+            ]
+            outbox.put(connection, told)
         return moved
 
-    def _write_beside(
-        self, connection: Connection, change: Change, stamp: Stamp, moved: Moved, has_deletions: bool
-    ) -> None:
-        """What follows from a change but for the rows that are there."""
+    def _write_beside(self, connection: Connection, change: Change, stamp: Stamp, has_deletions: bool) -> None:
+        """What follows from a change but for the rows that are there, and what it announces."""
         folded, partition = change.folded, change.old.partition
         table, name = self.table(folded.model, change.slot), change.old.projection
         gone = [key for key, row in folded.rows.items() if row is None]
@@ -277,9 +283,6 @@ class ViewStore(ViewReader):
             if has_deletions:
                 deletions.back(connection, name, list(folded.rows))
             deletions.deleted(connection, name, [(key, partition, stamp.change, stamp.position) for key in gone])
-        if folded.announced and moved.announces_from is not None:
-            first = moved.announces_from
-            outbox.put(connection, name, [one for one in folded.announced if one.offset >= first])
 
     def _unstorable(self, changes: Sequence[Change]) -> dict[tuple[str, str], Exception]:
         failures: dict[tuple[str, str], Exception] = {}
@@ -310,7 +313,7 @@ class ViewStore(ViewReader):
 
 
 def _says_more(change: Change) -> bool:
-    """Whether there is anything to write of it but its rows that are there: of most there is not."""
+    """Whether there is more to write of it than rows that are there and announcements: of most there is not."""
     folded = change.folded
     gone = None in folded.rows.values()
-    return bool(gone or folded.parked or folded.skipped or folded.announced or change.released)
+    return bool(gone or folded.parked or folded.skipped or change.released)

@@ -80,15 +80,14 @@ class Beside:
         self._tell(0, partitions)
 
     async def share(self, partitions: Sequence[int]) -> None:
-        """Have the others fold what is left of these partitions, each its own, and the one that followed end.
+        """Have the others fold what is left of these partitions, each its own, when the one that followed has ended.
 
-        The second one begins when that has: all three at once would be what takes most memory.
+        All three at once would be what takes most memory.
         """
+        self._tell(0, None)
+        await asyncio.to_thread(self._processes[0].join)
         for number in range(_SHARE):
             self._tell(_FOLLOW + number, partitions[number::_SHARE])
-            if number == 0:
-                self._tell(0, None)
-                await asyncio.to_thread(self._processes[0].join)
 
     @property
     def alive(self) -> bool:

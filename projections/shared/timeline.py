@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from engage.events.catalogue import CATALOGUE
 from engage.events.envelope import EPOCH, Event, is_account
-from engage.views.projection import Projection
+from engage.views.projection import Projection, place_of
 from projections.shared.summaries import SUMMARIES
 
 
@@ -49,7 +49,7 @@ class TimelineEntry(Struct):
 
 
 def _place(event: Event[Any]) -> str | None:
-    return f"{event.partition}:{event.offset}" if is_account(event.subject) else None
+    return place_of(event) if is_account(event.subject) else None
 
 
 timeline = Projection(

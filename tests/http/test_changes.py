@@ -92,6 +92,11 @@ async def line(
         yield Line(answer)
 
 
+async def rows_of(platform: Platform) -> int:
+    with platform.store.database.read() as connection:
+        return int(connection.exec_driver_sql("SELECT count(*) FROM timeline").scalar_one())
+
+
 async def publish(platform: Platform, *events: dict[str, Any]) -> None:
     answers = await platform.publish([json.dumps(event).encode() for event in events])
     assert all(type(answer).__name__ == "Taken" for answer in answers), answers
@@ -253,6 +258,41 @@ async def test_of_what_is_merged_it_is_told_that_it_is_stale(platform: Platform)
         check_followable(retention, Condition("key", "in", ("x",)))
 
 
+@in_both
+async def test_a_timeline_is_told_once_and_in_order_across_breaks(platform: Platform):
+    await publish(platform, *[order(f"o-{n}", f"customer-{n % 5}") for n in range(30)])
+    told: dict[str, dict[str, Any]] = {}
+    place = None
+    for more in (True, False):
+        ends = await rows_of(platform)
+        while len(told) < ends:
+            following = follow(platform.store, platform.waiting, timeline, place, from_start=True)
+            assert (await anext(following)).kind == "ready"
+            for _ in range(min(10, ends - len(told))):
+                one = await anext(following)
+                row = json.loads(one.data)
+                assert one.kind == "changed" and row["key"] not in told
+                told[row["key"]], place = row, one.place
+        if more:
+            await publish(platform, *[order(f"p-{n}", f"customer-{n % 5}") for n in range(30)])
+    assert {row["row"]["event_id"] for row in told.values()} >= {f"{k}-{n}" for k in "op" for n in range(30)}
+    for partition in range(platform.log.partitions):
+        places = [row["row"]["offset"] for row in told.values() if row["row"]["partition"] == partition]
+        assert places == sorted(places)
+
+
+async def test_places_of_a_timeline_without_a_row_are_passed(platform: Platform, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("engage.store.following._PLACES", 2)
+    account = "customer-1"
+    await publish(platform, *[order(f"o-{n}", account) for n in range(4)])
+    with platform.store.database.write() as connection:  # as if these events had made none
+        connection.exec_driver_sql("DELETE FROM timeline WHERE event_id <> 'o-3'")
+    following = follow(platform.store, platform.waiting, timeline, from_start=True)
+    assert [(await anext(following)).kind for _ in range(2)] == ["ready", "changed"]
+    await publish(platform, order("o-4", account))
+    assert json.loads((await anext(following)).data)["row"]["event_id"] == "o-4"
+
+
 async def test_an_idle_line_is_kept_alive(platform: Platform):
     await publish(platform, order("o-1"))
     following = follow(platform.store, platform.waiting, profile, heartbeat=0.01)
@@ -262,7 +302,7 @@ async def test_an_idle_line_is_kept_alive(platform: Platform):
 async def test_what_cannot_be_followed_says_so(http: httpx.AsyncClient, platform: Platform):
     await platform.settle()
     wrong = (
-        ("timeline", 409, "only appended"),
+        ("retention?key=2026-01", 409, "follow all of it"),
         ("nothing", 404, "no view"),
         ("profile?since=never", 422, "since"),
         ("profile?key=a&key__prefix=b", 422, "not both"),

@@ -67,7 +67,7 @@ _EXAMPLE = (
         },
         **problems(
             _404="No such view.",
-            _409="It is only appended to; or it is merged when it is read, and has no keys of its own.",
+            _409="It is merged when it is read, and has no keys of its own: follow all of it.",
             _422="A parameter is wrong.",
             _503="The view is not there yet, or is being folded anew.",
             _504="What was waited for is not there yet: `behind` says how far the view is.",

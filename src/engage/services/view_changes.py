@@ -46,11 +46,7 @@ class NotFollowableError(ValueError):
 
 
 def check_followable(model: ReadModel[Any], keys: Condition | None) -> None:
-    """NotFollowableError for what is only appended to, and for some keys of what is merged when it is read."""
-    if model.append_only:
-        raise NotFollowableError(
-            f"the rows of {model.name} are only appended: an account's are read on with /v1/accounts/{{id}}/timeline"
-        )
+    """NotFollowableError for some keys of what is merged when it is read."""
     if isinstance(model, Aggregate) and keys is not None:
         raise NotFollowableError(
             f"{model.name} is added up across accounts when it is read, and any row may change by what one of them "

@@ -2,7 +2,7 @@
 
 A place is, by partition, the number of the last change that was seen, and of a change that was seen in part the key up
 to which it was. A row that changed again meanwhile stands with its last change only, so none is told twice without need
-and none is left out.
+and none is left out. Of what is only appended to, a row's change is its event's place in the log, counted from one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ from engage.store.deletions import DELETIONS
 from engage.store.positions import POSITIONS
 from engage.store.reader import Changed, ViewReader
 from engage.views.asking import Condition
-from engage.views.projection import ReadModel
+from engage.views.projection import ReadModel, place_key
+
+_PLACES = 200
+"""Places of the log that are looked up at once."""
 
 
 class Seen(Struct, frozen=True, order=True):
@@ -65,13 +68,19 @@ class Following:
             for partition, head in heads.items():
                 after = places.get(partition, Seen(0))
                 if head > after.change or after.key is not None:
-                    found += [(partition, one) for one in self._part(connection, partition, after, limit - len(found))]
+                    wanted = limit - len(found)
+                    if self._model.append_only:
+                        part = self._appended(connection, partition, after.change, head, wanted)
+                    else:
+                        part = self._part(connection, partition, after, wanted)
+                    found += [(partition, one) for one in part]
                     if len(found) == limit:
                         return Look(epoch, heads, found, whole=False)
             return Look(epoch, heads, found, whole=True)
 
     def _standing(self, connection: Connection) -> tuple[str, dict[int, int]]:
-        columns = POSITIONS.c.partition, POSITIONS.c.changes
+        reached = POSITIONS.c.position if self._model.append_only else POSITIONS.c.changes
+        columns = POSITIONS.c.partition, reached
         heads = connection.execute(
             select(*columns).where(POSITIONS.c.projection == self._model.name).order_by(*columns)
         )
@@ -93,6 +102,22 @@ class Following:
         deleted = self._behind(deleted, gone.key, gone.change, after, limit)
         found += [(row[0], None, row[1], row[2]) for row in connection.execute(deleted)]
         return sorted(found, key=lambda one: (one[2], one[0]))[:limit]
+
+    def _appended(self, connection: Connection, partition: int, after: int, head: int, limit: int) -> list[Changed]:
+        """Found by their keys, which are places: who follows a table that only grows needs no other index of it."""
+        table = self._reader.table(self._model)
+        key, position = table.table.columns[table.key], table.table.columns._position
+        rows = select(*table.columns, position)
+        if self._keys is not None:
+            rows = rows.where(condition(key, self._keys, sqlite=self._reader.database.sqlite))
+        found: list[Changed] = []
+        for first in range(after, head, _PLACES):
+            numbers = {place_key(partition, n): n + 1 for n in range(first, min(first + _PLACES, head))}
+            for *values, stood in connection.execute(rows.where(key.in_(numbers))):
+                found.append((values[0], table.row(values), numbers[values[0]], stood))
+            if len(found) >= limit:
+                break
+        return sorted(found, key=lambda one: one[2])[:limit]
 
     def _behind(
         self, statement: Select[Any], key: Column[Any], change: Column[Any], after: Seen, limit: int

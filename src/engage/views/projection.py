@@ -68,7 +68,8 @@ class Projection(ReadModel[R]):
     to another (``engage.events.linking``): what was copied from there is no event for it.
 
     ``append_only`` says that an event makes a row of its own: its fold always gets a fresh row, nothing is ever loaded,
-    and None means that this event makes no row.
+    and None means that this event makes no row. Its key is the event's place in the log (``place_of``), which is how
+    those who follow the model find what is new.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class Projection(ReadModel[R]):
     ) -> None:
         super().__init__(name, version=version, row=row, indexes=indexes)
         self.stays = stays
-        self.key: Key = key or _subject
+        self.key: Key = key or (place_of if append_only else _subject)
         self.append_only = append_only
         self.folds: dict[str, Fold] = {}
         self.fold_any: Fold | None = None
@@ -154,6 +155,16 @@ class Projection(ReadModel[R]):
         """
         self.standing = standing
         return standing
+
+
+def place_key(partition: int, offset: int) -> str:
+    """The key of the row that the event there makes in a model that is only appended to."""
+    return f"{partition}:{offset}"
+
+
+def place_of(event: Event[Any]) -> str:
+    """The same of an event that is on the log."""
+    return place_key(event.partition, event.offset)
 
 
 def _subject(event: Event[Any]) -> str | None:

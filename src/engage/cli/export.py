@@ -24,7 +24,7 @@ def export(
     ] = False,
     parquet: Annotated[
         bool,
-        typer.Option("--parquet/--no-parquet", help="Read models as Parquet too; needs engage-platform[parquet]."),
+        typer.Option("--parquet/--no-parquet", help="Read models as Parquet too; needs the extra `parquet`."),
     ] = True,
     master_key: Annotated[
         bool, typer.Option("--master-key", help="Put the master key in too: who has DIR then can read everything.")

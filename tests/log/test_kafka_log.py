@@ -178,6 +178,7 @@ async def test_the_names_of_two_logs_on_a_cluster_do_not_meet() -> None:
         "engage.inbox",
         "engage.interactions",
         "engage.dead-letters",
+        "engage.links",
         "engage.rules-state",
     ]
     assert not set(Topics("a").all) & set(Topics("b").all)

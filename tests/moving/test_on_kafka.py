@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,13 @@ from engage.log.partitioning import partition_of
 from engage.log.topics import create_topics
 from engage.rules.cell import Parked
 from engage.services.letters.source import Refused, Stopped
+from engage.services.linking import link
 from engage.services.moving.exporting import REFUSED, STOPPED
 from engage.services.moving.files import PACKED
 from engage.services.moving.kafka_target import AtWorkError
 from engage.services.moving.manifest import NotEmptyError, read_manifest
 from engage.services.moving.reading import records
+from engage.services.moving.restoring import ChainedError
 from engage.services.rules_changelog import committed
 from engage.settings import Settings, load
 from tests.cli.given import order
@@ -127,6 +130,22 @@ async def dead_letters_are_there(settings: Settings, stopped: Stopped) -> None:
     assert (headers["engage-consumer"], headers["engage-faults"]) == (b"rule win-back", b"Traceback: no")
     failed_at = dict((await log_in(settings))[partition])[int(headers["engage-offset"])]
     assert json.loads(failed_at)["id"] == stopped.parked.event_id
+
+
+async def test_a_chain_of_links_is_not_taken_over_by_kafka(tmp_path: Path, kafka: str, postgres_url: str):
+    old = Settings(home=str(tmp_path / "old"))
+    chained = ["anonymous:1", "customer-1", "customer-2"]
+    async with bootstrap.platform(old, clock=lambda: NOW) as platform:
+        told = [order(number, account, time="2026-03-02T01:00:00Z") for number, account in enumerate(chained)]
+        await platform.publish([json.dumps(one).encode() for one in told])
+        for visitor, account in pairwise(chained):
+            await link(platform, visitor, account)
+        await platform.settle(NOW)
+    await exported(old, tmp_path / "export")
+    there = await on_kafka(tmp_path / "there", old, kafka, postgres_url)
+    with pytest.raises(ChainedError, match=r"unlink anonymous:1` .* link it to 'customer-2'.* Nothing was restored"):
+        await restored(there, tmp_path / "export")
+    assert not any((await log_in(there)).values())
 
 
 async def test_there_and_back_again(demo: Settings, export: Path, tmp_path: Path, kafka: str, postgres_url: str):

@@ -39,7 +39,8 @@ class Event(Struct, Generic[D], kw_only=True, omit_defaults=True, gc=False):
 
     Where identities were linked (``engage.events.linking``): ``linkedto`` is the account that the subject was linked to
     when it was recorded, and folds pass it over; ``origin`` of what was copied from there is the subject that it was
-    said of; ``retold`` says that it is a copy of the past, told once more.
+    said of; ``via`` who handed it on, where that was linked itself; ``retold`` says that it is a copy of the past, told
+    once more.
     """
 
     type: Id
@@ -60,6 +61,7 @@ class Event(Struct, Generic[D], kw_only=True, omit_defaults=True, gc=False):
     inboxoffset: int | None = None
     origin: Id | None = None
     linkedto: Id | None = None
+    via: Id | None = None
     retold: bool = False
     partition: int = -1
     offset: int = -1

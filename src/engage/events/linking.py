@@ -47,6 +47,7 @@ def copied(event: Event[Raw], account: str, *, retold: bool) -> Event[Raw]:
         subject=account,
         origin=None if origin == account else origin,
         linkedto=None,
+        via=None,
         retold=retold,
         recorded=None,
         inboxoffset=None,
@@ -92,6 +93,10 @@ class Links:
     def linked_to(self, visitor: str) -> str | None:
         """The account that the visitor was linked to itself."""
         return self._direct.get(visitor)
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Who is linked to whom itself, by name."""
+        return sorted(self._direct.items())
 
     def of(self, account: str) -> Iterator[str]:
         """All whose events belong to ``account``, by name."""

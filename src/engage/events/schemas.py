@@ -19,7 +19,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 PERSONAL = "x-personal"
 """Marks a field that says something of a person: it is sealed before it reaches the log."""
 
-_STAMPED = ("recorded", "inboxoffset", "origin", "linkedto", "retold")
+_STAMPED = ("recorded", "inboxoffset", "origin", "linkedto", "via", "retold")
 _PLACE = ("partition", "offset")
 _WORDS = {
     "id": "With subject and source what makes it the same event.",
@@ -31,6 +31,7 @@ _WORDS = {
     "recorded": "When the log learned of it; engage's own stamp.",
     "origin": "Of whom it was said where the subject is somebody else: of one that was linked to it.",
     "linkedto": "To whom the subject was linked when it was recorded: there it is counted.",
+    "via": "From whom it was handed on, where that is not `origin`.",
     "retold": "Whether it is told once more, because identities were linked or parted.",
 }
 

@@ -39,7 +39,7 @@ _NUL = "\0"
 _NUL_IN_JSON = b"\\u0000"
 _SEALED_IN_JSON = f'"{PREFIX}'.encode()
 _REQUIRED = ("specversion", "id", "source", "type", "subject", "time")
-_OURS = ("recorded", "inboxoffset", "partition", "offset", "origin", "linkedto", "retold")
+_OURS = ("recorded", "inboxoffset", "partition", "offset", "origin", "linkedto", "via", "retold")
 _OPTIONAL_TEXTS = ("correlationid", "causationid", "actor", "contact")
 _NAMING = ("subject", "actor", "contact")
 
@@ -186,7 +186,7 @@ def text_fault(text: str) -> str | None:
 def clean(event: Event[Raw]) -> Event[Raw]:
     """The event without the attributes that only engage may set."""
     event.recorded, event.inboxoffset, event.partition, event.offset = None, None, -1, -1
-    event.origin, event.linkedto, event.retold = None, None, False
+    event.origin, event.linkedto, event.via, event.retold = None, None, None, False
     return event
 
 

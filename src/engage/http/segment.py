@@ -76,7 +76,7 @@ async def _take(request: Request, kind: str | None) -> Response:
             await publish_as(who, [event for event in made if isinstance(event, bytes)], platform.gathering.publish)
         )
     told = Told(True, 0, 0, 0, [])
-    linking = request.app.state.segment_links and platform.mover is not None
+    linking = request.app.state.segment_links
     batch = shape.get("batch")
     for index, (message, event) in enumerate(zip(batch if isinstance(batch, list) else [shape], made, strict=True)):
         answer = Refusal("envelope", (event,)) if isinstance(event, Fault) else next(answers)
@@ -89,7 +89,7 @@ async def _take(request: Request, kind: str | None) -> Response:
         else:
             told.duplicate += 1
         if linking and (pair := link_in(message)) is not None:
-            await _link(platform, *pair, who.name)
+            await _link(platform, *pair, who.name, str(message["messageId"]))
     if told.refused and told.refused == len(made):
         said = "; ".join(f"{fault.pointer or '/'}: {fault.message}" for fault in told.messages[0].faults)
         detail = f"nothing of it was taken: message {told.messages[0].index}: {said}"
@@ -97,12 +97,12 @@ async def _take(request: Request, kind: str | None) -> Response:
     return Response(msgspec.json.encode(told), media_type=JSON)
 
 
-async def _link(platform: Platform, visitor: str, account: str, by: str) -> None:
+async def _link(platform: Platform, visitor: str, account: str, by: str, message: str) -> None:
     """Link them, unless somebody has parted them: what a library says at each visit does not overrule that."""
     if platform.embedded is not None and platform.embedded.links.was_parted(visitor):
         return
     try:
-        await link_known(platform, visitor, account, by)
+        await link_known(platform, visitor, account, by, message)
     except LinkingError as error:  # who shares a device stays who they were first
         _log.debug("visitor not linked", reason=str(error))
 

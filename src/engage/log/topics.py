@@ -62,6 +62,11 @@ class Topics(Struct, frozen=True):
         """The changelog of what the rules' workers keep: a fold of the log, which may be deleted at any time."""
         return f"{self.prefix}.rules-state"
 
+    @property
+    def links(self) -> str:
+        """What intake keeps of linked identities: who is linked, and what of their history is still to be moved."""
+        return f"{self.prefix}.links"
+
     def view(self, name: str) -> str:
         """The changes of a read model, compacted: the newest record of a key is its row, or a tombstone."""
         return f"{self.prefix}.views.{name}"
@@ -73,7 +78,7 @@ class Topics(Struct, frozen=True):
 
     @property
     def all(self) -> list[str]:
-        return [self.inbox, self.interactions, self.dead_letters, *self.folds]
+        return [self.inbox, self.interactions, self.dead_letters, self.links, *self.folds]
 
 
 class Layout(Struct, frozen=True):
@@ -159,7 +164,10 @@ def _settings(names: Topics) -> dict[str, dict[str, str]]:
             "retention.ms": _milliseconds(DEAD_LETTER_RETENTION),
             "max.message.bytes": str(2 * MAX_RECORD_BYTES),
         },
-        **{name: {"cleanup.policy": "compact", "max.message.bytes": str(MAX_RECORD_BYTES)} for name in names.folds},
+        **{
+            name: {"cleanup.policy": "compact", "max.message.bytes": str(MAX_RECORD_BYTES)}
+            for name in (names.links, *names.folds)
+        },
     }
 
 
@@ -215,7 +223,7 @@ def _faults(names: Topics, name: str, settings: dict[str, str]) -> list[str]:
             "cleanup.policy": "delete",
             "message.timestamp.type": "CreateTime",
         }
-    elif name in names.folds:
+    elif name == names.links or name in names.folds:
         wanted = {"cleanup.policy": "compact"}
     faults = [
         f"{name!r} has {key}={settings.get(key)}: set it with kafka-configs --alter --entity-type topics --entity-name "

@@ -21,6 +21,7 @@ from engage.services.kafka_partition import WINDOW, PartitionIntake
 
 _BATCH = 8_000
 _POLL_MS = 200
+_RETELLING_MS = 1
 _COMMIT_SECONDS = 1.0
 
 _logger = structlog.get_logger(__name__)
@@ -123,6 +124,9 @@ class KafkaIntake(ConsumerRebalanceListener):  # type: ignore[misc]
                 elif owner is not None:
                     self._consumer.seek(tp, owner.next_inbox)
             results = await asyncio.gather(*work, return_exceptions=True)
+            if not any(results):
+                retelling = (owner.retell() for owner in self._owners.values() if owner.retells)
+                results = await asyncio.gather(*retelling, return_exceptions=True)
             reached = await self._reached()
         for result in results:
             if result is not None:
@@ -131,7 +135,8 @@ class KafkaIntake(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _fetch(self, stopped: asyncio.Task[Any]) -> dict[TopicPartition, list[Any]]:
         """Some records, none if there are none; while the group shares out partitions this takes until it is done."""
-        fetch = asyncio.create_task(self._consumer.getmany(timeout_ms=_POLL_MS, max_records=_BATCH))
+        patience_ms = _RETELLING_MS if any(owner.retells for owner in self._owners.values()) else _POLL_MS
+        fetch = asyncio.create_task(self._consumer.getmany(timeout_ms=patience_ms, max_records=_BATCH))
         try:
             await asyncio.wait({fetch, stopped}, return_when=asyncio.FIRST_COMPLETED)
             return fetch.result() if fetch.done() else {}

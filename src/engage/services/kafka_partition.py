@@ -17,9 +17,9 @@ from msgspec import Raw, Struct
 from engage.events import codec
 from engage.events.catalogue import CATALOGUE
 from engage.events.envelope import PARTITION_SUBJECT, Event, to_micros
-from engage.events.linking import SOURCE as IDENTITIES
+from engage.events.linking import PARTED
 from engage.events.ours import OF_PARTITIONS, claims_to_be_ours, is_ours
-from engage.events.validation import Fault, Refusal, check_event, reserved
+from engage.events.validation import Fault, Refusal, check_event, clean, reserved
 from engage.log.kafka import KafkaLog
 from engage.log.partitioning import partition_of
 from engage.log.record_size import DATA_BYTES, oversized, too_large
@@ -28,6 +28,7 @@ from engage.services import kafka_message, metrics, tracing
 from engage.services.edge import Edge
 from engage.services.identities import Identities, digest_of
 from engage.services.intake import MAX_LEAP, TICK, ClockLeapError, Stamp, tick
+from engage.services.kafka_links import HANDED_ON, PartitionLinks
 from engage.services.kafka_transaction import FencedProducer, Outgoing
 
 WINDOW = timedelta(days=30)
@@ -48,6 +49,8 @@ class _Taken(Struct):
     source: str
     id: str
     inboxoffset: int = -1
+    origin: str | None = None
+    retold: bool = False
 
 
 _taken = msgspec.json.Decoder(_Taken).decode
@@ -59,6 +62,7 @@ class PartitionIntake:
     def __init__(
         self,
         producer: FencedProducer,
+        links: PartitionLinks,
         topics: Topics,
         log: KafkaLog,
         edge: Edge,
@@ -76,6 +80,7 @@ class PartitionIntake:
         # A tick may put ``recorded`` ahead of the append times by which an event's age is measured.
         self._known = Identities(window + MAX_LEAP, folder)
         self._producer = producer
+        self._links = links
 
     @classmethod
     async def claim(
@@ -93,7 +98,8 @@ class PartitionIntake:
         ``folder`` is where the window of identities goes while it is owned, None for the system's temporary folder.
         """
         producer = await intake_producer(bootstrap, topics, partition).claim()
-        owner = cls(producer, topics, log, edge, window, folder)
+        links = PartitionLinks(bootstrap, topics, log, edge, partition)
+        owner = cls(producer, links, topics, log, edge, window, folder)
         try:
             await owner._recall()
         except BaseException:
@@ -131,19 +137,39 @@ class PartitionIntake:
         if leap:
             raise leap
 
-    def _sort(self, records: Sequence[Any]) -> tuple[list[Event[Raw]], list[tuple[int, Any]], list[Dead]]:
-        """What becomes of each record: event for the log, forward (to partition, record), dead letter, or nothing."""
+    @property
+    def retells(self) -> bool:
+        """Whether identities were linked or parted here, and not all is told once more where it belongs."""
+        return self._links.moving
+
+    async def retell(self) -> None:
+        """Tell a page of the past once more, in one transaction, if there is one and it can be read yet.
+
+        FencedError if the partition has another owner.
+        """
+        told = await self._links.retell()
+        if told is None:
+            return
+        for event in told.here:
+            self.stamp.put(event, self.stamp.last)
+            event.inboxoffset = self.next_inbox - 1
+        await self._commit(told.here, self._links.handed_on(told.on), [])
+
+    def _sort(self, records: Sequence[Any]) -> tuple[list[Event[Raw]], list[Outgoing], list[Dead]]:
+        """What becomes of each record: events for the log, what goes on to another partition, dead letter, nothing."""
         kept: list[tuple[Any, Event[Raw]]] = []
-        forwards: list[tuple[int, Any]] = []
+        forwards: list[Outgoing] = []
         dead: list[Dead] = []
         fresh: set[bytes] = set()
         for record in records:
             found = kafka_message.read(record)
+            if isinstance(found, Event) and not _handed_on(record):
+                clean(found)
             admitted: Event[Raw] | Refusal | None
-            if isinstance(found, Refusal):
-                admitted = found
-            elif claims_to_be_ours(found) and (not is_ours(found) or found.source == IDENTITIES):
-                admitted = reserved(found)  # nobody would take what is known of a visitor to its account here
+            if isinstance(found, Refusal) or _handed_on(record):
+                admitted = found  # what is handed on was looked at by another partition's intake
+            elif claims_to_be_ours(found) and (not is_ours(found) or found.type == PARTED):
+                admitted = reserved(found)
             elif found.type in OF_PARTITIONS:
                 admitted = self._of_partition(record, found)
             else:
@@ -152,23 +178,32 @@ class PartitionIntake:
                 dead.append((record, admitted))
             elif admitted is not None:
                 kept.append((record, admitted))
-        sealed = self._edge.seal([event for _, event in kept])
+        sealed = iter(self._edge.seal([event for _, event in kept if not event.is_copy]))
         taken: list[Event[Raw]] = []
-        for (record, _), event in zip(kept, sealed, strict=True):
+        for record, found in kept:
+            event = found if found.is_copy else next(sealed)
             assert isinstance(event, Event), "sealing refuses nothing"
-            if refusal := oversized(event):
-                dead.append((record, refusal))
-            elif self.stamp.put(event, kafka_message.record_time(record)):
-                event.inboxoffset = record.offset
-                taken.append(event)
-                if not event.subject.startswith(PARTITION_SUBJECT):
-                    self._known.add(digest_of(event.identity), event.now)
+            outcome = oversized(event) or self._links.admit(event)
+            if isinstance(outcome, Refusal):
+                dead.append((record, outcome))
+                continue
+            forwards += self._links.handed_on(outcome.on)
+            taken += [event for event in outcome.here if self._put(event, record)]
         if not taken or taken[-1].inboxoffset != records[-1].offset:
             taken.append(self._milestone(records[-1]))
         return taken, forwards, dead
 
+    def _put(self, event: Event[Raw], record: Any) -> bool:
+        """Stamp an event for the log; False for a tick whose time is past."""
+        if not self.stamp.put(event, kafka_message.record_time(record)):
+            return False
+        event.inboxoffset = record.offset
+        if not event.subject.startswith(PARTITION_SUBJECT) and not event.is_copy:
+            self._known.add(digest_of(event.identity), event.now)
+        return True
+
     def _admit(
-        self, record: Any, event: Event[Raw], fresh: set[bytes], forwards: list[tuple[int, Any]]
+        self, record: Any, event: Event[Raw], fresh: set[bytes], forwards: list[Outgoing]
     ) -> Event[Raw] | Refusal | None:
         """An event of an account or a market if it belongs here and is new, or why it may not enter; None otherwise.
 
@@ -183,7 +218,7 @@ class PartitionIntake:
         if home != self.partition:
             if (size := kafka_message.size_of(record) + len(record.key or b"")) > DATA_BYTES:
                 return too_large(size)
-            forwards.append((home, record))
+            forwards.append(_forwarded(home, record))
             return None
         digest = digest_of(event.identity)
         if digest in self._known or digest in fresh:
@@ -219,31 +254,48 @@ class PartitionIntake:
         event.inboxoffset = record.offset
         return event
 
-    async def _commit(self, taken: list[Event[Raw]], forwards: list[tuple[int, Any]], dead: list[Dead]) -> None:
-        await self._producer.commit(
+    async def _commit(self, taken: list[Event[Raw]], forwards: list[Outgoing], dead: list[Dead]) -> None:
+        links = self._links.unwritten()
+        if not taken and not forwards and not links:
+            return
+        first = await self._producer.commit(
             [
                 (self._topics.interactions, [on_log(event.subject, event.now, codec.encode(event)) for event in taken]),
-                (self._topics.inbox, [_forwarded(home, record) for home, record in forwards]),
+                (self._topics.inbox, forwards),
                 (self._topics.dead_letters, [_dead(record, refusal) for record, refusal in dead]),
+                (self._topics.links, links),
             ]
         )
+        if taken:
+            self._links.appended(taken, first)
 
     async def _recall(self) -> None:
-        """Read back from the log what our predecessors left there."""
+        """Read back from the log, and who is linked from its changelog, what our predecessors left there."""
+        await self._links.load()
+        await self._recall_log()
+        if not self._links.known:
+            self._links.forget_moves()
+        await self._commit([], [], [])
+
+    async def _recall_log(self) -> None:
         end = await self._log.end(self.partition)
         record = await self._log.last(self.partition)
         if record is None:
             return
         last = codec.decode(record.value)
         self.stamp.last = last.now
-        position = await self._log.position_at(self.partition, last.now - self._window - MAX_LEAP)
+        window = await self._log.position_at(self.partition, last.now - self._window - MAX_LEAP)
+        position = min(window, self._links.position)
         highest = -1 if last.inboxoffset is None else last.inboxoffset
         with self._known.loading():
             while position < end:
                 batch = await self._log.read(self.partition, position, _PAGE)
                 for record in batch.records:
+                    self._links.recall(record)
+                    if record.offset < window:
+                        continue
                     taken = _taken(record.value)
-                    if not taken.subject.startswith(PARTITION_SUBJECT):
+                    if taken.origin is None and not taken.retold and not taken.subject.startswith(PARTITION_SUBJECT):
                         self._known.add(digest_of((taken.subject, taken.source, taken.id)), record.recorded)
                     highest = max(highest, taken.inboxoffset)
                 position = batch.next_position
@@ -263,6 +315,10 @@ def intake_producer(bootstrap: str, topics: Topics, partition: int) -> FencedPro
 def on_log(subject: str, recorded: datetime, value: bytes) -> Outgoing:
     """A record as it stands in the topic of the log."""
     return Outgoing(subject.encode(), value, timestamp=to_micros(recorded) // 1_000)
+
+
+def _handed_on(record: Any) -> bool:
+    return any(name == HANDED_ON for name, _ in record.headers)
 
 
 def _forwarded(home: int, record: Any) -> Outgoing:

@@ -87,8 +87,8 @@ class FencedProducer:
             # Kafka is away: what waits for its answer fails with the connection.
             await self._producer.client.close()
 
-    async def commit(self, records: Iterable[tuple[str, Sequence[Outgoing]]], *, at: int | None = None) -> None:
-        """Write records, by topic, all or none. FencedError if the partition has another owner.
+    async def commit(self, records: Iterable[tuple[str, Sequence[Outgoing]]], *, at: int | None = None) -> int:
+        """Write records, by topic, all or none; the first one's offset. FencedError if another owns the partition.
 
         ``at``: the offset that the first of them must get; OffsetError if it got another, and nothing is written.
         """
@@ -106,6 +106,7 @@ class FencedProducer:
                     f"{written[0].offset}: somebody else writes there; end them, then begin again"
                 )
             await producer.commit_transaction()
+            return int(written[0].offset) if written else -1
         except (ProducerFenced, InvalidProducerEpoch, IllegalOperation) as error:
             # What was fenced while records were queued has no transaction any more when the next one is.
             raise FencedError(

@@ -1,4 +1,8 @@
-"""Linking: a visitor turns out to be an account that we know; and taking that back."""
+"""Linking: a visitor turns out to be an account that we know; and taking that back.
+
+In the embedded log it is judged and done here. On Kafka the read model of identities says what is known, the word goes
+into the inbox, and intake of the visitor's partition has the last say.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +17,10 @@ from engage.events.envelope import Event, is_account
 from engage.events.linking import SOURCE
 from engage.events.named_ids import named_id
 from engage.events.validation import Refusal, text_fault
+from engage.services.linked import links_of
 from engage.services.log_search import Wanted, newest
 from engage.services.platform import Platform
 from engage.services.privacy import NoSuchAccountError
-from engage.services.retelling import Mover
 
 _LONGEST = 256
 _NAMESPACE = uuid.UUID("6f0c0b3e-6a55-4f0e-9b53-0c8b9b0f0a41").bytes
@@ -50,7 +54,7 @@ class Unlinked(Struct, frozen=True):
 
 
 async def link(platform: Platform, visitor: str, account: str, actor: str | None = None) -> Linked:
-    """Link ``visitor`` to ``account``, and return when all that is known of it is there.
+    """Link ``visitor`` to ``account``, and return when all that is known of it is there; on Kafka when that is said.
 
     Linked already, nothing is done. LinkingError if it is linked to another account, or the two would go in a ring;
     NoSuchAccountError if the log has nothing of one of them.
@@ -59,36 +63,38 @@ async def link(platform: Platform, visitor: str, account: str, actor: str | None
         if not is_account(name) or not await newest(platform.log, Wanted(account=name), 1):
             raise NoSuchAccountError(name)
     done = await link_known(platform, visitor, account, actor)
-    await mover(platform).settle()
+    await _moved(platform)
     return done
 
 
-async def link_known(platform: Platform, visitor: str, account: str, actor: str | None = None) -> Linked:
-    """``link`` without a look whether the two are there, which returns when it is on the log."""
-    mover(platform)
-    assert platform.embedded is not None
+async def link_known(
+    platform: Platform, visitor: str, account: str, actor: str | None = None, cause: str | None = None
+) -> Linked:
+    """``link`` without a look whether the two are there, which returns when it is on the log, or in the inbox.
+
+    ``cause`` is the id of the event that says so, if one does: it overrules nobody who said otherwise.
+    """
     for name in (visitor, account):
         if (fault := text_fault(name)) or not 0 < len(name) <= _LONGEST:
             raise LinkingError(f"{name[:40]!r} is no account id: it {fault or f'has more than {_LONGEST} characters'}")
-    links = platform.embedded.links
+    links = await links_of(platform, visitor, account)
     holder = links.home(account)
     if links.linked_to(visitor) is not None and links.home(visitor) == holder:
         return Linked(visitor, account, holder, changed=False)
     if (why := links.why_not(visitor, account)) is not None:
         raise LinkingError(why)
     said = _event(platform, visitor, IdentityLinked(account=account), _times(platform, visitor), actor)
+    said.causationid = cause
     await _publish(platform, [said])
     return Linked(visitor, account, holder, changed=True)
 
 
 async def unlink(platform: Platform, visitor: str, actor: str | None = None) -> Unlinked:
-    """Take back that ``visitor`` is linked, and return when both accounts have what is theirs.
+    """Take back that ``visitor`` is linked, and return when both have what is theirs; on Kafka when that is said.
 
     NotLinkedError if it is linked to none.
     """
-    mover(platform)
-    assert platform.embedded is not None
-    links = platform.embedded.links
+    links = await links_of(platform, visitor)
     account, holder = links.linked_to(visitor), links.holder(visitor)
     if account is None or holder is None:
         raise NotLinkedError(f"{visitor!r} is linked to no account: there is nothing to take back")
@@ -96,26 +102,19 @@ async def unlink(platform: Platform, visitor: str, actor: str | None = None) -> 
     said = _event(platform, visitor, IdentityUnlinked(account=account), times, actor)
     parted = _event(platform, holder, IdentityParted(visitor=visitor), times, actor)
     parted.causationid = parted.correlationid = said.id
-    await _publish(platform, [said, parted])
-    await mover(platform).settle()
+    # On Kafka intake says it of whoever has what was handed on.
+    await _publish(platform, [said] if platform.embedded is None else [said, parted])
+    await _moved(platform)
     return Unlinked(visitor, account)
 
 
-def linked_to(platform: Platform, account: str) -> list[str]:
-    """Those whose events belong to ``account``, by name."""
-    return [] if platform.embedded is None else list(platform.embedded.links.of(account))
-
-
-def mover(platform: Platform) -> Mover:
-    """What moves; LinkingError where nothing does."""
-    if platform.mover is None:
-        raise LinkingError("identities are linked in the embedded log only so far: leave ENGAGE_LOG empty")
-    return platform.mover
+async def _moved(platform: Platform) -> None:
+    if platform.mover is not None:
+        await platform.mover.settle()
 
 
 def _times(platform: Platform, visitor: str) -> int:
-    assert platform.embedded is not None
-    return platform.embedded.log.times_linked(visitor)
+    return 0 if platform.embedded is None else platform.embedded.log.times_linked(visitor)
 
 
 def _event(platform: Platform, subject: str, data: EventData, times: int, actor: str | None) -> Event[Raw]:

@@ -18,13 +18,14 @@ from engage.events import codec
 from engage.events.catalogue import CATALOGUE
 from engage.events.catalogue.account import AccountErased
 from engage.events.envelope import is_account
-from engage.events.linking import PARTED, Links
+from engage.events.linking import PARTED
 from engage.events.named_ids import named_id
 from engage.events.sealing import ERASED, AccountKey, is_sealed, unseal
 from engage.events.validation import Refusal
 from engage.log.contract import Log
 from engage.log.topics import DEAD_LETTER_RETENTION, INBOX_RETENTION
 from engage.services.as_of import as_of
+from engage.services.linked import linked_to, links_of
 from engage.services.log_search import Wanted, find, newest
 from engage.services.platform import Platform
 from engage.store.keys import KeyStore
@@ -115,12 +116,12 @@ async def erase(platform: Platform, account: str, actor: str) -> Erased:
     """
     if not is_account(account) or not await newest(platform.log, Wanted(account=account), 1):
         raise NoSuchAccountError(account)
-    links = Links() if platform.embedded is None else platform.embedded.links
-    if (holder := links.holder(account)) is not None:
+    if (holder := (await links_of(platform, account)).holder(account)) is not None:
         raise LinkedError(f"{account!r} is linked to {holder!r}: erase that one, and both are; or unlink {account!r}")
     keys, now = platform.keyring, platform.clock()
     generation = await asyncio.to_thread(keys.newest_generation, account)
-    linked = {visitor: await asyncio.to_thread(keys.newest_generation, visitor) for visitor in links.of(account)}
+    visitors = await linked_to(platform, account)
+    linked = {visitor: await asyncio.to_thread(keys.newest_generation, visitor) for visitor in visitors}
     told = "".join(f":{visitor}:{of_visitor}" for visitor, of_visitor in linked.items())
     event = codec.new_event(
         AccountErased(generation=generation, linked=linked),

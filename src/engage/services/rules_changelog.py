@@ -51,19 +51,25 @@ def written(place: Place, cells: Iterable[tuple[str, str, bytes | None]]) -> lis
 
 async def load(bootstrap: str, topic: str, partition: int) -> Stored:
     """Read a partition of the changelog up to its last committed record; BrokerUnavailableError if Kafka is away."""
-    latest: dict[bytes, bytes] = {}
-    async for records in committed(bootstrap, TopicPartition(topic, partition)):
-        for record in records:
-            if record.value is None:
-                latest.pop(record.key, None)
-            else:
-                latest[record.key] = record.value
-    place = latest.pop(_PLACE, None)
+    found = await latest(bootstrap, topic, partition)
+    place = found.pop(_PLACE, None)
     cells = []
-    for key, value in latest.items():
+    for key, value in found.items():
         rule, _, account = key.decode().partition(_SEPARATOR)
         cells.append((rule, account, value))
     return Stored(_place(place) if place else None, cells)
+
+
+async def latest(bootstrap: str, topic: str, partition: int) -> dict[bytes, bytes]:
+    """What a partition of a compacted topic holds, by key; BrokerUnavailableError if Kafka is away."""
+    found: dict[bytes, bytes] = {}
+    async for records in committed(bootstrap, TopicPartition(topic, partition)):
+        for record in records:
+            if record.value is None:
+                found.pop(record.key, None)
+            else:
+                found[record.key] = record.value
+    return found
 
 
 async def latest_place(bootstrap: str, topic: str, partition: int) -> Place | None:

@@ -20,6 +20,9 @@ from engage.services.kafka_partition import WINDOW, PartitionIntake
 from engage.services.kafka_rules import PartitionRules
 from engage.services.streams_shares import Owner
 
+_PAGES = 8
+"""Of the past that are told once more while nothing arrives, before others have their turn."""
+
 
 class _IntakeOwner:
     """``PartitionIntake`` with the clock it is guarded by."""
@@ -30,9 +33,14 @@ class _IntakeOwner:
 
     async def take(self, records: Sequence[Any], now: datetime) -> None:
         await self._intake.take(records, self._clock)
+        if self._intake.retells:
+            await self._intake.retell()
 
     async def idle(self, now: datetime) -> None:
-        """Without records intake has nothing to do."""
+        """While nothing arrives, tell the past of linked identities once more."""
+        for _ in range(_PAGES):
+            if self._intake.retells:
+                await self._intake.retell()
 
     async def close(self) -> None:
         await self._intake.close()

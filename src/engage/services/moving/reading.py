@@ -9,8 +9,10 @@ from pathlib import Path
 import msgspec
 from msgspec import Raw, Struct
 
+from engage.events import codec
 from engage.events.catalogue import type_of
 from engage.events.catalogue.dead_letter import DeadLetterRetried, DeadLetterSkipped
+from engage.events.linking import SOURCE, Links
 from engage.rules.decisions import TYPES as DECISIONS
 from engage.services.moving.files import lines
 from engage.services.moving.manifest import Manifest
@@ -18,6 +20,7 @@ from engage.services.moving.manifest import Manifest
 WORDS = frozenset(type_of(kind) for kind in (DeadLetterRetried, DeadLetterSkipped))
 NAMING = DECISIONS | WORDS
 """The types of events that name other records."""
+_IDENTITIES = codec.encode(SOURCE)
 _MAY_NAME_PLACES = tuple(f'"{name}"'.encode() for name in sorted(NAMING))
 
 
@@ -111,6 +114,20 @@ def named_places(folder: Path, manifest: Manifest, partition: int) -> Iterator[t
             # What a copy names is the moment of another partition, at which nobody looks for it.
             if offset is not None and event.origin is None and not event.retold:
                 yield event.subject, offset
+
+
+def chain(folder: Path, manifest: Manifest) -> tuple[str, str, str] | None:
+    """Somebody who is linked to an account that is linked to another one itself, and those two; None if nobody is."""
+    links = Links()
+    for cut in manifest.cuts:
+        for segment in manifest.segments(cut.partition):
+            for told in lines(folder / segment.path):
+                if _IDENTITIES in told:
+                    links.fold(codec.decode(_line(told).event))
+    for visitor, account in links.pairs():
+        if (further := links.linked_to(account)) is not None:
+            return visitor, account, further
+    return None
 
 
 def named_offset(kind: str, data: Raw) -> int | None:

@@ -30,7 +30,7 @@ from engage.services.moving.exporting import MARKERS, MASTER_KEY, REFUSED, STOPP
 from engage.services.moving.files import PACKED, UNFINISHED, DamagedError, keep, lines, take_place
 from engage.services.moving.manifest import Manifest, NotEmptyError, prove
 from engage.services.moving.placing import Placing
-from engage.services.moving.reading import named_places, records
+from engage.services.moving.reading import chain, named_places, records
 from engage.services.moving.targets import Appending, LogTarget
 from engage.services.moving.unfinished import Beginning, ended
 from engage.services.projector import Projector
@@ -43,6 +43,10 @@ from engage.store.webhooks import WebhookStore
 from engage.views.projection import ReadModel
 
 _STEP = 2_000
+
+
+class ChainedError(RuntimeError):
+    """Somebody is linked to an account that is linked to another one: Kafka does not take that over."""
 
 
 class Site(Struct, frozen=True, kw_only=True):
@@ -95,6 +99,7 @@ class Restorer:
         """
         tell = progress or _silent
         await self._prove(tell)
+        self._not_chained()
         self._begin()
         self._settings()
         carrying.keys(self._site.keys.database, self._lines)
@@ -138,6 +143,18 @@ class Restorer:
             done += size
             tell("checking", done, total, done / max(1e-9, time.monotonic() - began))
             await asyncio.sleep(0)
+
+    def _not_chained(self) -> None:
+        """On Kafka a chain of links is gone down step by step, and the embedded log took each at one bound."""
+        if self._manifest.log == "sqlite" and not isinstance(self._site.log, SqliteLog):
+            found = chain(self._folder, self._manifest)
+            if found is not None:
+                visitor, account, further = found
+                raise ChainedError(
+                    f"{visitor!r} is linked to {account!r}, which is linked to {further!r}: Kafka takes over no chain. "
+                    f"`engage unlink {visitor}` where it was exported, link it to {further!r}, export again. Nothing "
+                    "was restored"
+                )
 
     def _begin(self) -> None:
         carrying.prove_schemas(self._manifest)

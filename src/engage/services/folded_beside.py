@@ -8,6 +8,7 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable, Sequence
 
 import structlog
+from msgspec import MsgspecError
 
 from engage.services.folding import GROWN, Told, read
 from engage.services.turns import IDLE_SECONDS, MOST_PATIENCE
@@ -77,12 +78,12 @@ class FoldedBeside:
     async def _hear(self, process: Process, tell: Callable[[Told], None]) -> int:
         assert process.stdout is not None, "it was asked for"
         heard = 0
-        async for line in process.stdout:
+        while (told := await _said(process, process.stdout)) is not None:
             heard += 1
             self._asked = False
             if self._grown:
                 self.grown()
-            tell(read(line))
+            tell(told)
         return heard
 
     async def _end(self, process: Process) -> int:
@@ -97,3 +98,17 @@ class FoldedBeside:
         except TimeoutError:
             process.kill()
             return await process.wait()
+
+
+async def _said(process: Process, stdout: asyncio.StreamReader) -> Told | None:
+    """What it says next; None at the end, and where it cannot be read: who was killed may have said half of it."""
+    try:
+        line = await stdout.readline()
+        return read(line) if line else None
+    except (ValueError, MsgspecError) as error:
+        _logger.error("what the process that folds the read models says cannot be read", why=str(error))
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        while await stdout.read(2**16):  # only when all is heard it counts as ended
+            continue
+        return None

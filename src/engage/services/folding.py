@@ -8,6 +8,7 @@ positions move by compare-and-swap, so either may be killed, and two that fold a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -22,6 +23,8 @@ from engage.services.turns import IDLE_SECONDS, Turns
 
 _BATCH = 1_000
 _DUES_SECONDS = 0.25
+_MOST_TROUBLE = 2_000
+"""Characters that are told of what fails: a database may name every row that it was sent, and a line has to end."""
 GROWN = b"\n"
 """The word that the log has grown; the end of the words is the word to end."""
 
@@ -54,25 +57,37 @@ class Folding:
 
     async def run(self, words: asyncio.StreamReader) -> None:
         """Turn after turn until the words end; where there is nothing to fold, the next one waits for a word."""
-        with metrics.view_waits(self._waited.append):
-            while not words.at_eof():
-                done = await self._turns.turn()
-                self._say(msgspec.json.encode(await self._told(done)) + b"\n")
-                if not done:
-                    try:
-                        async with asyncio.timeout(IDLE_SECONDS):
-                            await words.read(1_000)
-                    except TimeoutError:
-                        continue
+        grown = asyncio.Event()
+        listening = asyncio.create_task(_listen(words, grown))
+        try:
+            with metrics.view_waits(self._waited.append):
+                while not listening.done():
+                    grown.clear()
+                    done = await self._turns.turn()
+                    self._say(msgspec.json.encode(await self._told(done)) + b"\n")
+                    if not done:
+                        with contextlib.suppress(TimeoutError):
+                            async with asyncio.timeout(IDLE_SECONDS):
+                                await grown.wait()
+        finally:
+            listening.cancel()
 
     async def _step(self) -> int:
         return await self._projector.step(_BATCH)
 
     async def _told(self, done: int) -> Told:
-        told = Told(done, self._waited[:], trouble=self._turns.troubles.get("projections"))
+        trouble = self._turns.troubles.get("projections")
+        told = Told(done, self._waited[:], trouble=None if trouble is None else trouble[:_MOST_TROUBLE])
         self._waited.clear()
         now = asyncio.get_running_loop().time()
         if told.trouble is None and (not done or now - self._dues_at > _DUES_SECONDS):
             told.dues = await asyncio.to_thread(self._projector.next_dues)
             self._dues_at = now
         return told
+
+
+async def _listen(words: asyncio.StreamReader, grown: asyncio.Event) -> None:
+    """Hear them as they come, also while a turn is under way: the last one is that they end."""
+    while await words.read(1_000):
+        grown.set()
+    grown.set()

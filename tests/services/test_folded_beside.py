@@ -1,0 +1,75 @@
+"""The process that folds beside: whatever it says or does, it is ended and started again, and ends when it is told."""
+
+import asyncio
+import sys
+
+import pytest
+
+from engage.services.folded_beside import FoldedBeside
+from engage.services.folding import Folding, Told, read
+from engage.testing.memory_log import MemoryLog
+
+PATIENCE = 30.0
+
+
+@pytest.mark.parametrize("said", ["b'{'", "b'?\\n'", "b'x' * 200_000"], ids=["half", "no word", "too much"])
+async def test_one_that_says_what_cannot_be_read_is_started_again(said: str):
+    says = f"""import sys; sys.stdout.buffer.write(b'{{"done":7}}\\n' + {said})"""
+    beside, stop = FoldedBeside((sys.executable, "-I", "-S", "-c", says)), asyncio.Event()
+    heard: list[Told] = []
+
+    def tell(told: Told) -> None:
+        heard.append(told)
+        if len(heard) == 4:
+            stop.set()
+
+    async with asyncio.timeout(PATIENCE):
+        await beside.run(stop, tell)
+    assert [one.done for one in heard] == [7, 0, 7, 0]
+    assert "ended with" in str(heard[1].trouble)
+
+
+class Busy:
+    """Read models that are far behind, or fail."""
+
+    def __init__(self, trouble: str = "") -> None:
+        self.turns = 0
+        self.trouble = trouble
+
+    async def step(self, limit: int) -> int:
+        self.turns += 1
+        await asyncio.sleep(0)
+        if self.trouble:
+            raise ValueError(self.trouble)
+        return limit
+
+    def next_dues(self) -> dict[int, object]:
+        return {}
+
+
+async def test_it_ends_when_it_is_told_to_however_far_behind_it_is():
+    words, busy = asyncio.StreamReader(), Busy()
+    told: list[bytes] = []
+
+    def say(line: bytes) -> None:
+        told.append(line)
+        if len(told) == 3:
+            words.feed_data(b"\n")
+            words.feed_eof()
+        assert len(told) < 100, "it goes on"
+
+    await Folding(MemoryLog(partitions=1), busy, say).run(words)
+    assert busy.turns < 6
+
+
+async def test_what_fails_is_told_in_a_line_that_can_be_read():
+    words = asyncio.StreamReader()
+    told: list[bytes] = []
+
+    def say(line: bytes) -> None:
+        told.append(line)
+        words.feed_eof()
+
+    await Folding(MemoryLog(partitions=1), Busy("no " * 25_000), say).run(words)
+    assert len(told[0]) < 2**16
+    assert str(read(told[0]).trouble).startswith("ValueError: no no")

@@ -22,7 +22,9 @@ from engage.services.as_of import as_of
 from engage.services.linking import LinkingError, NotLinkedError, link, unlink
 from engage.services.platform import Platform
 from engage.services.privacy import LinkedError, NoSuchAccountError, erase, held_on
+from engage.services.whole_as_of import whole_as_of
 from engage.settings import Settings
+from engage.store.views import ViewStore
 from projections.customers.campaigns import campaigns
 from projections.customers.engagement import engagement
 from projections.shared.follow_ups import follow_ups
@@ -64,7 +66,11 @@ async def both(platform: Platform) -> None:
 
 
 def orders(platform: Platform) -> Counter[tuple[str, str]]:
-    rows = platform.store.select(timeline)
+    return orders_in(platform.store)
+
+
+def orders_in(store: ViewStore) -> Counter[tuple[str, str]]:
+    rows = store.select(timeline)
     return Counter((row.account, row.event_id[-1]) for row in rows if row.type == "Order Completed")
 
 
@@ -207,6 +213,20 @@ async def test_the_past_of_an_account_is_what_it_was_then(platform: Platform, cl
             async with as_of(platform.log, [profile], moment, clock(), account=account, store=platform.store) as then:
                 seen.append([row.interactions for row in then.select(profile)])
     assert seen == [[2], [1], [], [3], [2], [1]]
+
+
+async def test_a_whole_timeline_of_before_is_folded_once_its_rows_have_gone_elsewhere(platform: Platform, clock: Clock):
+    await both(platform)
+    story, at = orders(platform), clock()
+    clock.move(hours=1)
+    then = await platform.past.then(timeline, at)
+    assert await platform.past.lives(then)
+    await link(platform, VISITOR, ACCOUNT)
+    await platform.settle()
+    assert not await platform.past.lives(then)
+    async with whole_as_of(platform.log, timeline, at, clock(), platform.past.snapshots) as folded:
+        assert orders_in(folded) == story
+    assert await platform.past.lives(await platform.past.then(timeline, clock()))
 
 
 async def test_a_log_from_before_is_brought_up_to_date(tmp_path: Path):

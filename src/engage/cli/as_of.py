@@ -100,7 +100,7 @@ async def _standing(
         account is None
         and store is not None
         and moment <= now
-        and stands_live(store, model, await ends_at(log, moment))
+        and stands_live(store, model, await ends_at(log, moment), moment)
     ):
         yield Views(store, [model], only=(Condition("recorded", "le", moment),))
         return

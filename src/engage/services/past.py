@@ -114,7 +114,7 @@ class Past:
 
     async def lives(self, then: Then) -> bool:
         """Whether it need not be folded: see ``stands_live``."""
-        return await asyncio.to_thread(stands_live, self._store, then.model, then.ends)
+        return await asyncio.to_thread(stands_live, self._store, then.model, then.ends, then.moment)
 
     async def kept(self, then: Then) -> Snapshot | None:
         """The snapshot, if it was folded before."""

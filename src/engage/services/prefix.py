@@ -22,7 +22,8 @@ from projections.shared.timeline import timeline
 
 _NEAR = 16
 """Records that are read and thrown away rather than begun anew behind them: on Kafka a jump is a fetch of its own."""
-_INSTANT = timedelta(microseconds=1)
+INSTANT = timedelta(microseconds=1)
+"""The least that lies between two moments of the log."""
 
 
 class Places(Struct, frozen=True):
@@ -137,7 +138,7 @@ async def ends_at(log: Log, moment: datetime) -> dict[int, int]:
 
 async def end_at(log: Log, partition: int, moment: datetime) -> int:
     """The position behind what was recorded by ``moment``."""
-    return await log.position_at(partition, moment + _INSTANT)
+    return await log.position_at(partition, moment + INSTANT)
 
 
 def places_of(store: ViewStore, account: str, partition: int, end: int) -> Places | None:

@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime
 from typing import Any
 
+from engage.events.linking import BEGINS_ANEW
 from engage.log.contract import Log
 from engage.services.as_of import AheadError, Progress, fold_into
-from engage.services.prefix import PrefixLog, ends_at
+from engage.services.prefix import INSTANT, PrefixLog, ends_at
 from engage.services.snapshots import Snapshot, Snapshots, kind_of
 from engage.store.views import ViewMissingError, ViewStore
 from engage.views.projection import ReadModel
@@ -109,12 +110,19 @@ async def _legs(log: Log, stands: Mapping[int, int], ends: Mapping[int, int], ev
     return legs
 
 
-def stands_live(store: ViewStore | None, model: ReadModel[Any], ends: Mapping[int, int]) -> bool:
-    """Whether the live rows of ``model`` that were recorded by then are all that there were: none ever changes."""
-    if store is None or not model.append_only or "recorded" not in model.row.__struct_fields__:
+def stands_live(store: ViewStore | None, model: ReadModel[Any], ends: Mapping[int, int], moment: datetime) -> bool:
+    """Whether the live rows of ``model`` recorded by ``moment``, when the log ended at ``ends``, are all there were.
+
+    None ever changes, but those of an account are given up when it is linked to another, or parted from one.
+    """
+    if store is None or not model.append_only or not {"recorded", "type"} <= set(model.row.__struct_fields__):
         return False
     try:
         stands = store.standing().at(model)
-        return all(stands.get(one, 0) >= end for one, end in ends.items()) and not store.parked(model)
+        if store.parked(model) or any(stands.get(one, 0) < end for one, end in ends.items()):
+            return False
+        anew = tuple(BEGINS_ANEW)
+        known = store.tally(model, "type", anew)
+        return not known or known == store.tally(model, "type", anew, below=("recorded", moment + INSTANT))
     except ViewMissingError:
         return False

@@ -103,13 +103,13 @@ def deliveries(draw):
 
 
 class House:
-    """An embedded log with all rules and read models in a folder."""
+    """An embedded log with all rules and read models in a folder, those in a database ``views`` where one is named."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, views=None):
         self.now = START
         self.keyring = MemoryKeyring()
         self.log = SqliteLog(Path(folder) / "log.db", partitions=2)
-        self.store = ViewStore(f"sqlite:///{folder}/views.db")
+        self.store = ViewStore(views or f"sqlite:///{folder}/views.db")
         self.projector = Projector(self.log, self.store, PROJECTIONS)
 
     async def open(self):
@@ -132,9 +132,9 @@ class House:
 
 
 @contextmanager
-def house():
+def house(views=None):
     with tempfile.TemporaryDirectory() as folder:
-        made = House(folder)
+        made = House(folder, views)
         yield made
         made.log.close()
         made.store.close()

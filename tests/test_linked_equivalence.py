@@ -12,6 +12,7 @@ from engage.services.retelling import Mover
 from engage.store.families import families
 from projections import PROJECTIONS
 from projections.shared.timeline import timeline
+from tests.servers import fresh_database
 from tests.test_equivalence import ACCOUNTS, decided, decided_by_a_fresh_engine, deliveries, house, one_pass
 
 SUMS = ("support", "satisfaction")
@@ -93,8 +94,22 @@ async def live(made, batches, turns):
 @given(deliveries(), st.data())
 @once
 def test_linked_or_parted_every_event_belongs_to_one_and_every_fold_agrees(batches, chance):
+    every_fold_agrees(batches, chance)
+
+
+def test_so_it_is_on_postgresql(postgres):
+    @given(deliveries(), st.data())
+    @settings(once, max_examples=2)
+    def agrees(batches, chance):
+        with fresh_database(postgres) as url:
+            every_fold_agrees(batches, chance, url)
+
+    agrees()
+
+
+def every_fold_agrees(batches, chance, views=None):
     turns = [chance.draw(st.lists(words, max_size=4)) for _ in batches]
-    with house() as made:
+    with house(views) as made:
         linking = asyncio.run(live(made, batches, turns))
         assert not any(made.store.parked(model) for model in PROJECTIONS)
         incremental = made.rows()

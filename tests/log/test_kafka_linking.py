@@ -1,6 +1,9 @@
 """Identities linked and parted on a real Kafka broker: each event counts once, whoever owns a partition meanwhile."""
 
+import asyncio
 import random
+import signal
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from itertools import groupby
@@ -11,11 +14,13 @@ from msgspec import Raw
 from engage.events import codec
 from engage.events.envelope import Event
 from engage.events.linking import LINKED
+from engage.log.kafka_publisher import KafkaPublisher
 from engage.log.partitioning import partition_of
 from engage.services import kafka_links
 from tests.log.inbox import records_in
 from tests.log.kafka_platform import PARTITIONS, KafkaPlatform, kafka_platform
 from tests.log.linking import Stepping, in_effect, link, links_on, orders, stepping, unlink
+from tests.servers import PROJECT
 
 pytestmark = pytest.mark.anyio
 
@@ -128,6 +133,27 @@ async def test_who_comes_next_knows_who_is_linked_and_goes_on_with_the_move(
         assert house.owners[home].retells, "it was in the middle of it"
     await say(house, *orders(VISITOR, 40))
     assert in_effect(await house.events()) == {(ACCOUNT, f"order-{number}"): 1 for number in range(41)}
+
+
+async def killed(platform: KafkaPlatform) -> int:
+    """How a worker ended that intake runs in, and that is killed in the middle of a move."""
+    command = [sys.executable, "-m", "tests.log.retelling_worker", platform.bootstrap, platform.topics.prefix]
+    process = await asyncio.create_subprocess_exec(*command, cwd=PROJECT, stderr=asyncio.subprocess.DEVNULL)
+    async with asyncio.timeout(60):
+        return await process.wait()
+
+
+@pytest.mark.fault
+async def test_a_move_whose_worker_was_killed_goes_on_and_every_event_is_told_once(platform: KafkaPlatform) -> None:
+    told = orders(VISITOR, *range(300))
+    await platform.publisher.publish(told)
+    async with KafkaPublisher(platform.bootstrap, platform.topics) as words:
+        await words.publish([link(VISITOR, ACCOUNT)])
+    assert await killed(platform) == -signal.SIGKILL
+    async with stepping(platform) as house:
+        assert house.owners[partition_of(VISITOR, PARTITIONS)].retells, "it was in the middle of it"
+        await house.settle()
+        assert in_effect(await house.events()) == {(ACCOUNT, f"order-{number}"): 1 for number in range(300)}
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -18,6 +18,7 @@ from engage.rules.rule import Rule
 from engage.services.configuration import Configured
 from engage.services.letters.acting import Command, act
 from engage.services.letters.letter import Chosen
+from engage.services.linking import link
 from engage.services.platform import Platform
 from engage.settings import Settings
 from tests.rules.probes import ticket
@@ -88,3 +89,16 @@ async def test_a_retry_whose_process_is_killed_is_done_or_not_done(
 
     await with_rules(tmp_path, [choosy()], monkeypatch, keep)
     assert cells(tmp_path) == stored
+
+
+async def test_what_stood_still_of_a_visitor_is_no_dead_letter_any_more_once_it_is_linked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def linked(platform: Platform) -> None:
+        await publish(platform)
+        await link(platform, "acc-1", "acc-2")
+        assert await left(platform) == ["acc-2", "acc-3"]
+        assert isinstance(platform.log, SqliteLog)
+        assert sorted(letter[1] for letter in platform.log.letters()) == ["acc-2", "acc-3"]
+
+    await with_rules(tmp_path, [choosy(["bad"])], monkeypatch, linked)

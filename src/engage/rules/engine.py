@@ -313,11 +313,11 @@ class Engine:
         """Forget what is known of the account: where it is known still, it is told once more."""
         account = event.subject
         row = self.cells.row(account)
-        for cells in [self.cells.of(name) for name in self.rules]:
-            cells.forget(row)
-        if event.type == LINKED:
-            self._policy_cells.forget(row)
-        else:
+        given_up = [*self.rules, policy.NAME] if event.type == LINKED else [*self.rules]
+        self.mended += [(name, account) for name in given_up if self.cells.is_parked((name, account))]
+        for name in given_up:
+            self.cells.of(name).forget(row)
+        if event.type != LINKED:
             policy.begin_anew(self._policy_cells.get(row).state)
             self._policy_cells.change(row)
 

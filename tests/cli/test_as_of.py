@@ -73,16 +73,29 @@ def test_a_part_of_the_log_becomes_tables_of_its_own(tmp_path: Path):
         assert made.execute("SELECT DISTINCT account FROM timeline").fetchall() == [("customer-17",)]
 
 
+def test_a_file_holds_one_part_of_the_log(tmp_path: Path):
+    file = str(tmp_path / "part.db")
+    assert run("replay", "timeline", "--into", file, "--account", "customer-17").exit_code == 0
+    again = run("replay", "loyalty", "--into", file, "--account", "customer-17", "--json")
+    assert json.loads(again.stdout)["records"] > 0
+    other = run("replay", "timeline", "--into", file, "--account", "ع/😀%")
+    assert (other.exit_code, "holds another part of the log" in other.stderr) == (1, True)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
         (("as-of", "soon", "timeline"), 2, "TIME 'soon' is no moment"),
-        (("as-of", "2126-01-01", "timeline"), 1, "lies ahead"),
+        (("as-of", "2126-01-01", "timeline"), 2, "lies ahead"),
         (("as-of", "0h", "nothing"), 4, "there is no read model 'nothing'"),
         (("as-of", "0h", "timeline", "colour=red"), 2, "no column 'colour'"),
         (("as-of", "0h", "timeline", "red"), 2, "COLUMN=VALUE"),
-        (("as-of", "0h", "portfolio", "--account", "customer-17"), 1, "adds up what all accounts did"),
+        (("as-of", "0h", "portfolio", "--account", "customer-17"), 2, "adds up what all accounts did"),
         (("replay", "nothing", "--into", "x.db"), 4, "there is no read model 'nothing'"),
+        (("replay", "timeline", "--into", "mysql://x/y"), 2, "--into mysql://x/y: no store for 'mysql'"),
+        (("replay", "timeline", "--into", "/"), 1, "--into / cannot be used"),
+        (("replay", "timeline", "--into", "x.db", "--partition", "99"), 4, "there is no partition 99"),
+        (("replay", "timeline", "--into", "x.db", "--since", "1d", "--until", "2d"), 2, "--since 1d is not before"),
         (("snapshots", "make", "nothing"), 4, "there is no read model 'nothing'"),
         (("snapshots", "drop", "nothing"), 4, "there is no read model 'nothing'"),
     ],

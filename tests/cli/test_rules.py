@@ -80,7 +80,7 @@ def test_why_a_rule_did_not_ask_is_told_with_what_it_waits_for_and_what_the_poli
     told = house("rules", "explain", "acc-1", "--rule", "asking")
     assert "no to marketing by email" in told and "choosy: " not in told
     assert house("rules", "explain", "nobody", code=4) == ""
-    assert house("rules", "explain", "acc-1", "--rule", "nothing", code=2) == ""
+    assert house("rules", "explain", "acc-1", "--rule", "nothing", code=4) == ""
 
 
 def test_an_account_that_stands_still_is_told_with_what_to_do(house):

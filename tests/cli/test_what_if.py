@@ -48,6 +48,9 @@ def test_the_difference_is_told_and_reported(kept: Path, tmp_path: Path):
         (("--set", "health.purchasing.colour=3"), "cannot be changed"),
         (("--rules", "nowhere.py"), "there is no file nowhere.py"),
         (("--set", "rules.welcome.x=3", "--from", "soon"), "--from 'soon' is no moment"),
+        (("--set", "rules.welcome.x=3", "--from", "1d", "--to", "2d"), "--from 1d is not before --to 2d"),
+        (("--set", "rules.welcome.x=3", "--html", "/"), "--html /: no file can be written there"),
+        (("--set", "rules.welcome.x=3", "--html", "nowhere/x.html"), "no file can be written there"),
     ],
 )
 def test_what_cannot_be_is_said_in_a_line(kept: Path, arguments: tuple[str, ...], words: str):

@@ -186,7 +186,7 @@ def test_a_folder_that_is_taken_is_refused_with_what_to_do(old: Settings, tmp_pa
     within = RUNNER.invoke(app, ["export", f"{old.home}/export"], env={"ENGAGE_HOME": old.home})
     assert (within.exit_code, "name a folder elsewhere" in within.stderr) == (2, True)
     nothing = RUNNER.invoke(app, ["export", "--check", str(tmp_path / "nothing")])
-    assert (nothing.exit_code, "holds no export" in nothing.stderr) == (1, True)
+    assert (nothing.exit_code, "holds no export" in nothing.stderr) == (2, True)
 
 
 async def test_what_one_log_began_another_does_not_go_on_with(old: Settings, tmp_path: Path):

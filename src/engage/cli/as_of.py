@@ -12,7 +12,7 @@ import typer
 
 from engage.cli import completing
 from engage.cli.log import Types
-from engage.cli.moments import back
+from engage.cli.moments import back, between
 from engage.cli.output import NOT_FOUND, USAGE, CommandFailedError, JsonFlag, emit, say
 from engage.cli.read_models import Name
 from engage.cli.rows import AsCsv, AsLines, Where, parameters, show_rows
@@ -134,14 +134,15 @@ def replay(
 ) -> None:
     """Fold a part of the log into read models of their own, as SQL tables beside the live ones.
 
-    Nothing is appended and nothing is sent. Interrupted, the same command goes on from where it was.
+    Nothing is appended and nothing is sent. Interrupted, the same command goes on from where it was. A file holds one
+    part: for another, name another.
     """
     from engage import bootstrap
     from engage.cli.door import must_exist
     from engage.cli.progress import Progress
     from engage.services.as_of import replay as fold
     from engage.services.log_search import Wanted
-    from engage.store.views import ViewStore
+    from engage.store.views import GenerationError
 
     settings = bootstrap.settings()
     must_exist(settings)
@@ -151,23 +152,40 @@ def replay(
     known = {model.name: model for model in bootstrap.read_models(settings)}
     if missing := [name for name in names if name not in known]:
         raise CommandFailedError(f"there is no read model {missing[0]!r}: {', '.join(known)}", NOT_FOUND)
-    wanted = Wanted(
-        account=account,
-        types=tuple(types or ()),
-        since=None if since is None else back(since, "--since"),
-        until=None if until is None else back(until, "--until"),
-        partition=partition,
-    )
+    first, last = between(since, until)
+    wanted = Wanted(account=account, types=tuple(types or ()), since=first, until=last, partition=partition)
 
     async def run() -> int:
         async with bootstrap.reading_log(settings) as log:
-            with closing(ViewStore(url)) as store, Progress("folding", patience=_PATIENCE) as bar:
-                return await fold(
-                    log, store, [known[name] for name in names], wanted, lambda done, of: bar.to(done, total=of)
-                )
+            if partition is not None and partition >= log.partitions:
+                raise CommandFailedError(f"there is no partition {partition}: the log has {log.partitions}", NOT_FOUND)
+            with closing(_beside(into, url)) as store, Progress("folding", patience=_PATIENCE) as bar:
+                try:
+                    return await fold(
+                        log, store, [known[name] for name in names], wanted, lambda done, of: bar.to(done, total=of)
+                    )
+                except GenerationError as error:
+                    raise CommandFailedError(
+                        f"{into} holds another part of the log, or one of another log: name another file"
+                    ) from error
 
     records = asyncio.run(run())
     if as_json:
         emit({"into": into, "read_models": names, "records": records})
     else:
         say(f"{records:,} records folded into {', '.join(names)} in {into}")
+
+
+def _beside(into: str, url: str) -> ViewStore:
+    """The store to fold into; CommandFailedError where it can be none."""
+    from sqlalchemy.exc import DatabaseError
+
+    from engage.store.views import ViewStore
+
+    try:
+        return ViewStore(url)
+    except ValueError as error:
+        raise CommandFailedError(f"--into {into}: {error}", USAGE) from error
+    except DatabaseError as error:
+        first = str(error.orig).partition("\n")[0]
+        raise CommandFailedError(f"--into {into} cannot be used ({first}): name another file or database") from error

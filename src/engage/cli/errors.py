@@ -16,6 +16,15 @@ from engage.cli.output import FAILED, INTERRUPTED, NOT_FOUND, USAGE, CommandFail
 from engage.cli.tree import APART, dress, unknown
 
 _DATABASES = ("sqlite3", "sqlalchemy", "psycopg", "eventsourcing")
+_WRONG_USE = (
+    "SettingsError",
+    "ConfigurationError",
+    "MappingError",
+    "ApiKeyError",
+    "AheadError",
+    "SumsError",
+    "NoExportError",
+)
 _HTTP_NOT_FOUND = 404
 _SQLITE = b"SQLite format 3\0"
 
@@ -48,7 +57,7 @@ def errors_told() -> Iterator[None]:
     except CommandFailedError as error:
         _end(str(error), error.code)
     except KeyboardInterrupt:
-        _end("interrupted; what was taken stands, and the same command goes on from there", INTERRUPTED)
+        _end("interrupted; what was done stands, and the same command can be given again", INTERRUPTED)
     except OSError as error:
         if error.errno == errno.EPIPE:
             raise
@@ -103,7 +112,7 @@ def _is_ours(error: BaseException) -> bool:
 
 
 def _code(error: Exception) -> int:
-    if type(error).__name__ in ("SettingsError", "ConfigurationError", "MappingError", "ApiKeyError"):
+    if type(error).__name__ in _WRONG_USE:
         return USAGE
     if type(error).__name__ == "NoApiKeyError":
         return NOT_FOUND

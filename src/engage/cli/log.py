@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
 import typer
 
 from engage.cli import completing
-from engage.cli.moments import back
+from engage.cli.moments import between
 from engage.cli.output import NOT_FOUND, USAGE, CommandFailedError, JsonFlag, data, emit, moment, table
 
 if TYPE_CHECKING:
@@ -178,11 +178,12 @@ def _wanted(
 ) -> Wanted:
     from engage.services.log_search import Wanted
 
+    first, last = between(since, until)
     return Wanted(
         account=account,
         types=tuple(types or ()),
-        since=None if since is None else back(since, "--since"),
-        until=None if until is None else back(until, "--until"),
+        since=first,
+        until=last,
         correlation=correlation,
         id=event_id,
     )

@@ -21,6 +21,16 @@ def back(text: str, flag: str) -> datetime:
     return _moment(text, flag, -1, "back from now")
 
 
+def between(
+    since: str | None, until: str | None, flags: tuple[str, str] = ("--since", "--until")
+) -> tuple[datetime | None, datetime | None]:
+    """The moments that both name, None for what is left out; the first has to be the earlier one."""
+    first, last = (None if text is None else back(text, flag) for text, flag in zip((since, until), flags, strict=True))
+    if first is not None and last is not None and first >= last:
+        raise CommandFailedError(f"{flags[0]} {since} is not before {flags[1]} {until}: turn them round", USAGE)
+    return first, last
+
+
 def span_of(text: str, flag: str) -> timedelta:
     """The span that ``text`` says."""
     found = _SPAN.fullmatch(text)

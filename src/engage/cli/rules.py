@@ -11,7 +11,6 @@ from engage.cli import completing
 from engage.cli.output import (
     FAILED,
     NOT_FOUND,
-    USAGE,
     Actor,
     CommandFailedError,
     JsonFlag,
@@ -118,9 +117,7 @@ def explain(
 
     try:
         found = asyncio.run(run())
-    except NoSuchRuleError as error:
-        raise CommandFailedError(str(error), USAGE) from error
-    except NoSuchAccountError as error:
+    except (NoSuchRuleError, NoSuchAccountError) as error:
         raise CommandFailedError(str(error), NOT_FOUND) from error
     if as_json:
         emit(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from engage.cli import completing
-from engage.cli.moments import back
+from engage.cli.moments import between
 from engage.cli.output import USAGE, CommandFailedError, JsonFlag, data, emit, moment, say, table
 
 if TYPE_CHECKING:
@@ -61,7 +62,9 @@ def what_if(
         raise CommandFailedError("nothing is supposed: say --set rules.win-back.at_least=45d, or --rules PATH", USAGE)
     settings = bootstrap.settings()
     must_exist(settings)
-    from_, to = (None if text is None else back(text, flag) for text, flag in ((since, "--from"), (until, "--to")))
+    from_, to = between(since, until, ("--from", "--to"))
+    if html is not None and (html.is_dir() or not os.access(html.parent, os.W_OK)):
+        raise CommandFailedError(f"--html {html}: no file can be written there, name another", USAGE)
     now = utc_now()
     components = what_if_health.reweighed([text for text in texts if text.startswith(_HEALTH)])
     supposed = Supposed(tuple(paths), tuple(text for text in texts if not text.startswith(_HEALTH)))

@@ -75,7 +75,7 @@ async def replay(
     """Fold what is ``wanted`` of the log into ``models`` in ``store``, a store beside the live one; records folded.
 
     Called again for the same store it goes on from where it was interrupted. GenerationError if the store holds a fold
-    of another log.
+    of another log, or of another part of it.
     """
     return await fold_into(store, await PrefixLog.part(log, wanted), models, progress)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Self
 
+import msgspec
 from msgspec import Struct, structs
 
 from engage.events import codec
@@ -49,6 +51,7 @@ class PrefixLog:
         moment: datetime | None = None,
         sieve: Sieve | None = None,
         places: Places | None = None,
+        part: str = "",
     ) -> None:
         self._log = log
         self._ends = ends
@@ -56,6 +59,7 @@ class PrefixLog:
         self._moment = moment
         self._sieve = sieve
         self._places = places
+        self._part = part
 
     @classmethod
     async def at(cls, log: Log, moment: datetime, account: str | None = None, store: ViewStore | None = None) -> Self:
@@ -73,7 +77,7 @@ class PrefixLog:
         spans = await spans_of(log, wanted)
         starts = {one: start for one, (start, _) in spans.items()}
         ends = {one: end for one, (_, end) in spans.items()}
-        return cls(log, ends, starts=starts, sieve=Sieve(wanted))
+        return cls(log, ends, starts=starts, sieve=Sieve(wanted), part=_named(wanted))
 
     @property
     def partitions(self) -> int:
@@ -82,8 +86,8 @@ class PrefixLog:
 
     @property
     def generation(self) -> str:
-        """The log's own."""
-        return self._log.generation
+        """The log's own; that of a part is of this part alone, so that no fold goes on with another one."""
+        return self._log.generation + self._part
 
     async def read(self, partition: int, position: int, limit: int) -> Batch:
         """See ``Log.read``; a batch without records is the end."""
@@ -129,6 +133,13 @@ class PrefixLog:
         if self._sieve is not None:
             records = [record for record in records if self._sieve.event(record) is not None]
         return records, min(batch.next_position, end)
+
+
+def _named(wanted: Wanted) -> str:
+    """What tells this part of a log from others: nothing where it is all of it."""
+    if wanted == Wanted():
+        return ""
+    return f"/{hashlib.blake2b(msgspec.json.encode(wanted), digest_size=8).hexdigest()}"
 
 
 async def ends_at(log: Log, moment: datetime) -> dict[int, int]:

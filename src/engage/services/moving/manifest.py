@@ -28,6 +28,10 @@ class UnfinishedError(RuntimeError):
     """The folder holds an export that was cut off: the same command that began it goes on."""
 
 
+class NoExportError(DamagedError):
+    """There is no export where one was said to be: the message names the folder."""
+
+
 class NotEmptyError(RuntimeError):
     """The folder, or the house, holds something already; the message says what to do."""
 
@@ -196,13 +200,13 @@ class Journal:
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of a whole export.
 
-    UnfinishedError for one that was cut off; DamagedError if there is none, or one of a newer engage.
+    UnfinishedError for one that was cut off; NoExportError if there is none; DamagedError for one of a newer engage.
     """
     path = folder / NAME
     if not path.exists():
         if (folder / JOURNAL).exists():
             raise UnfinishedError(f"the export in {folder} was cut off: `engage export {folder}` goes on with it")
-        raise DamagedError(f"{folder} holds no export: there is no {NAME} in it")
+        raise NoExportError(f"{folder} holds no export: there is no {NAME} in it")
     try:
         told = path.read_bytes()
         stands = msgspec.json.decode(told, type=_Format).format

@@ -39,6 +39,7 @@ def test_a_spoilt_row_is_shown_and_a_rebuild_mends_it(kept: Path):
     assert (found.returncode, one["difference"]["column"], one["difference"]["stored"]) == (1, "event_id", "wrong")
     rebuilt = engage("projections", "rebuild", "timeline", "--json")
     assert json.loads(rebuilt.stdout)["swapped"], rebuilt.stderr
+    assert '"level": "info"' not in rebuilt.stderr
     assert engage("projections", "verify", "timeline").returncode == 0
     assert [one["previous"] for one in listed() if one["name"] == "timeline"] == [True]
     assert engage("projections", "rollback", "timeline").returncode == 0

@@ -21,8 +21,11 @@ _LEVELS = {"debug": 10, "access": 20, "info": 20, "warning": 30, "error": 40}
 Line = MutableMapping[str, Any]
 
 
-def log_to_stderr(settings: Settings) -> None:
-    """Send engage's own log, and what libraries say, to standard error, so that standard output holds data alone."""
+def log_to_stderr(settings: Settings, *, least: str = "debug") -> None:
+    """Send engage's own log, and what libraries say, to standard error, so that standard output holds data alone.
+
+    ``least``: what is below is left out, whatever the settings say; a command that tells what it did asks for it.
+    """
     import structlog
 
     console = messages()
@@ -35,7 +38,7 @@ def log_to_stderr(settings: Settings) -> None:
         ]
     else:
         rendered = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    level = _LEVELS[settings.log_level]
+    level = max(_LEVELS[settings.log_level], _LEVELS[least])
     structlog.configure(
         processors=[*common, *rendered],
         wrapper_class=structlog.make_filtering_bound_logger(level),

@@ -34,7 +34,7 @@ def rebuild(
     settings = bootstrap.settings()
     must_exist(settings)
     model = named(settings, name)
-    log_to_stderr(settings)
+    log_to_stderr(settings, least="warning")
     if account is not None:
         _rebuild_account(settings, model, account, who(actor), as_json)
         return
@@ -57,7 +57,7 @@ def rollback(name: Name, actor: Actor = None, as_json: JsonFlag = False) -> None
     settings = bootstrap.settings()
     must_exist(settings)
     model = named(settings, name)
-    log_to_stderr(settings)
+    log_to_stderr(settings, least="warning")
 
     async def run() -> int:
         async with bootstrap.platform(settings) as platform:

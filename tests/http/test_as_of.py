@@ -105,6 +105,12 @@ async def test_a_story_is_read_where_it_stands(http: httpx.AsyncClient, then: da
     assert await jobs(http) == []
 
 
+async def test_how_to_write_a_moment_is_said(http: httpx.AsyncClient):
+    for written in ("2026-03-01", "2w"):
+        answer = await http.get("/v1/accounts/customer-17", params={"as_of": written})
+        assert f"'{written}' is no moment with a time zone: write 2026-03-01T09:00:00Z" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize(
     ("view", "asked", "status", "pointer"),
     [

@@ -42,6 +42,13 @@ def problem(status: int, detail: str, headers: dict[str, str] | None = None, **m
     return Response(msgspec.json.encode(body), status, headers, MEDIA_TYPE)
 
 
+def _said(error: Any) -> str:
+    """What pydantic found, in its words, and how to write what people get wrong most."""
+    if error["type"].startswith(("datetime_", "timezone_")):
+        return f"{error['input']!r} is no moment with a time zone: write 2026-03-01T09:00:00Z (and + as %2B)"
+    return str(error["msg"])
+
+
 def faulty(detail: str, faults: Sequence[Fault]) -> ProblemError:
     """422 with every fault, each with a pointer to it."""
     return ProblemError(422, detail, faults=list(faults))
@@ -69,7 +76,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def of_parameters(_: Request, error: RequestValidationError) -> Response:
-        faults = [Fault("/".join(("", *map(str, one["loc"]))), one["msg"]) for one in error.errors()]
+        faults = [Fault("/".join(("", *map(str, one["loc"]))), _said(one)) for one in error.errors()]
         return problem(422, "; ".join(f"{fault.pointer}: {fault.message}" for fault in faults), faults=faults)
 
     @app.exception_handler(ViewMissingError)

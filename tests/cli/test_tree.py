@@ -53,6 +53,11 @@ def test_every_command_teaches_by_an_example_that_it_takes():
         command.make_context(name, words[len(path) :])  # it says so where it does not fit
 
 
+def test_help_flows_in_a_terminal_of_any_width():
+    for name, (_, command) in COMMANDS.items():
+        assert all("\n" not in paragraph for paragraph in command.help.split("\n\n")), name
+
+
 def test_every_command_that_has_a_result_gives_it_as_json():
     without = {name for name, (_, command) in COMMANDS.items() if "--json" not in str(_flags(command))}
     assert without == ENDLESS
@@ -119,10 +124,10 @@ CASES = """
 0 log show order-1
 0 as-of 0h timeline
 0 rules list
-1 as-of 2126-01-01 timeline
-1 as-of 0h portfolio --account customer-17
+2 as-of 2126-01-01 timeline
+2 as-of 0h portfolio --account customer-17
 1 export FOLDER
-1 restore FOLDER
+2 restore FOLDER
 1 links read nonsense
 1 projections grant analysts
 1 projections revoke analysts

@@ -91,6 +91,7 @@ def _show(out: Console, found: Account, entries: list[TimelineEntry]) -> None:
     out.print(f"{found.account}", style="bold", end="")
     out.print(f"   {found.kind or 'of unknown kind'}", style="dim")
     _show_health(out, found.health)
+    out.print()
     for line in table((), facts(found)):
         out.print(line, soft_wrap=True)
     if found.follow_ups:

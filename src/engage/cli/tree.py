@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from difflib import get_close_matches
+from inspect import cleandoc
 from typing import Any
 
 from engage.cli.examples import EXAMPLES
@@ -44,10 +45,11 @@ def variable(path: Sequence[str], option: Any) -> str:
 
 
 def dress(root: Any) -> None:
-    """Give every command its example, its options their variables, and a flag that takes no value no type."""
+    """Give every command its example and help that flows, its options their variables, and flags no type."""
     _hide_types_of_flags(root)
     for path, command in commands(root):
         example = EXAMPLES.get(" ".join(path))
+        command.help = _flowing(command.help or "")
         command.epilog = None if example is None else f"Example: engage {example}"
         for option in options(command):
             known = [option.envvar] if isinstance(option.envvar, str) else list(option.envvar or ())
@@ -65,6 +67,11 @@ def unknown(names: Collection[str], root: Any) -> str | None:
             meant = f"did you mean {close[0]}?" if close else "docs/command-line.md lists them"
             return f"{name} is the variable of no command's option: {meant}; otherwise unset it"
     return None
+
+
+def _flowing(text: str) -> str:
+    """Paragraphs without the line breaks of the source, for terminals of any width."""
+    return "\n\n".join(paragraph.replace("\n", " ") for paragraph in cleandoc(text).split("\n\n"))
 
 
 def _hide_types_of_flags(command: Any) -> None:

@@ -43,7 +43,8 @@ def test_records_are_found_by_what_they_are(kept: Path):
     ]
     assert [one["subject"] for one in records("find", "--account", "ع/😀%", "--type", "Order Completed")] == ["ع/😀%"]
     assert [one["id"] for one in records("find", "--id", "order-2")] == ["order-2"]
-    assert len(records("find", "--type", "Order Completed", "--limit", "1")) == 1
+    cut = log("find", "--type", "Order Completed", "--limit", "1", "--json")
+    assert (len(cut.stdout.splitlines()), "there may be more" in cut.stderr) == (1, True)
     assert records("find", "--type", "Order Completed", "--until", "2026-03-01") == []
     assert len(records("find", "--type", "Order Completed", "--since", "1h")) == 3
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pty
@@ -10,8 +11,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+import structlog
+import typer
+from typer.testing import CliRunner
 
 from engage import bootstrap
+from engage.cli.errors import errors_told
+from engage.cli.main import app
 from engage.settings import SettingsError
 from tests.cli.given import ENGAGE, order, running
 
@@ -61,6 +67,23 @@ def test_on_a_terminal_a_line_is_for_people(home: Path):
     assert "\x1b[" in said
     assert "number" in said
     assert not said.startswith("{")
+
+
+def test_standard_output_holds_data_alone_whatever_is_logged(capsys: pytest.CaptureFixture[str]):
+    structlog.reset_defaults()
+    CliRunner().invoke(app, ["snapshots", "list"])
+    structlog.get_logger().info("account erased")
+    structlog.get_logger().warning("it fails")
+    told = capsys.readouterr()
+    assert (told.out, "it fails" in told.err, "account erased" in told.err) == ("", True, False)
+
+
+def test_a_room_that_is_full_is_said_to_be_full(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(typer.Exit), errors_told():
+        raise OSError(errno.ENOSPC, "No space left on device", "/backup/x")
+    assert capsys.readouterr().err == (
+        "engage: /backup/x: No space left on device: make room there, then give the same command again\n"
+    )
 
 
 def test_a_level_that_nobody_knows_is_refused():

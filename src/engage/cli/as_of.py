@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,8 +18,10 @@ from engage.cli.read_models import Name
 from engage.cli.rows import AsCsv, AsLines, Where, parameters, show_rows
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
     from datetime import datetime
+
+    from sqlalchemy.exc import DatabaseError
 
     from engage.log.contract import Log
     from engage.services.views import Parameters, Views
@@ -159,7 +161,7 @@ def replay(
         async with bootstrap.reading_log(settings) as log:
             if partition is not None and partition >= log.partitions:
                 raise CommandFailedError(f"there is no partition {partition}: the log has {log.partitions}", NOT_FOUND)
-            with closing(_beside(into, url)) as store, Progress("folding", patience=_PATIENCE) as bar:
+            with _beside(into, url) as store, Progress("folding", patience=_PATIENCE) as bar:
                 try:
                     return await fold(
                         log, store, [known[name] for name in names], wanted, lambda done, of: bar.to(done, total=of)
@@ -176,16 +178,26 @@ def replay(
         say(f"{records:,} records folded into {', '.join(names)} in {into}")
 
 
-def _beside(into: str, url: str) -> ViewStore:
-    """The store to fold into; CommandFailedError where it can be none."""
+@contextmanager
+def _beside(into: str, url: str) -> Iterator[ViewStore]:
+    """The store to fold into; CommandFailedError where it can be none, or no more."""
     from sqlalchemy.exc import DatabaseError
 
     from engage.store.views import ViewStore
 
     try:
-        return ViewStore(url)
+        store = ViewStore(url)
     except ValueError as error:
         raise CommandFailedError(f"--into {into}: {error}", USAGE) from error
     except DatabaseError as error:
-        first = str(error.orig).partition("\n")[0]
-        raise CommandFailedError(f"--into {into} cannot be used ({first}): name another file or database") from error
+        raise _unusable(into, error) from error
+    with closing(store):
+        try:
+            yield store
+        except DatabaseError as error:
+            raise _unusable(into, error) from error
+
+
+def _unusable(into: str, error: DatabaseError) -> CommandFailedError:
+    first = str(error.orig).partition("\n")[0]
+    return CommandFailedError(f"--into {into} cannot be used ({first}): name another file or database")

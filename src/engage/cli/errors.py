@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from engage.cli.log_lines import warnings_to_stderr
 from engage.cli.output import FAILED, INTERRUPTED, NOT_FOUND, USAGE, CommandFailedError, say
 from engage.cli.tree import APART, dress, unknown
 
@@ -41,6 +42,7 @@ class Commands(TyperGroup):
         with errors_told():
             if wrong := unknown(_flags_given(), self):
                 raise CommandFailedError(wrong, USAGE)
+            warnings_to_stderr()
             return super().invoke(ctx)
 
 
@@ -66,6 +68,8 @@ def errors_told() -> Iterator[None]:
         if home := _home_that_is_a_file(error):
             _end(f"ENGAGE_HOME is {home}, which is a file: name a folder", USAGE)
         where = f"{error.filename}: " if error.filename else ""
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            _end(f"{where}{error.strerror}: make room there, then give the same command again", FAILED)
         _end(f"{where}{error.strerror or error}: check the name and what you may do there, then try again", FAILED)
     except Exception as error:
         if _is_ours(error):
@@ -98,6 +102,8 @@ def _of_database(first: str) -> str:
                 else "restore it from the backup"
             )
             return f"{path} is damaged, it is no SQLite database: {remedy}"
+    if "disk is full" in first:
+        return f"{first}: make room where {_home()} is, then give the same command again"
     return f"a database of engage's cannot be used ({first}): see to {_home()} and ENGAGE_VIEWS"
 
 

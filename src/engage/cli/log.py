@@ -12,7 +12,7 @@ import typer
 
 from engage.cli import completing
 from engage.cli.moments import between
-from engage.cli.output import NOT_FOUND, USAGE, CommandFailedError, JsonFlag, data, emit, moment, table
+from engage.cli.output import NOT_FOUND, USAGE, CommandFailedError, JsonFlag, data, emit, moment, say, table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -106,6 +106,7 @@ def find(
                     _line(event, as_json)
                     found += 1
                     if found == limit:
+                        say(f"that is as many as --limit lets through ({limit:,}); there may be more")
                         break
         return found
 

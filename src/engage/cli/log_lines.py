@@ -28,6 +28,31 @@ def log_to_stderr(settings: Settings, *, least: str = "debug") -> None:
     """
     import structlog
 
+    level = max(_LEVELS[settings.log_level], _LEVELS[least])
+    common, rendered = _configured(level)
+    lines = _Stderr()
+    lines.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=common,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendered],
+        )
+    )
+    logging.basicConfig(handlers=[lines], level=max(level, logging.WARNING), force=True)
+
+
+def warnings_to_stderr() -> None:
+    """Until a command asks for more: engage's own warnings to standard error, nothing to standard output.
+
+    What a library could not do, the command's own error says.
+    """
+    _configured(_LEVELS["warning"])
+    logging.getLogger().addHandler(logging.NullHandler())
+
+
+def _configured(level: int) -> tuple[list[Any], list[Any]]:
+    """Have structlog tell what is of ``level`` or above; what is added to each line, and how it is written."""
+    import structlog
+
     console = messages()
     common: list[Any] = [_level, _request, structlog.processors.TimeStamper(fmt="iso", utc=True)]
     rendered: list[Any]
@@ -38,21 +63,13 @@ def log_to_stderr(settings: Settings, *, least: str = "debug") -> None:
         ]
     else:
         rendered = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    level = max(_LEVELS[settings.log_level], _LEVELS[least])
     structlog.configure(
         processors=[*common, *rendered],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         # Asked for each time: a test, or a shell that redirects, may have replaced it since.
         logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     )
-    lines = _Stderr()
-    lines.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=common,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendered],
-        )
-    )
-    logging.basicConfig(handlers=[lines], level=max(level, logging.WARNING), force=True)
+    return common, rendered
 
 
 class _Stderr(logging.Handler):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from io import TextIOWrapper
 from typing import Annotated
@@ -114,5 +113,4 @@ def main() -> None:
         if isinstance(stream, TextIOWrapper):
             # A terminal that cannot show a letter gets its code, and the command goes on.
             stream.reconfigure(errors="backslashreplace")
-    logging.lastResort = None  # a command without a log of its own says in its own line what a library could not do
     app(prog_name="engage")

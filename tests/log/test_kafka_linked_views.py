@@ -34,6 +34,7 @@ from tests.log.linking import Stepping, link, now, stepping, unlink
 pytestmark = pytest.mark.anyio
 
 VISITOR, ACCOUNT, OTHER = "anonymous:7f3c", "customer-17", "customer-18"
+LATER, MIDDLE, TOP = "anonymous:9", "customer-30", "customer-31"
 
 
 @pytest.fixture
@@ -49,11 +50,21 @@ def badly(number: int, account: str) -> bytes:
 
 
 STORY: list[list[bytes] | tuple[str, str]] = [
-    [order(1, VISITOR), order(2, ACCOUNT), order(3, OTHER), badly(1, VISITOR)],
+    [
+        order(1, VISITOR),
+        order(2, ACCOUNT),
+        order(3, OTHER),
+        badly(1, VISITOR),
+        badly(6, LATER),
+        order(8, MIDDLE),
+        order(9, TOP),
+    ],
     (VISITOR, ACCOUNT),
     [order(4, VISITOR), badly(2, VISITOR), badly(3, OTHER)],
     (ACCOUNT, OTHER),
     [order(5, VISITOR), order(6, ACCOUNT), badly(4, ACCOUNT)],
+    (MIDDLE, TOP),
+    (LATER, MIDDLE),
     (VISITOR, ""),
     [order(7, VISITOR), badly(5, VISITOR)],
 ]

@@ -76,6 +76,15 @@ async def test_its_story_goes_to_the_account_what_comes_later_too_and_comes_back
     assert await counted(house) == {ACCOUNT: ["1", "2", "3", "4", "5"]}
 
 
+async def test_an_account_may_say_what_was_said_of_its_visitor_by_the_same_id(house: Stepping) -> None:
+    await say(house, *orders(VISITOR, 1, 2), link(VISITOR, ACCOUNT))
+    await say(house, *orders(VISITOR, 3), *orders(ACCOUNT, 1))
+    assert await counted(house) == {ACCOUNT: ["1", "1", "2", "3"]}
+    await house.claim(partition_of(ACCOUNT, PARTITIONS))
+    await say(house, *orders(ACCOUNT, 2, 3, 1), *orders(VISITOR, 1, 2, 3))
+    assert await counted(house) == {ACCOUNT: ["1", "1", "2", "2", "3", "3"]}
+
+
 async def test_chains_hold_and_whoever_is_parted_takes_along_who_it_was(house: Stepping) -> None:
     await say(house, *orders(VISITOR, 1), *orders(ACCOUNT, 2), *orders(OTHER, 3))
     await say(house, link(ACCOUNT, OTHER), link(VISITOR, ACCOUNT))

@@ -4,6 +4,7 @@ A test that needs a server which this machine cannot run is skipped with the rea
 """
 
 import os
+import signal
 import socket
 import tempfile
 from collections.abc import Generator, Iterator
@@ -20,6 +21,10 @@ from tests.servers import KafkaBroker, ServerUnavailableError, fresh_database, k
 
 SERVERS = {"broker": "kafka", "postgres": "postgres"}  # the fixture that starts one, and the marker of its tests
 SOAK = "ENGAGE_SOAK" in os.environ
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell that starts the suite with `&` has it ignore Ctrl-C, and what the tests start would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest.register_assert_rewrite(
     "engage.testing.log_contract",

@@ -38,6 +38,17 @@ def test_rates_and_what_is_left_are_told_from_what_was_before():
     assert "records/s" not in "\n".join(_lines(now))
 
 
+def test_where_a_page_is_too_long_for_the_terminal_only_what_waits_is_named():
+    views = [
+        ViewStatus("timeline", 1, [1_000], 0, 0),
+        ViewStatus("profile", 1, [400], 600, 0),
+        ViewStatus("loyalty", 1, [1_000], 0, 2),
+    ]
+    page = _lines(structs.replace(THEN, views=views, disk_free=75 * 10**9, disk_bytes=270 * 10**9), briefly=True)
+    assert [line.split()[:2] for line in page[6:9]] == [["profile", "1"], ["loyalty", "1"], ["1", "keep"]]
+    assert "disk              75.0 of 270.0 GB are free" in page
+
+
 def test_it_is_watched_until_it_is_interrupted(home: Path):
     assert engage("publish", "-", stdin=lines(order())).returncode == 0
     with subprocess.Popen([str(ENGAGE), "status", "--watch", "--json"], stdout=subprocess.PIPE, text=True) as process:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from engage.services.privacy import Erased, PersonalCopy
     from engage.settings import Settings
 
+_PATIENCE = 1.0
+"""Seconds: what is looked through by then needs no progress."""
 Account = Annotated[str, typer.Argument(metavar="ACCOUNT", help="The account's id.")]
 
 
@@ -142,8 +145,11 @@ async def _found(settings: Settings, texts: list[str], beside: list[Path]) -> li
     from engage.services import plaintext
     from engage.store.database import Database
 
+    silent_until = time.monotonic() + _PATIENCE
+
     def told(place: str) -> None:
-        say(f"looking into {place}")
+        if time.monotonic() > silent_until:
+            say(f"looking into {place}")
 
     found = await asyncio.to_thread(plaintext.in_files, [settings.home_path, *beside], texts, told)
     if settings.views:

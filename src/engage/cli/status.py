@@ -86,14 +86,20 @@ async def _watch(settings: Settings, as_json: bool) -> None:
             if as_json:
                 typer.echo(msgspec.json.encode(found))
             else:
-                lines = _lines(found, None if before is None else (now - before[0], before[1]))
+                since = None if before is None else (now - before[0], before[1])
+                lines = _lines(found, since)
+                if sys.stdout.isatty() and len(lines) > live.console.height:
+                    lines = _lines(found, since, briefly=True)
                 live.update(Text("\n".join(lines)), refresh=True)
             before = (now, found)
             await asyncio.sleep(_EVERY_SECONDS)
 
 
-def _lines(found: Status, before: tuple[float, Status] | None = None) -> list[str]:
-    """The page; with what was ``before``, and how many seconds ago, also rates and how long what is left will take."""
+def _lines(found: Status, before: tuple[float, Status] | None = None, *, briefly: bool = False) -> list[str]:
+    """The page; with what was ``before``, and how many seconds ago, also rates and how long what is left will take.
+
+    ``briefly``: read models that keep up are counted, and named no more.
+    """
     owner = found.owner
     serves = f", serving at {owner.url}" if owner and owner.url else ""
     lines = [
@@ -118,7 +124,10 @@ def _lines(found: Status, before: tuple[float, Status] | None = None) -> list[st
             str(one.paused or ""),
         )
         for one in found.views
+        if not briefly or one.behind or one.parked or one.paused
     ]
+    if len(views) < len(found.views):
+        views.append((f"{len(found.views) - len(views)} keep up", "", "0", "0", *(("", "") if rates else ()), ""))
     header = ("read model", "version", "behind", "parked", *(["records/s", "left"] if rates else ()), "")
     lines += [*table(header, views, right=(1, 2, 3, *((4, 5) if rates else ()))), ""]
     lines.append(f"desk              {found.desk_behind:,} records behind")
@@ -130,6 +139,8 @@ def _lines(found: Status, before: tuple[float, Status] | None = None) -> list[st
         state = f"DISABLED: {one.disabled}" if one.disabled else "enabled"
         failing = f", failing since {moment(one.failing_since)}" if one.failing_since else ""
         lines.append(f"webhook           {one.id} to {one.host}: {state}{failing}, {one.waiting:,} waiting")
+    if found.disk_bytes:
+        lines.append(f"disk              {found.disk_free / 1e9:,.1f} of {found.disk_bytes / 1e9:,.1f} GB are free")
     lines += [f"{name:<17} {size / 1e6:,.1f} MB" for name, size in found.files.items()]
     return lines
 

@@ -45,6 +45,8 @@ _STATUS = {
     "next_wake": "2026-03-02T10:00:00Z",
     "dead_letters": 0,
     "files": {"log.db": 1048576},
+    "disk_free": 75000000000,
+    "disk_bytes": 270000000000,
     "owner": {"pid": 4242, "url": "http://127.0.0.1:8080"},
     "webhooks": [
         {

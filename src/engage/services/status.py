@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -54,7 +55,8 @@ class Status(Struct, frozen=True):
 
     ``desk_behind`` counts log records, ``relay_waiting`` aggregate events not yet on the log; ``dead_letters`` are
     events on which a rule failed; ``next_wake`` is when the next timer is due; both are null where the log is Kafka's.
-    ``files`` has bytes by file name, its write-ahead log included.
+    ``files`` has bytes by file name, its write-ahead log included; ``disk_free`` of ``disk_bytes`` are free where they
+    lie.
     """
 
     generation: str
@@ -67,6 +69,8 @@ class Status(Struct, frozen=True):
     files: dict[str, int]
     owner: Holder | None
     webhooks: Sequence[WebhookStanding] = ()
+    disk_free: int = 0
+    disk_bytes: int = 0
 
 
 async def read_status(
@@ -91,6 +95,7 @@ async def read_status(
     def read() -> Status:
         ends = [one.end for one in partitions]
         desk = [_position(relationships, f"desk:{log.generation}:{partition}") for partition in range(len(ends))]
+        disk_free, disk_bytes = _disk(home)
         told = (relationships.store.max_notification_id() or 0) if relationships else 0
         return Status(
             generation=log.generation,
@@ -103,6 +108,8 @@ async def read_status(
             files=_sizes(home),
             owner=owner,
             webhooks=webhooks,
+            disk_free=disk_free,
+            disk_bytes=disk_bytes,
         )
 
     return await asyncio.to_thread(read)
@@ -140,6 +147,15 @@ def _views(store: ViewStore | None, projections: Sequence[ReadModel[Any]], ends:
         still = standing.paused.get(projection.name)
         found.append(ViewStatus(projection.name, projection.version, positions, behind, parked, still))
     return found
+
+
+def _disk(home: Path) -> tuple[int, int]:
+    """How many bytes are free where the folder lies, and how many there are; none where there is no folder."""
+    try:
+        usage = shutil.disk_usage(home)
+    except FileNotFoundError:
+        return 0, 0
+    return usage.free, usage.total
 
 
 def _sizes(home: Path) -> dict[str, int]:

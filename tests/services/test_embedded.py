@@ -11,7 +11,9 @@ from msgspec import Struct
 
 from engage.events import codec
 from engage.events.catalogue.commerce import OrderDelivered
+from engage.events.catalogue.identity import IdentityLinked
 from engage.events.catalogue.profile import AccountIdentified
+from engage.events.linking import SOURCE
 from engage.events.validation import Refusal
 from engage.log.contract import Duplicate, Taken
 from engage.log.sqlite import SqliteLog
@@ -21,6 +23,7 @@ from engage.services import embedded
 from engage.services.committing import AbandonedError
 from engage.services.edge import Edge
 from engage.services.embedded import EmbeddedLog
+from engage.services.retelling import Mover
 from engage.testing.keyring import MemoryKeyring
 
 START = datetime(2026, 3, 1, 9, tzinfo=UTC)
@@ -364,6 +367,38 @@ async def test_lost_engine_state_is_folded_again_and_nothing_is_decided_twice(ho
     await house.embedded.tick(START + timedelta(days=31))
     abouts = [(event.subject, codec.open_data(event).data.about) for event in house.events("follow_up.requested")]
     assert len(abouts) == len(set(abouts)) == 99
+
+
+async def test_what_falls_due_while_a_past_is_told_once_more_is_known_in_the_same_order_when_the_log_is_folded_again(
+    house,
+):
+    house.clock.now = START + timedelta(days=60)
+    again = codec.new_event(
+        OrderDelivered(order_id="o-1"), id="again", source="test", subject="acc-2", time=house.clock.now
+    )
+    await house.embedded.publish([delivered("o-1"), again])
+    house.clock.now += timedelta(hours=2)
+    assert await house.embedded.tick()
+    assert len(house.events("follow_up.skipped")) == 1
+    linked = codec.new_event(
+        IdentityLinked(account="acc-2"), id="link", source=SOURCE, subject="acc-1", time=house.clock.now
+    )
+    await house.embedded.publish([linked])
+    mover = Mover(house.log, house.embedded)
+    while house.log.next_move():  # the wake of acc-2 fires at whatever is told once more on its day
+        await mover.step(1)
+        house.clock.now += timedelta(days=3)
+    await house.embedded.keep()
+
+    def cells():
+        return [house.log.engine_state(partition) for partition in range(house.log.partitions)]
+
+    kept = cells()
+    for partition in range(house.log.partitions):
+        house.log.forget_engine(partition)
+    await house.open(ask_rule())
+    await house.embedded.keep()
+    assert cells() == kept
 
 
 async def test_a_changed_rule_folds_its_past_in_silence_and_emits_from_there_on(house):

@@ -107,7 +107,12 @@ class Engine:
         heard_by = self._dispatch.get(event.type)
         if passed and heard_by is not None and heard_by is not self._anew:
             heard_by = _without(passed, event, *heard_by)
-        if event.linkedto is not None or event.retold:
+        elsewhere = event.linkedto is not None or event.retold
+        if known and (elsewhere or heard_by is self._anew):
+            # Nothing is asked for at these: it fell due, and was known before they were heard.
+            self._deciding.learn(known)
+            known = ()
+        if elsewhere:
             self._fold_linked(event, now, heard_by)
         elif heard_by is self._anew:
             self._begin_anew(event)

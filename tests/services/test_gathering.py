@@ -1,11 +1,13 @@
 """Group commit: those who publish at once share a transaction, and each gets the answers to its own events."""
 
 import asyncio
+import sqlite3
 from collections.abc import Sequence
 
 import pytest
 
 from engage.log.contract import Answer, Taken, Token
+from engage.services.committing import AbandonedError
 from engage.services.gathering import Gathering
 
 
@@ -76,6 +78,36 @@ async def test_who_shares_a_commit_that_fails_is_told_and_the_next_one_goes_on()
     assert [str(error) for error in failed] == ["disk full", "disk full"]
     ledger.fails = False
     assert numbers(await gathering.publish([b"7"])) == [7]
+
+
+class Failing(Ledger):
+    """A log that fails so often, each time with ``error``."""
+
+    def __init__(self, error: Exception, times: int) -> None:
+        super().__init__()
+        self.error = error
+        self.times = times
+
+    async def publish(self, events: Sequence[bytes]) -> list[Answer]:
+        await asyncio.sleep(0)
+        if self.times:
+            self.times -= 1
+            raise self.error
+        return await super().publish(events)
+
+
+async def test_of_a_log_that_cannot_be_written_to_all_are_told_at_once():
+    ledger = Failing(sqlite3.OperationalError("database or disk is full"), 1)
+    failed = await asyncio.gather(*map(Gathering(ledger.publish).publish, batches(1, 1, 1)), return_exceptions=True)
+    assert [str(error) for error in failed] == ["database or disk is full"] * 3
+    assert (ledger.times, ledger.commits) == (0, [])
+
+
+async def test_who_came_behind_a_commit_that_failed_is_taken_together_after_it():
+    ledger = Failing(AbandonedError("what came before it could not be committed"), 2)
+    answers = await asyncio.gather(*map(Gathering(ledger.publish).publish, batches(1, 2)))
+    assert [numbers(each) for each in answers] == [[0], [1, 2]]
+    assert len(ledger.commits) == 1
 
 
 async def test_who_gave_up_before_the_commit_has_published_nothing():

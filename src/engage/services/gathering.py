@@ -7,6 +7,7 @@ next. It pays as well on Kafka: keys are looked up once, and a partition gets on
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -15,11 +16,15 @@ from msgspec import Raw
 from engage.events.envelope import Event
 from engage.log.contract import Answer
 from engage.log.topics import BrokerUnavailableError
+from engage.services.committing import AbandonedError
 
 MOST = 1_600
 """Events of one transaction: it holds the event loop for tens of milliseconds at most, and others have their turn."""
 _ROUNDS = 2
 """Turns of the event loop in which who is ready to publish is waited for: bytes arrive in one, requests in the next."""
+_NOBODYS_FAULT = (BrokerUnavailableError, sqlite3.OperationalError)
+"""What a log that cannot be written to raises, whatever it is given: each by itself would fail as all do together, and
+each failure has the engines read back."""
 
 Events = Sequence[bytes | Event[Raw]]
 Publish = Callable[[Events], Awaitable[list[Answer]]]
@@ -78,9 +83,9 @@ class Gathering:
     async def _take(self, gathered: list[tuple[Events, asyncio.Future[list[Answer]]]]) -> None:
         joined = [event for events, _ in gathered for event in events]
         try:
-            taken = await self._publish(joined)
+            taken = await self._published(joined)
         except BaseException as error:
-            if len(gathered) > 1 and isinstance(error, Exception) and not isinstance(error, BrokerUnavailableError):
+            if len(gathered) > 1 and isinstance(error, Exception) and not isinstance(error, _NOBODYS_FAULT):
                 # Nothing was taken, and it may be the fault of one: each by itself, so that it sinks no other.
                 for one in gathered:
                     await self._take([one])
@@ -96,3 +101,10 @@ class Gathering:
             if not answers.done():
                 answers.set_result(taken[at : at + len(events)])
             at += len(events)
+
+    async def _published(self, events: Events) -> list[Answer]:
+        while True:
+            try:
+                return await self._publish(events)
+            except AbandonedError:  # what failed was not theirs
+                continue

@@ -52,7 +52,7 @@ def test_what_is_not_there_is_not_found(kept: Path):
 
 
 def test_beside_the_owner_it_reads_and_does_not_rebuild(kept: Path):
-    with running(kept, "up", "--port", "0"):
+    with running(kept, "up", "--port", "0") as (_, url):
         assert engage("projections", "list").returncode == 0
         assert engage("projections", "verify", "timeline").returncode == 0
         refused = engage("projections", "rebuild", "timeline")
@@ -68,3 +68,4 @@ def test_beside_the_owner_it_reads_and_does_not_rebuild(kept: Path):
             assert time.monotonic() < deadline, listed()
     assert refused.returncode == 1
     assert "stop process" in refused.stderr
+    assert f"or ask it: POST {url}/v1/projections/timeline/rebuild" in refused.stderr

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from engage.services.projector import Rebuilt
     from engage.settings import Settings
     from engage.views.projection import ReadModel
+
+T = TypeVar("T")
 
 
 def rebuild(
@@ -39,7 +42,7 @@ def rebuild(
         _rebuild_account(settings, model, account, who(actor), as_json)
         return
     tune()
-    done = asyncio.run(_rebuilt(settings, model, sample, who(actor)))
+    done = _alone(_rebuilt(settings, model, sample, who(actor)), f"{name}/rebuild")
     if as_json:
         emit({"name": name, "records": done.records, "swapped": done.swapped, "differing": done.differing})
     elif done.swapped:
@@ -65,13 +68,25 @@ def rollback(name: Name, actor: Actor = None, as_json: JsonFlag = False) -> None
                 return await platform.projector.roll_back(model)
 
     try:
-        differing = asyncio.run(run())
+        differing = _alone(run(), f"{name}/rollback")
     except LookupError as error:
         raise CommandFailedError(str(error), NOT_FOUND) from error
     if as_json:
         emit({"name": name, "differing": differing})
     else:
         typer.echo(f"{name}: rolled back, {differing:,} rows differ from those before")
+
+
+def _alone(work: Coroutine[Any, Any, T], route: str) -> T:
+    """Do what nobody may do beside the process that owns the folder, or say how that one is asked for it."""
+    from engage.services.owner import FolderOwnedError
+
+    try:
+        return asyncio.run(work)
+    except FolderOwnedError as error:
+        if error.owner is None or error.owner.url is None:
+            raise
+        raise CommandFailedError(f"{error}, or ask it: POST {error.owner.url}/v1/projections/{route}") from error
 
 
 def _rebuild_account(settings: Settings, model: ReadModel[Any], account: str, actor: str, as_json: bool) -> None:
@@ -86,7 +101,7 @@ def _rebuild_account(settings: Settings, model: ReadModel[Any], account: str, ac
             with platform.trail.of(actor, f"projections rebuild {model.name} --account", account):
                 return await platform.projector.rebuild_account(model, account)
 
-    rows = asyncio.run(run())
+    rows = _alone(run(), f"{model.name}/rebuild")
     if as_json:
         emit({"name": model.name, "account": account, "rows": rows})
     else:

@@ -48,6 +48,12 @@ async def test_what_is_done_with_it_is_on_the_log_and_in_the_queue(
     assert [one["follow_up"] for one in (await http.get(f"{QUEUE}?status=closed")).json()["follow_ups"]] == [follow_up]
 
 
+async def test_who_asks_for_the_queue_of_another_day_is_told_where_to_ask(http: httpx.AsyncClient):
+    answer = await http.get(QUEUE, params={"as_of": "2026-03-01T09:00:00Z"})
+    assert answer.status_code == 422
+    assert "ask /v1/views/follow_ups?as_of=" in answer.json()["detail"]
+
+
 async def test_a_dismissed_one_says_why(http: httpx.AsyncClient, platform: Platform, follow_up: str):
     await http.post(f"{QUEUE}/{follow_up}/dismiss", json={"actor": "ada", "reason": "already_solved"})
     row = await seen(http, platform, follow_up)

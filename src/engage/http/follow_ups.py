@@ -11,11 +11,12 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from msgspec import Struct, structs
 
+from engage.events.validation import Fault
 from engage.http.body import read_struct
 from engage.http.commands import HEADERS, REFUSALS, if_version, once_of, refused
 from engage.http.documents import DOCUMENTS, JSON, problems
 from engage.http.guard import actor, needs, refusals
-from engage.http.problems import ProblemError
+from engage.http.problems import ProblemError, faulty
 from engage.http.waited import waited
 from engage.relationships.errors import CommandError
 from engage.services.commanding import REQUESTS, Verb, command
@@ -88,6 +89,9 @@ def queue(
     limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
 ) -> Response:
     """What is overdue first, then the more urgent, then the sooner due; closed ones latest first."""
+    if "as_of" in request.query_params:
+        words = "the queue is that of now: ask /v1/views/follow_ups?as_of=… how follow-ups stood"
+        raise faulty(f"as_of: {words}", [Fault("/query/as_of", words)])
     reading: Reading = request.app.state.reading
     found = reading.follow_ups(status, account=account, rule=rule, assignee=assignee, limit=limit)
     return Response(msgspec.json.encode(Queue(found)), media_type=JSON)

@@ -18,7 +18,8 @@ from pydantic import AwareDatetime
 
 from engage.http.audited import who_commands
 from engage.http.problems import ProblemError
-from engage.services.jobs import Handle, Job, JobRunningError, Jobs, State, until_stopped
+from engage.http.state import jobs_of
+from engage.services.jobs import Handle, Job, JobRunningError, State, until_stopped
 from engage.services.past import BusyError, Past, Then
 from engage.services.snapshots import Snapshot
 from engage.services.views import Views
@@ -68,7 +69,7 @@ async def opened(
 
 
 async def _folded(request: Request, then: Then, seconds: float) -> Snapshot:
-    past, jobs = _past(request), _jobs(request)
+    past, jobs = _past(request), jobs_of(request)
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
     while (found := await past.kept(then)) is None:
@@ -85,7 +86,7 @@ async def _folded(request: Request, then: Then, seconds: float) -> Snapshot:
 
 def _job(request: Request, then: Then) -> Job:
     """The job that folds it, begun here if nobody has asked yet."""
-    past, jobs = _past(request), _jobs(request)
+    past, jobs = _past(request), jobs_of(request)
 
     async def work(handle: Handle) -> tuple[State, Any]:
         told, began = handle.stage("folding"), asyncio.get_running_loop().time()
@@ -120,8 +121,3 @@ def _not_yet(then: Then, job: Job) -> ProblemError:
 def _past(request: Request) -> Past:
     past: Past = request.app.state.platform.past
     return past
-
-
-def _jobs(request: Request) -> Jobs:
-    jobs: Jobs = request.app.state.jobs
-    return jobs

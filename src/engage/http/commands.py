@@ -11,7 +11,7 @@ from typing import Any
 from fastapi import Request
 
 from engage.events.validation import Fault
-from engage.http.documents import problems
+from engage.http.documents import body_problems
 from engage.http.guard import caller
 from engage.http.problems import ProblemError, faulty
 from engage.relationships.errors import (
@@ -46,13 +46,10 @@ HEADERS: dict[str, Any] = {
         },
     ]
 }
-REFUSALS = problems(
-    _400="The body is not JSON.",
+REFUSALS = body_problems(
     _404="There is nothing with this id.",
     _409="It is closed, or others keep changing it.",
     _412="Its version is not that of If-Match.",
-    _413="The body is too long.",
-    _415="Another media type.",
     _422="The body does not fit, or another request came with this Idempotency-Key.",
 )
 

@@ -13,13 +13,13 @@ from engage.events.catalogue.base import Text
 from engage.events.envelope import Instant
 from engage.http.audited import who_commands
 from engage.http.body import read_struct
-from engage.http.documents import DOCUMENTS, JSON, problems
+from engage.http.documents import DOCUMENTS, JSON, body_problems, problems
 from engage.http.guard import guarded
 from engage.http.paths import decoded
 from engage.http.problems import ProblemError
+from engage.http.state import platform_of
 from engage.services.letters.acting import Command, act
 from engage.services.letters.letter import Chosen, DeadLetter, Details, Done, NoSuchLetterError, Verb, WrongChoiceError
-from engage.services.platform import Platform
 
 router = APIRouter(tags=["operate"], **guarded("operate"))
 
@@ -74,12 +74,8 @@ _DETAILS = {
     "event": {"type": "Order Completed", "id": "order-1001", "subject": "customer-17", "data": {"order_id": "1001"}},
 }
 _DONE = {"done": [{"letter": _LETTER, "outcome": "goes_on", "detail": ""}]}
-_WRONG = problems(
-    _400="The body is not JSON.",
+_WRONG = body_problems(
     _404="No such dead letter.",
-    _408="The body took too long.",
-    _413="The body is too long.",
-    _415="Another media type.",
     _422="The body does not fit, or which ones are meant cannot be told: `all` says all of them.",
 )
 _Given = Annotated[str | None, Query(max_length=256, pattern=r"^[^\x00]*$")]
@@ -105,7 +101,7 @@ async def listed(
 ) -> Response:
     """Accounts that stand still for a rule, rows that stand still in a read model, events that intake refused."""
     chosen = Chosen(fault=fault, consumer=consumer, rule=rule, view=view, account=account, since=since)
-    found = await _platform(request).letters.listed(chosen)
+    found = await platform_of(request).letters.listed(chosen)
     return Response(msgspec.json.encode(LetterList(found)), media_type=JSON)
 
 
@@ -121,7 +117,7 @@ async def listed(
 async def one(request: Request, letter: str) -> Response:
     """By its id or how that begins; what is personal in the event is sealed."""
     try:
-        found = await _platform(request).letters.one(decoded(letter, "letter"))
+        found = await platform_of(request).letters.one(decoded(letter, "letter"))
     except NoSuchLetterError as error:
         raise ProblemError(404, str(error)) from error
     return Response(msgspec.json.encode(found), media_type=JSON)
@@ -153,7 +149,7 @@ async def skip(request: Request) -> Response:
 
 
 async def _acted(request: Request, verb: Verb, asked: Retrying, reason: str = "") -> Response:
-    platform = _platform(request)
+    platform = platform_of(request)
     given = structs.asdict(asked)
     chosen = Chosen(**{name: given[name] for name in structs.asdict(Chosen()) if name != "ids"}, ids=tuple(asked.ids))
     if not (chosen.says or asked.all) or (chosen.ids and asked.all):
@@ -166,8 +162,3 @@ async def _acted(request: Request, verb: Verb, asked: Retrying, reason: str = ""
     except WrongChoiceError as error:
         raise ProblemError(422, str(error)) from error
     return Response(msgspec.json.encode(DoneList(done)), media_type=JSON)
-
-
-def _platform(request: Request) -> Platform:
-    platform: Platform = request.app.state.platform
-    return platform

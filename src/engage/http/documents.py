@@ -85,6 +85,19 @@ def parameter(name: str, description: str, schema: dict[str, Any] | None = None,
     return {**told, "schema": schema or {"type": "string"}, **more}
 
 
+def body_problems(_422: str = "The body does not fit.", **said: str) -> dict[int | str, dict[str, Any]]:
+    """``problems`` of a route that takes a JSON body, by ``read_struct``, and ``said`` of its own."""
+    own = problems(
+        _400="The body is not JSON.",
+        _408="The body took too long.",
+        _413="The body is too long.",
+        _415="Another media type.",
+        _422=_422,
+        **said,
+    )
+    return dict(sorted(own.items()))
+
+
 def problems(**said: str) -> dict[int | str, dict[str, Any]]:
     """What OpenAPI says of a route's problems: ``_404="no such account"``."""
     reference = {"$ref": _TEMPLATE.format(name="Problem")}

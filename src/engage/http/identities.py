@@ -12,7 +12,7 @@ from msgspec import Struct
 from engage.events.catalogue.base import Ref
 from engage.http.audited import who_commands
 from engage.http.body import read_struct
-from engage.http.documents import DOCUMENTS, JSON, problems
+from engage.http.documents import DOCUMENTS, JSON, body_problems, problems
 from engage.http.guard import guarded
 from engage.http.paths import decoded
 from engage.http.problems import ProblemError
@@ -41,13 +41,9 @@ _LINKED = _PAIR | {"holder": "customer-17", "changed": True}
     response_class=Response,
     responses={
         200: DOCUMENTS.answer(Linked, "It is linked; `changed` is false where it was already.", _LINKED),
-        **problems(
-            _400="The body is not JSON.",
+        **body_problems(
             _404="The log has nothing of one of them.",
             _409="It is linked to another account, or the two would go in a ring.",
-            _413="The body is too long.",
-            _415="Another media type.",
-            _422="The body does not fit.",
         ),
     },
 )

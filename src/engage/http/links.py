@@ -15,7 +15,7 @@ from engage.events.envelope import Event
 from engage.events.validation import Fault, Refusal
 from engage.http import link_pages
 from engage.http.body import announced, read_body, read_struct
-from engage.http.documents import DOCUMENTS, JSON, problems
+from engage.http.documents import DOCUMENTS, JSON, body_problems
 from engage.http.guard import needs, refusals
 from engage.http.pressure import Pressure
 from engage.http.problems import ProblemError, faulty
@@ -59,12 +59,7 @@ _UNSUBSCRIBE = {"kind": "unsubscribe", "account": "customer-17", "list_id": "wee
     responses={
         200: DOCUMENTS.answer(Made, "The addresses.", {"urls": ["https://engage.example/l/k6F1..."]}),
         **refusals("publish"),
-        **problems(
-            _400="The body is not JSON.",
-            _413="The body is too long.",
-            _415="Another media type.",
-            _422="The body does not fit, or a link cannot be made.",
-        ),
+        **body_problems(_422="The body does not fit, or a link cannot be made."),
     },
 )
 async def make(request: Request) -> Response:

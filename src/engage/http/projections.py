@@ -13,9 +13,10 @@ from engage.http.audited import who_commands
 from engage.http.documents import DOCUMENTS, JSON, problems
 from engage.http.guard import guarded
 from engage.http.problems import ProblemError
+from engage.http.state import jobs_of, platform_of
 from engage.http.views import views_of
 from engage.services import pausing
-from engage.services.jobs import Handle, Job, JobRunningError, Jobs, State, until_stopped
+from engage.services.jobs import Handle, Job, JobRunningError, State, until_stopped
 from engage.services.pausing import Pausing
 from engage.services.platform import Platform
 from engage.services.projection_status import ProjectionStatus, read_projections
@@ -87,7 +88,7 @@ Sample = Annotated[
 )
 async def listed(request: Request) -> Response:
     """Version, positions, lag, rows, what stands still, what is built beside, what is kept of before, who paused it."""
-    platform = _platform(request)
+    platform = platform_of(request)
     found = await read_projections(platform.log, platform.store, platform.projector.projections)
     return Response(msgspec.json.encode(Projections(found)), media_type=JSON)
 
@@ -100,7 +101,7 @@ async def listed(request: Request) -> Response:
 )
 async def pause(request: Request, name: str) -> Response:
     """In every process that projects, and across restarts; readers read it as it stands."""
-    platform, model = _platform(request), views_of(request).named(name)
+    platform, model = platform_of(request), views_of(request).named(name)
     by = who_commands(request)
 
     def do() -> Pausing:
@@ -118,7 +119,7 @@ async def pause(request: Request, name: str) -> Response:
 )
 async def resume(request: Request, name: str) -> Response:
     """From where it stands."""
-    platform, model = _platform(request), views_of(request).named(name)
+    platform, model = platform_of(request), views_of(request).named(name)
 
     def do() -> Pausing:
         with platform.trail.of(who_commands(request), "projections resume", name):
@@ -139,7 +140,7 @@ async def resume(request: Request, name: str) -> Response:
 )
 async def rollback(request: Request, name: str) -> Response:
     """What was live before the last rebuild, its family with it; what is live now is kept in its place."""
-    platform, model = _platform(request), views_of(request).named(name)
+    platform, model = platform_of(request), views_of(request).named(name)
     try:
         with platform.trail.of(who_commands(request), "projections rollback", name):
             differing = await platform.projector.roll_back(model)
@@ -168,7 +169,7 @@ async def rebuild(request: Request, name: str, sample: Sample = None) -> Respons
     A job that was stopped, or whose process was ended, has changed nothing that readers see: asked for again, it goes
     on from where it stood.
     """
-    platform, model = _platform(request), views_of(request).named(name)
+    platform, model = platform_of(request), views_of(request).named(name)
     by = who_commands(request)
 
     async def work(handle: Handle) -> tuple[State, Any]:
@@ -202,7 +203,7 @@ async def rebuild(request: Request, name: str, sample: Sample = None) -> Respons
 async def verify(request: Request, name: str, sample: Sample = None) -> Response:
     """Folds the log in memory and compares it with the rows. `result` is null where they are the same, or the first
     difference: `key`, `column` (null for a whole row), `stored`, `folded`."""
-    platform, model = _platform(request), views_of(request).named(name)
+    platform, model = platform_of(request), views_of(request).named(name)
     by = who_commands(request)
     await asyncio.to_thread(_see_ours, platform, model)
 
@@ -221,7 +222,7 @@ async def verify(request: Request, name: str, sample: Sample = None) -> Response
 )
 async def jobs(request: Request) -> Response:
     """What runs, and the last hundred that have ended; a job is forgotten with its process."""
-    return Response(msgspec.json.encode(JobList(_jobs(request).all())), media_type=JSON)
+    return Response(msgspec.json.encode(JobList(jobs_of(request).all())), media_type=JSON)
 
 
 @router.get(
@@ -232,7 +233,7 @@ async def jobs(request: Request) -> Response:
 )
 async def job(request: Request, job: str) -> Response:
     """Its stage, how far it is and at which rate, and what came of it."""
-    return _told(_jobs(request).get(job), job)
+    return _told(jobs_of(request).get(job), job)
 
 
 @router.post(
@@ -243,12 +244,12 @@ async def job(request: Request, job: str) -> Response:
 )
 async def stop(request: Request, job: str) -> Response:
     """Ask it to end where that does no harm; one that has ended stays as it is."""
-    return _told(_jobs(request).stop(job), job)
+    return _told(jobs_of(request).stop(job), job)
 
 
 def _begun(request: Request, kind: str, things: list[str], by: str, work: Any) -> Response:
     try:
-        begun = _jobs(request).start(kind, things, by, work)
+        begun = jobs_of(request).start(kind, things, by, work)
     except JobRunningError as error:
         raise ProblemError(409, str(error), {"location": f"/v1/jobs/{error.job.id}"}, job=error.job.id) from error
     return Response(msgspec.json.encode(begun), 202, {"location": f"/v1/jobs/{begun.id}"}, JSON)
@@ -264,13 +265,3 @@ def _see_ours(platform: Platform, model: ReadModel[Any]) -> None:
     stored = platform.store.standing().models.get(model.name)
     if stored is None or not is_of(stored, platform.store.table(model)):
         raise ProblemError(409, f"{model.name} is not here yet in the version of this engage: see /v1/projections")
-
-
-def _platform(request: Request) -> Platform:
-    platform: Platform = request.app.state.platform
-    return platform
-
-
-def _jobs(request: Request) -> Jobs:
-    found: Jobs = request.app.state.jobs
-    return found

@@ -12,9 +12,10 @@ from engage.events.catalogue.base import Text
 from engage.http.accounts import account_id
 from engage.http.audited import who_commands
 from engage.http.body import announced, read_struct
-from engage.http.documents import DOCUMENTS, JSON, problems
+from engage.http.documents import DOCUMENTS, JSON, body_problems, problems
 from engage.http.guard import guarded
 from engage.http.problems import ProblemError
+from engage.http.state import platform_of
 from engage.rules.rule import Rule
 from engage.services.platform import Platform
 from engage.services.privacy import NoSuchAccountError
@@ -93,13 +94,6 @@ _EXPLAINED: dict[str, Any] = {
 }
 _SWITCHED = {"name": "win-back", "state": "off", "changed": True}
 _UNKNOWN = problems(_404="No such rule.")
-_BODY = problems(
-    _400="The body is not JSON.",
-    _408="The body took too long.",
-    _413="The body is too long.",
-    _415="Another media type.",
-    _422="The body does not fit.",
-)
 
 
 @reading.get(
@@ -117,7 +111,7 @@ async def explained(
     rule: Annotated[str | None, Query(max_length=256, description="Only this one.")] = None,
 ) -> Response:
     """What each rule remembers of the account, what it waits for, what was decided and why, in words too."""
-    platform, name = _platform(request), account_id(account)
+    platform, name = platform_of(request), account_id(account)
     if rule is not None:
         _named(platform, rule)
     try:
@@ -135,7 +129,7 @@ async def explained(
 )
 async def listed(request: Request) -> Response:
     """Version, settings, on or off, how often it asked and why it was not asked for, how many accounts stand still."""
-    platform = _platform(request)
+    platform = platform_of(request)
     found = await read_rules(platform.rules.rules, platform.letters.source, platform.store)
     return Response(msgspec.json.encode(RuleList(found)), media_type=JSON)
 
@@ -144,7 +138,7 @@ async def listed(request: Request) -> Response:
     "/v1/rules/{name}/disable",
     summary="Let a rule rest",
     response_class=Response,
-    responses={200: DOCUMENTS.answer(Switched, "How it stands now.", _SWITCHED), **_UNKNOWN, **_BODY},
+    responses={200: DOCUMENTS.answer(Switched, "How it stands now.", _SWITCHED), **_UNKNOWN, **body_problems()},
     openapi_extra={
         "requestBody": DOCUMENTS.body(Disabling, {"reason": "asks too often"})["requestBody"] | {"required": False}
     },
@@ -167,7 +161,7 @@ async def enable(request: Request, name: str) -> Response:
 
 
 async def _switched(request: Request, name: str, on: bool, reason: str | None = None) -> Response:
-    platform = _platform(request)
+    platform = platform_of(request)
     done = await switch(
         _named(platform, name),
         on,
@@ -186,11 +180,6 @@ def _named(platform: Platform, name: str) -> Rule[Any, Any]:
         return named(platform.rules.rules, name)
     except NoSuchRuleError as error:
         raise ProblemError(404, str(error)) from error
-
-
-def _platform(request: Request) -> Platform:
-    platform: Platform = request.app.state.platform
-    return platform
 
 
 router.include_router(reading)

@@ -14,7 +14,7 @@ from msgspec import Meta, Struct
 
 from engage.events.validation import Fault
 from engage.http.body import media_type, read_struct
-from engage.http.documents import DOCUMENTS, JSON, problems
+from engage.http.documents import DOCUMENTS, JSON, body_problems, problems
 from engage.http.guard import guarded
 from engage.http.problems import ProblemError, faulty
 from engage.services.platform import Platform
@@ -87,12 +87,6 @@ _DELIVERED = {
     "ended_at": "2026-03-01T10:00:01Z",
 }
 _UNKNOWN = problems(_404="No such webhook.")
-_BODY = problems(
-    _400="The body is not JSON.",
-    _413="The body is too long.",
-    _415="Another media type.",
-    _422="The body does not fit.",
-)
 _PATH = "/v1/webhooks/{webhook}"
 
 
@@ -115,7 +109,7 @@ def endpoints(request: Request) -> Response:
     response_class=Response,
     responses={
         201: DOCUMENTS.answer(Webhook, "It is told from now on; `secret` is shown this once.", _WEBHOOK),
-        **_BODY,
+        **body_problems(),
     },
 )
 async def add(request: Request) -> Response:
@@ -186,7 +180,7 @@ def disable(request: Request, webhook: str) -> Response:
     summary="Send to an endpoint again",
     openapi_extra=DOCUMENTS.body(Enable, {"from_now": False}),
     response_class=Response,
-    responses={200: DOCUMENTS.answer(Webhook, "The endpoint.", _WEBHOOK), **_UNKNOWN, **_BODY},
+    responses={200: DOCUMENTS.answer(Webhook, "The endpoint.", _WEBHOOK), **_UNKNOWN, **body_problems()},
 )
 async def enable(request: Request, webhook: str) -> Response:
     """What failed or waits is sent at once."""
@@ -203,7 +197,7 @@ async def enable(request: Request, webhook: str) -> Response:
     responses={
         200: DOCUMENTS.answer(Webhook, "The endpoint; `secret` is shown this once.", _WEBHOOK),
         **_UNKNOWN,
-        **_BODY,
+        **body_problems(),
     },
 )
 async def rotate(request: Request, webhook: str) -> Response:

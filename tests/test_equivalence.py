@@ -26,8 +26,9 @@ from engage.rules.policy import PolicySettings
 from engage.services.edge import Edge
 from engage.services.embedded import EmbeddedLog
 from engage.services.intake import Stamp
-from engage.services.partition_runner import PartitionRunner, read_event
+from engage.services.partition_runner import PartitionRunner
 from engage.services.projector import Projector
+from engage.services.records import read_event
 from engage.store.families import families
 from engage.store.views import ViewStore
 from engage.testing.keyring import MemoryKeyring

@@ -8,7 +8,7 @@ import pytest
 from engage.events.catalogue.support import TicketOpened
 from engage.rules.policy import PolicySettings
 from engage.rules.rule import Rule, RuleSettings
-from engage.services.partition_runner import read_event
+from engage.services.records import read_event
 from engage.testing.events import moment
 from tests.rules.ledger import Ledger, types
 from tests.rules.probes import Seen, Settings, ask, asking, ordered, reminder, ticket

@@ -5,7 +5,7 @@ from uuid import UUID
 from engage.events import codec
 from engage.events.catalogue.follow_up import FollowUpRequested
 from engage.rules.rule import Rule
-from engage.services.partition_runner import read_event
+from engage.services.records import read_event
 from engage.testing.events import happened, moment
 from tests.rules.ledger import Ledger
 from tests.rules.probes import Seen, Settings, ask, asking, ordered, reminder, ticket

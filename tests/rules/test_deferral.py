@@ -10,7 +10,7 @@ from engage.events.catalogue.commerce import OrderCompleted
 from engage.rules.policy import PolicySettings
 from engage.rules.quiet_hours import QuietHours, quiet_until, zone_of
 from engage.rules.rule import NoState, Rule, Wake
-from engage.services.partition_runner import read_event
+from engage.services.records import read_event
 from engage.testing.events import moment
 from engage.testing.rules import given, requested, skipped
 from tests.rules.ledger import Ledger, decisions

@@ -25,7 +25,7 @@ from engage.events.catalogue.tutorials import TutorialStarted, TutorialStepCompl
 from engage.rules.policy import PolicySettings
 from engage.rules.quiet_hours import QuietHours
 from engage.rules.rule import MANAGER, Rule
-from engage.services.partition_runner import read_event
+from engage.services.records import read_event
 from engage.testing.events import happened, moment
 from tests.rules.ledger import Ledger, decisions
 from tests.rules.probes import Seen, Settings, ask, asking, ordered, reminder, ticket, updated

@@ -6,7 +6,7 @@ import pytest
 
 from engage.events.catalogue.commerce import OrderCompleted
 from engage.rules.rule import NoState, Rule, Wake
-from engage.services.partition_runner import read_event
+from engage.services.records import read_event
 from engage.testing.events import happened, moment
 from engage.testing.rules import given, requested, skipped
 from tests.rules.ledger import Ledger, types

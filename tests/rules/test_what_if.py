@@ -11,7 +11,7 @@ from engage.events.catalogue.consent import ConsentGiven
 from engage.rules.engine import Engine
 from engage.rules.policy import PolicySettings
 from engage.rules.what_if import AsIf, Decided, by_rule, differences
-from engage.services.partition_runner import read_event
+from engage.services.records import read_event
 from engage.testing.events import happened, moment
 from streams.customers.win_back import Settings, rule
 from tests.rules.ledger import Ledger, decisions

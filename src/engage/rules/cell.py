@@ -75,6 +75,8 @@ _encode = msgspec.json.Encoder().encode
 _read_wakes = msgspec.json.Decoder(_Wakes).decode
 _shapes: dict[type[Any], str] = {}
 _HAS_WAKES = b'"wakes":'
+HAS_PARKED = b'"parked":'
+"""Stands in every stored cell whose account stands still for the rule."""
 
 
 class RuleCells:

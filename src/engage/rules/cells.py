@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from engage.rules.cell import Armed, Cell, CellKey, Parked, Row, RuleCells, Unkept, wakes_of
+from engage.rules.cell import HAS_PARKED, Armed, Cell, CellKey, Parked, Row, RuleCells, Unkept, wakes_of
 
 Timer = tuple[datetime, str, str, str]
 """When it fires (UTC), account, rule, and what about: in this order they fire."""
@@ -22,7 +22,6 @@ Timer = tuple[datetime, str, str, str]
 MOST_AWAKE = 1_000
 """Accounts of a partition that stay awake when all is written down: those heard of last, 6 kB each."""
 _COMPACT_FROM = 1_000
-_HAS_PARKED = b'"parked":'
 _BETWEEN = b"\n"
 """JSON as msgspec writes it is on one line: line by line stand the cells of a sleeping account, by place."""
 
@@ -188,10 +187,10 @@ class Cells:
         self._asleep = {account: _BETWEEN.join(of_account) for account, of_account in values.items()}
         for rule in unreadable:
             self.drop(rule)
-        for account in [account for account, value in self._asleep.items() if _HAS_PARKED in value]:
+        for account in [account for account, value in self._asleep.items() if HAS_PARKED in value]:
             row = self.row(account)
             for cells in rules.values():
-                if _HAS_PARKED in (row.stored[cells.place] or b""):
+                if HAS_PARKED in (row.stored[cells.place] or b""):
                     cells.lend(row)
         return unreadable
 
@@ -236,7 +235,7 @@ class Cells:
         nothing = _BETWEEN * (len(self._rules) - 1)
         for account, row in resting.items():
             value = _BETWEEN.join(row.stored)  # type: ignore[arg-type]  # nothing is None once it is written
-            if _HAS_PARKED in value:
+            if HAS_PARKED in value:
                 self.awake[account] = row
             elif value != nothing:
                 self._asleep[account] = value

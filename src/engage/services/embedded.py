@@ -330,7 +330,7 @@ class EmbeddedLog:
                 writes.ends[partition] = (runner.end, runner.stamp.last)
             writes.dead_letters += [
                 (
-                    f"rule {failure.rule}",
+                    consumer_of(failure.rule),
                     failure.account,
                     partition,
                     failure.offset,

@@ -29,6 +29,7 @@ from engage.log.topics import Topics
 from engage.rules.decisions import TYPES as DECISIONS
 from engage.services.edge import Edge
 from engage.services.kafka_transaction import Outgoing
+from engage.services.records import read_event
 from engage.services.rules_changelog import latest
 
 HANDED_ON = "engage-handed-on"
@@ -121,9 +122,7 @@ class PartitionLinks:
         """Take in a record that our predecessors left, if it stands behind what the changelog knows."""
         if record.offset >= self.position:
             if _HINT in record.value:
-                event = codec.decode(record.value)
-                event.partition, event.offset = self.partition, record.offset
-                self.fold(event)
+                self.fold(read_event(record))
             self.position = record.offset + 1
 
     def forget_moves(self) -> None:
@@ -184,8 +183,7 @@ class PartitionLinks:
         for record in batch.records:
             if (move := moves.get(_head(record.value).subject)) is None:
                 continue
-            event = codec.decode(record.value)
-            event.partition, event.offset = self.partition, record.offset
+            event = read_event(record)
             if (account := self._ties.told_to(move, event)) is not None:
                 again.append((event, account))
         told = Admitted([], [])

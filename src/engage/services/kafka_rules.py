@@ -20,6 +20,7 @@ from engage.log.kafka import KafkaLog
 from engage.log.topics import Topics
 from engage.rules.cell import CellKey
 from engage.rules.engine import TOLD, Engine, Failure
+from engage.rules.mending import consumer_of
 from engage.rules.policy import NAME as POLICY
 from engage.rules.policy import PolicySettings
 from engage.rules.rule import Rule
@@ -252,7 +253,7 @@ class PartitionRules:
         return self._dead(
             failure.account.encode(),
             value,
-            f"rule {failure.rule}",
+            consumer_of(failure.rule),
             failure.offset,
             failure.traceback,
             ("engage-event", failure.event_id.encode()),

@@ -18,7 +18,7 @@ from engage.events import codec
 from engage.events.envelope import PARTITION_SUBJECT, Event
 from engage.log.contract import Log, Record
 from engage.log.partitioning import partition_of
-from engage.services.partition_runner import read_event
+from engage.services.records import read_event
 
 Dimension = Literal["type", "account", "source", "day", "partition"]
 Progress = Callable[[int, int], None]

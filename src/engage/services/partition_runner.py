@@ -21,13 +21,14 @@ from engage.rules.decisions import TYPES as DECISIONS
 from engage.rules.engine import ACTIVATED, DISABLED, ENABLED, TOLD, Engine
 from engage.rules.mending import WORDS, is_word, opened
 from engage.services.intake import Stamp, tick
-from engage.services.records import read_event as read_event
+from engage.services.records import read_event
 from engage.services.rule_past import RulePast, Skips
 
 TICK_LATENESS = timedelta(hours=1)
 """History as it was lived: a wake that would fire later than this behind its time is given a tick of its own."""
 
-_basis = msgspec.msgpack.Decoder(dict[str, Basis])
+read_basis = msgspec.msgpack.Decoder(dict[str, Basis]).decode
+"""What ``PartitionRunner.basis`` gave."""
 
 
 class DecidedBefore(Protocol):
@@ -180,7 +181,7 @@ class PartitionRunner:
         Up to the last record at which the log holds a decision, the policy is fed with those decisions; what comes
         after was never decided, and is decided now: the decisions wait to be taken with ``taken``.
         """
-        self.engine.resume(_basis.decode(basis), position, cells)
+        self.engine.resume(read_basis(basis), position, cells)
         if self.engine.position < self.end:
             self._catch_up(self.engine.position)
         self._inactive = self.engine.activations()

@@ -17,8 +17,8 @@ from engage.events.linking import BEGINS_ANEW, follows
 from engage.log.sqlite import SqliteLog
 from engage.services.embedded import EmbeddedLog
 from engage.services.log_search import Sieve, Wanted
-from engage.services.partition_runner import read_event
 from engage.services.prefix import places_of
+from engage.services.records import read_event
 from engage.store.views import ViewStore
 
 PIECE = 500

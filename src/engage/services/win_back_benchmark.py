@@ -35,7 +35,7 @@ from engage.events.catalogue.follow_up import FollowUpRequested
 from engage.rules.engine import Engine
 from engage.rules.policy import PolicySettings
 from engage.services.intake import Stamp
-from engage.services.partition_runner import PartitionRunner, read_event
+from engage.services.partition_runner import PartitionRunner
 from engage.services.purchase_history import (
     HELD_OUT,
     SOURCE,
@@ -49,6 +49,7 @@ from engage.services.purchase_history import (
     read,
     start_of,
 )
+from engage.services.records import read_event
 from streams.customers.win_back import rule
 
 WIN_BACK = "win-back, as shipped"

@@ -22,7 +22,8 @@ from engage.rules.engine import Engine
 from engage.rules.policy import PolicySettings
 from engage.rules.rule import Rule
 from engage.services.intake import Stamp
-from engage.services.partition_runner import PartitionRunner, read_event
+from engage.services.partition_runner import PartitionRunner
+from engage.services.records import read_event
 from engage.testing.events import moment
 
 

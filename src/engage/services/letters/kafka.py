@@ -12,9 +12,11 @@ from engage.log.contract import Token
 from engage.log.kafka import KafkaLog
 from engage.log.topics import Topics
 from engage.rules.deciding import Basis
+from engage.rules.mending import consumer_of
 from engage.services.kafka_message import record_time
 from engage.services.letters.letter import INTAKE
-from engage.services.letters.source import HAS_PARKED, Refused, Stopped, parked_in, read_basis
+from engage.services.letters.source import Refused, Stopped, parked_in
+from engage.services.partition_runner import read_basis
 from engage.services.rules_changelog import committed, latest_place, load
 
 _NEAR = 64
@@ -33,7 +35,7 @@ class Kafka:
         found = []
         for at in range(self._log.partitions) if partition is None else (partition,):
             stored = await load(self._bootstrap, self._topics.rules_state, at)
-            found += [(at, *one) for one in parked_in(cell for cell in stored.cells if HAS_PARKED in cell[2])]
+            found += [(at, *one) for one in parked_in(stored.cells)]
         errors = {}
         if found:
             async for record, told in self._letters():
@@ -42,7 +44,7 @@ class Kafka:
                     account = (record.key or b"").decode("utf-8", "replace")
                     errors[consumer, account, int(offset)] = told.get("engage-faults", b"").decode("utf-8", "replace")
         return [
-            Stopped(rule, account, at, parked, errors.get((f"rule {rule}", account, parked.offset), ""))
+            Stopped(rule, account, at, parked, errors.get((consumer_of(rule), account, parked.offset), ""))
             for at, rule, account, parked in found
         ]
 

@@ -10,6 +10,9 @@ from typing import Any, Literal
 
 from msgspec import Struct, structs
 
+from engage.rules.mending import consumer_of as rule_consumer_of
+from engage.services.view_words import consumer_of as view_consumer_of
+
 Verb = Literal["retry", "skip"]
 Outcome = Literal["goes_on", "failed_again", "waits", "refused"]
 """``waits``: the word is on its way, and the consumer has not come to it yet. ``refused``: nothing was done."""
@@ -94,8 +97,8 @@ class Chosen(Struct, frozen=True, kw_only=True):
             (not self.ids or any(letter.id.startswith(one) for one in self.ids))
             and (self.fault is None or self.fault in letter.fault)
             and (self.consumer is None or letter.consumer == self.consumer)
-            and (self.rule is None or letter.consumer == f"rule {self.rule}")
-            and (self.view is None or letter.consumer == f"view {self.view}")
+            and (self.rule is None or letter.consumer == rule_consumer_of(self.rule))
+            and (self.view is None or letter.consumer == view_consumer_of(self.view))
             and (self.account is None or letter.account == self.account)
             and (self.since is None or (letter.since is not None and letter.since >= self.since))
         )

@@ -11,8 +11,10 @@ from msgspec import Struct
 
 from engage.log.contract import Token
 from engage.log.sqlite import SqliteLog
-from engage.rules.cell import Parked
+from engage.rules.cell import HAS_PARKED, Parked
 from engage.rules.deciding import Basis
+from engage.rules.mending import consumer_of
+from engage.services.partition_runner import read_basis
 
 Errors = Mapping[tuple[str, str, int], str]
 """The whole errors by consumer, account and offset, as far as they are kept."""
@@ -66,9 +68,7 @@ class _Held(Struct):
     parked: Parked | None = None
 
 
-read_basis = msgspec.msgpack.Decoder(dict[str, Basis]).decode
 _held = msgspec.json.Decoder(_Held).decode
-HAS_PARKED = b'"parked":'
 
 
 def parked_in(cells: Iterable[tuple[str, str, bytes]]) -> Iterable[tuple[str, str, Parked]]:
@@ -90,7 +90,7 @@ class Embedded:
             (consumer, account, offset): error for consumer, account, offset, error in self._log.letters()
         }
         return [
-            Stopped(rule, account, at, parked, errors.get((f"rule {rule}", account, parked.offset), ""))
+            Stopped(rule, account, at, parked, errors.get((consumer_of(rule), account, parked.offset), ""))
             for at in (range(self._log.partitions) if partition is None else (partition,))
             for rule, account, parked in parked_in(self._log.cells_with(at, HAS_PARKED))
         ]

@@ -10,14 +10,12 @@ import msgspec
 from msgspec import Raw, Struct
 
 from engage.events import codec
-from engage.events.catalogue import type_of
-from engage.events.catalogue.dead_letter import DeadLetterRetried, DeadLetterSkipped
 from engage.events.linking import SOURCE, Links
 from engage.rules.decisions import TYPES as DECISIONS
+from engage.rules.mending import WORDS
 from engage.services.moving.files import lines
 from engage.services.moving.manifest import Manifest
 
-WORDS = frozenset(type_of(kind) for kind in (DeadLetterRetried, DeadLetterSkipped))
 NAMING = DECISIONS | WORDS
 """The types of events that name other records."""
 _IDENTITIES = codec.encode(SOURCE)

@@ -2,18 +2,14 @@
 
 import msgspec
 import pytest
-from typer.testing import CliRunner
 
 from engage import bootstrap
-from engage.cli.main import app
-from engage.events import codec
 from engage.events.catalogue.commerce import OrderCompleted
 from engage.views.projection import Projection
+from tests.cli.house import House
 from tests.rules.probes import ordered, ticket
 from tests.rules.test_mending import choosy
 from tests.services.shop_views import Spend
-
-RUNNER = CliRunner()
 
 
 def spending(bad):
@@ -35,24 +31,14 @@ def house(tmp_path, monkeypatch):
     """Runs engage on a folder with one rule and one read model, which fail at what is called bad."""
     monkeypatch.setattr(bootstrap, "RULES", (choosy(["bad"]),))
     monkeypatch.setattr(bootstrap, "PROJECTIONS", (spending("bad"),))
-    environment = {"ENGAGE_HOME": str(tmp_path), "ENGAGE_ACTOR": "ada"}
-
-    def run(*words, code=0):
-        done = RUNNER.invoke(app, list(words), env=environment)
-        assert done.exit_code == code, f"{words}: {done.output}"
-        return done.stdout
-
-    def publish(*events):
-        file = tmp_path / "events.ndjson"
-        file.write_text("\n".join(codec.encode(event).decode() for event in events))
-        return run("publish", str(file))
+    run = House(tmp_path)
 
     def mended():
         monkeypatch.setattr(bootstrap, "RULES", (choosy(),))
         monkeypatch.setattr(bootstrap, "PROJECTIONS", (spending(None),))
 
-    run.publish, run.mended = publish, mended
-    publish(
+    run.mended = mended
+    run.publish(
         *(
             one
             for who in ("acc-1", "acc-2")

@@ -4,17 +4,14 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
-from typer.testing import CliRunner
 
 from engage import bootstrap
-from engage.cli.main import app
-from engage.events import codec
 from engage.rules.policy import PolicySettings
 from engage.services.configuration import Configured
+from tests.cli.house import House
 from tests.rules.probes import asking, forbidden, living_in, ordered, reminder, ticket
 from tests.rules.test_mending import choosy
 
-RUNNER = CliRunner()
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)
 
 
@@ -23,17 +20,7 @@ def house(tmp_path, monkeypatch):
     """Runs engage on a folder with three small rules and no quiet hours."""
     rules = (choosy(["bad"]), reminder(), asking(channels=("email",), purpose="marketing"))
     monkeypatch.setattr(bootstrap, "rules", lambda settings: Configured(rules, PolicySettings(quiet_hours=None)))
-    environment = {"ENGAGE_HOME": str(tmp_path), "ENGAGE_ACTOR": "ada"}
-
-    def run(*words, code=0):
-        done = RUNNER.invoke(app, list(words), env=environment)
-        assert done.exit_code == code, f"{words}: {done.output}"
-        return done.stdout
-
-    def publish(*events):
-        file = tmp_path / "events.ndjson"
-        file.write_text("\n".join(codec.encode(event).decode() for event in events))
-        run("publish", str(file))
+    run = House(tmp_path)
 
     def listed():
         return {one["name"]: one for one in msgspec.json.decode(run("rules", "list", "--json"))["rules"]}
@@ -41,8 +28,8 @@ def house(tmp_path, monkeypatch):
     def explained(account, *more):
         return msgspec.json.decode(run("rules", "explain", account, "--json", *more))
 
-    run.publish, run.listed, run.explained = publish, listed, explained
-    publish(
+    run.listed, run.explained = listed, explained
+    run.publish(
         living_in("Europe/Lisbon", subject="acc-1"),
         forbidden("email", subject="acc-1"),
         ticket(YESTERDAY, "t-1"),

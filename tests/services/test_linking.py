@@ -6,7 +6,6 @@ import sqlite3
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -34,17 +33,6 @@ from projections.shared.timeline import timeline
 from tests.http.given import START, Clock
 
 VISITOR, ACCOUNT = "anonymous:7f3c", "customer-17"
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def platform(tmp_path: Path, clock: Clock) -> AsyncIterator[Platform]:
-    async with bootstrap.platform(Settings(home=str(tmp_path)), clock=clock) as opened:
-        yield opened
 
 
 def event(name: str, number: int, account: str, data: dict[str, Any], day: float = -1) -> bytes:

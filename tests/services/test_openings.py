@@ -1,7 +1,7 @@
 """Openings are looked for once a day, found once, and lead to a follow-up, through a real platform of one process."""
 
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +16,6 @@ from engage.settings import Settings
 from projections.shared.cross_sell import Offerings, Pair, offerings
 from projections.shared.follow_ups import FollowUpRow, follow_ups
 from tests.http.given import Clock
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def platform(tmp_path: Path, clock: Clock) -> AsyncIterator[Platform]:
-    async with bootstrap.platform(Settings(home=str(tmp_path)), clock=clock) as opened:
-        yield opened
 
 
 def event(name: str, subject: str, clock: Clock, **data: Any) -> bytes:

@@ -24,14 +24,6 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MODELS = (regulars, warmths, spend)
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/views.db"
-    found: str = request.getfixturevalue("postgres_url")
-    return found
-
-
 @pytest.fixture
 def store(url: str) -> Iterator[ViewStore]:
     with closing(ViewStore(url)) as opened:

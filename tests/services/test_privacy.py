@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import AsyncIterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,17 +28,6 @@ from tests.log.inbox import STRUCTURED, upstream
 from tests.log.kafka_platform import PARTITIONS, intake, kafka_platform
 
 NAME, MAIL, NOTE = "Ada Lovelace-Byron", "ada@example.org", 'loves "quoted" flying machines'
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def platform(tmp_path: Path, clock: Clock) -> AsyncIterator[Platform]:
-    async with bootstrap.platform(Settings(home=str(tmp_path)), clock=clock) as opened:
-        yield opened
 
 
 def event(clock: Clock, name: str, number: int, account: str, data: dict[str, Any]) -> bytes:

@@ -27,14 +27,6 @@ ACCOUNTS = [f"acc-{number}" for number in range(1_200)]
 STEPS = ("new key in the file", "some wrapped", "all wrapped", "old key gone from the store")
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/keys.db"
-    found: str = request.getfixturevalue("postgres_url")
-    return found
-
-
 @pytest.fixture
 def masters(tmp_path: Path) -> MasterKeyFile:
     return load_master_key(tmp_path / "master.key")
@@ -168,7 +160,9 @@ def test_links_in_mails_outlive_the_master_key_unless_they_are_to_end(keys: KeyS
 
 def test_the_secrets_of_webhooks_are_sealed_anew(keys: KeyStore, url: str, tmp_path: Path, masters: MasterKeyFile):
     keys.current(["a"])
-    with closing(WebhookStore(url.replace("keys.db", "webhooks.db"), partial(masters.derived, "webhooks"))) as webhooks:
+    with closing(
+        WebhookStore(url.replace("store.db", "webhooks.db"), partial(masters.derived, "webhooks"))
+    ) as webhooks:
         endpoint = Endpoint(
             id="we_1",
             url="https://crm.example",

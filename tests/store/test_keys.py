@@ -13,14 +13,6 @@ from engage.store.keys import KeyStore, MasterKeyError, MasterKeyFile, load_mast
 from tests.store.key_files import master_file
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/keys.db"
-    found: str = request.getfixturevalue("postgres_url")
-    return found
-
-
 @pytest.fixture
 def masters(tmp_path: Path) -> MasterKeyFile:
     return load_master_key(tmp_path / "master.key")

@@ -27,6 +27,7 @@ from engage.services.letters.letter import Chosen
 from engage.services.partition_runner import PartitionRunner
 from tests.log.kafka_platform import kafka_platform
 from tests.rules.probes import Seen, Settings, ask
+from tests.streams_worker.given import on_log
 from tests.streams_worker.test_kafka_rules import Partition, abouts, active, now
 
 pytestmark = pytest.mark.anyio
@@ -73,16 +74,6 @@ def refolded(records: list[Any], *rules: Rule[Any, Any]) -> list[bytes]:
     log = [Record(0, one.offset, now(), one.value) for one in records]
     runner = PartitionRunner(Engine(0, rules, ANY_HOUR), Stamp(0), 0, lambda end: [x for x in log if x.offset < end])
     return [codec.encode(one) for one in runner.fold(log)]
-
-
-def on_log(records: list[Any]) -> list[bytes]:
-    found = []
-    for one in records:
-        event = codec.decode(one.value)
-        if event.type in DECISIONS:
-            event.recorded = event.inboxoffset = None
-            found.append(codec.encode(event))
-    return found
 
 
 async def test_a_rule_goes_on_with_an_account_once_it_is_mended_or_the_event_is_passed_over(

@@ -233,9 +233,10 @@ def trail(settings: Settings) -> Iterator[Trail]:
 def reading_views(settings: Settings) -> Iterator[ViewStore]:
     """The read models for who only reads them, also where this process may not write; ViewMissingError without any."""
     if not _is_there(settings, "views"):
-        raise ViewMissingError(
-            f"views.db is missing from {settings.home_path}: start engage (`engage up`), it folds it from the log"
-        )
+        remedy = "start engage (`engage up`), it folds it from the log"
+        if settings.kafka:
+            remedy = "set ENGAGE_VIEWS to the database of `engage worker projections`, or start that"
+        raise ViewMissingError(f"views.db is missing from {settings.home_path}: {remedy}")
     store = ViewStore(_database(settings, "views"), read_only=True)
     try:
         yield store

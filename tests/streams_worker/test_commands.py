@@ -10,7 +10,9 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from typer.testing import CliRunner
 
+from engage.cli.main import app
 from tests.cli.given import ENGAGE, PATIENCE, engage
 
 FAUST = str(Path(sys.executable).with_name("faust"))
@@ -48,6 +50,31 @@ def test_an_account_goes_through_the_worker(home: Path, command: tuple[str, ...]
         told = json.loads(checked.stdout)
         assert told["account"].startswith("engage-check-")
         assert 0 < told["event_on_log"] <= told["decision_in_inbox"] <= told["decision_on_log"]
+    assert_told_without_read_models(home)
+
+
+def assert_told_without_read_models(home: Path) -> None:
+    """Where nothing but this worker ever ran operators are told what there is, and what cannot be known here."""
+    page = asked("status")
+    assert "on Kafka" in page and "read models       not known here: there is no views.db" in page
+    assert "desk and relay    not known here" in page and "next wake         not known here" in page
+    assert json.loads(asked("status", "--json"))["missing"] == ["views", "relationships"]
+    findings = {one["about"]: one for one in json.loads(asked("doctor", "--json"))["findings"]}
+    assert {name: findings[name]["state"] for name in ("log", "desk", "read models")} == {
+        "log": "well",
+        "desk": "warning",
+        "read models": "warning",
+    }
+    assert "ENGAGE_VIEWS as it is for `engage worker projections`" in findings["read models"]["remedy"]
+    assert "every consumer goes on" in asked("dead-letters", "list")
+    assert not list(home.glob("views.db")) and not list(home.glob("relationships.db")), "asking made nothing"
+
+
+def asked(*words: str) -> str:
+    """Standard output of a command that ends well."""
+    done = CliRunner().invoke(app, list(words))
+    assert done.exit_code == 0, done.output
+    return done.stdout
 
 
 @pytest.mark.usefixtures("log", "home")

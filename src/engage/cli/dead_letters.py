@@ -18,6 +18,7 @@ from engage.cli.output import (
     data,
     emit,
     moment,
+    say,
     table,
     who,
 )
@@ -47,6 +48,7 @@ def list_(where: Where = "", as_json: JsonFlag = False) -> None:
     """Those there are, grouped by consumer and fault, the most frequent fault first."""
     from engage import bootstrap
     from engage.cli.door import must_exist
+    from engage.services.status import not_here
 
     settings = bootstrap.settings()
     must_exist(settings)
@@ -54,6 +56,9 @@ def list_(where: Where = "", as_json: JsonFlag = False) -> None:
 
     async def run() -> list[DeadLetter]:
         async with bootstrap.dead_letters(settings) as letters:
+            if letters.store is None:
+                said = not_here("views") if settings.kafka else "not there yet: `engage up` folds them"
+                say(f"read models are {said}")
             return await letters.listed(chosen)
 
     found = asyncio.run(run())

@@ -64,8 +64,10 @@ async def _examined(settings: Settings) -> list[Finding]:
             records = sum(one.end for one in status.log)
             findings.append(doctor.Finding("log", "well", f"{records:,} records in {len(status.log)} partitions"))
             findings += doctor.of_clock(status, now, store.database.now() if store else None)
-            findings += doctor.of_work(status, now, embedded=not settings.kafka)
-            findings += doctor.of_views(status, store.standing() if store else None, models, store)
+            embedded = not settings.kafka
+            findings += doctor.of_work(status, now, embedded=embedded)
+            standing = store.standing() if store else None
+            findings += doctor.of_views(status, standing, models, store, embedded=embedded)
     except Exception as error:
         if not type(error).__module__.startswith("engage"):
             raise

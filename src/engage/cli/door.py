@@ -63,7 +63,7 @@ def must_exist(settings: Settings) -> None:
             f"there is no log in {settings.home_path} yet: `engage demo` loads one to look at, `engage up` begins one",
             NOT_FOUND,
         )
-    if not settings.views and not (settings.home_path / "relationships.db").exists():
+    if not settings.kafka and not settings.views and not (settings.home_path / "relationships.db").exists():
         # Whoever opens it makes it; only the platform, which then restores it from the log, may do so.
         raise CommandFailedError(
             f"relationships.db is missing from {settings.home_path}: `engage up` brings it back from the log", NOT_FOUND

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack, aclosing, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from engage.settings import Settings
 
 _EVERY_SECONDS = 2.0
+_NO_WAKE = "not known here: the workers that decide keep it"
+_NO_LETTERS = "not counted here: `engage dead-letters list` reads them"
 
 
 def status(
@@ -47,12 +49,11 @@ def status(
 
 
 async def _once(settings: Settings) -> Status:
-    async for found in _read(settings):
-        return found
-    raise AssertionError("it is read again and again")
+    async with aclosing(_read(settings)) as readings:
+        return await anext(readings)
 
 
-async def _read(settings: Settings) -> AsyncIterator[Status]:
+async def _read(settings: Settings) -> AsyncGenerator[Status]:
     """The status, as often as it is asked for."""
     from engage import bootstrap
     from engage.log.sqlite import SqliteLog
@@ -80,8 +81,11 @@ async def _watch(settings: Settings, as_json: bool) -> None:
     from rich.text import Text
 
     before: tuple[float, Status] | None = None
-    with Live(console=data(), auto_refresh=False, screen=sys.stdout.isatty() and not as_json) as live:
-        async for found in _read(settings):
+    async with AsyncExitStack() as stack:
+        screen = sys.stdout.isatty() and not as_json
+        live = stack.enter_context(Live(console=data(), auto_refresh=False, screen=screen))
+        readings = await stack.enter_async_context(aclosing(_read(settings)))
+        async for found in readings:
             now = time.monotonic()
             if as_json:
                 typer.echo(msgspec.json.encode(found))
@@ -100,12 +104,12 @@ def _lines(found: Status, before: tuple[float, Status] | None = None, *, briefly
 
     ``briefly``: read models that keep up are counted, and named no more.
     """
-    owner = found.owner
+    from engage.services.status import not_here
+
+    owner, kafka = found.owner, found.dead_letters is None
     serves = f", serving at {owner.url}" if owner and owner.url else ""
-    lines = [
-        f"log {found.generation}, " + (f"owned by process {owner.pid}{serves}" if owner else "owned by nobody"),
-        "",
-    ]
+    owned = f"owned by process {owner.pid}{serves}" if owner else "on Kafka" if kafka else "owned by nobody"
+    lines = [f"log {found.generation}, {owned}", ""]
     grown = _grown(found, before)
     partitions = [
         (str(one.partition), f"{one.end:,}", moment(one.newest), *([f"{grown[one.partition]:,.0f}"] if grown else ()))
@@ -113,7 +117,30 @@ def _lines(found: Status, before: tuple[float, Status] | None = None, *, briefly
     ]
     header = ("partition", "records", "newest (UTC)", *(["records/s"] if grown else ()))
     lines += [*table(header, partitions, right=(0, 1, 3)), ""]
-    rates = _rates(found, before)
+    if "views" in found.missing:
+        none = not_here("views") if kafka else "none yet: `engage up` folds them"
+        lines += [f"read models       {none}", ""]
+    else:
+        lines += [*_views(found, _rates(found, before), briefly), ""]
+    if "relationships" in found.missing:
+        lines.append(f"desk and relay    {not_here('relationships')}")
+    else:
+        lines.append(f"desk              {found.desk_behind:,} records behind")
+        lines.append(f"relay             {found.relay_waiting:,} events waiting")
+    lines.append(f"next wake         {_NO_WAKE if kafka else moment(found.next_wake) or 'none'}")
+    lines.append(f"dead letters      {_NO_LETTERS if found.dead_letters is None else f'{found.dead_letters:,}'}")
+    for one in found.webhooks:
+        state = f"DISABLED: {one.disabled}" if one.disabled else "enabled"
+        failing = f", failing since {moment(one.failing_since)}" if one.failing_since else ""
+        lines.append(f"webhook           {one.id} to {one.host}: {state}{failing}, {one.waiting:,} waiting")
+    if found.disk_bytes:
+        lines.append(f"disk              {found.disk_free / 1e9:,.1f} of {found.disk_bytes / 1e9:,.1f} GB are free")
+    lines += [f"{name:<17} {size / 1e6:,.1f} MB" for name, size in found.files.items()]
+    return lines
+
+
+def _views(found: Status, rates: Mapping[str, float], briefly: bool) -> list[str]:
+    """The table of the read models."""
     views = [
         (
             one.name,
@@ -129,20 +156,7 @@ def _lines(found: Status, before: tuple[float, Status] | None = None, *, briefly
     if len(views) < len(found.views):
         views.append((f"{len(found.views) - len(views)} keep up", "", "0", "0", *(("", "") if rates else ()), ""))
     header = ("read model", "version", "behind", "parked", *(["records/s", "left"] if rates else ()), "")
-    lines += [*table(header, views, right=(1, 2, 3, *((4, 5) if rates else ()))), ""]
-    lines.append(f"desk              {found.desk_behind:,} records behind")
-    lines.append(f"relay             {found.relay_waiting:,} events waiting")
-    lines.append(f"next wake         {moment(found.next_wake) or 'none'}")
-    if found.dead_letters is not None:
-        lines.append(f"dead letters      {found.dead_letters:,}")
-    for one in found.webhooks:
-        state = f"DISABLED: {one.disabled}" if one.disabled else "enabled"
-        failing = f", failing since {moment(one.failing_since)}" if one.failing_since else ""
-        lines.append(f"webhook           {one.id} to {one.host}: {state}{failing}, {one.waiting:,} waiting")
-    if found.disk_bytes:
-        lines.append(f"disk              {found.disk_free / 1e9:,.1f} of {found.disk_bytes / 1e9:,.1f} GB are free")
-    lines += [f"{name:<17} {size / 1e6:,.1f} MB" for name, size in found.files.items()]
-    return lines
+    return table(header, views, right=(1, 2, 3, *((4, 5) if rates else ())))
 
 
 def _grown(found: Status, before: tuple[float, Status] | None) -> dict[int, float]:

@@ -47,6 +47,7 @@ _STATUS = {
     "files": {"log.db": 1048576},
     "disk_free": 75000000000,
     "disk_bytes": 270000000000,
+    "missing": [],
     "owner": {"pid": 4242, "url": "http://127.0.0.1:8080"},
     "webhooks": [
         {

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from engage.services.status import Status
+from engage.services.status import Status, not_here
 from engage.store.beginning import is_of
 from engage.store.reader import Standing
 from engage.store.views import ViewStore
@@ -102,7 +102,10 @@ def of_work(status: Status, now: datetime, *, embedded: bool) -> Iterator[Findin
     if status.next_wake is not None and status.next_wake < now - LATE:
         words = f"a rule has waited to be woken for {_span(now - status.next_wake)}"
         yield Finding("work", "warning", words, f"see that {start} runs, and what its own log says")
-    if status.desk_behind > BEHIND:
+    if not embedded and "relationships" in status.missing:
+        remedy = "set ENGAGE_VIEWS as it is for `engage worker desk`, or start that"
+        yield Finding("desk", "warning", not_here("relationships"), remedy)
+    elif status.desk_behind > BEHIND:
         words = f"the desk is {status.desk_behind:,} records behind the log: follow-ups come late"
         yield Finding("desk", "warning", words, f"see that {start} runs, and what its own log says")
     if status.relay_waiting > BEHIND:
@@ -119,11 +122,20 @@ def of_work(status: Status, now: datetime, *, embedded: bool) -> Iterator[Findin
 
 
 def of_views(
-    status: Status, standing: Standing | None, models: Sequence[ReadModel[Any]], store: ViewStore | None
+    status: Status,
+    standing: Standing | None,
+    models: Sequence[ReadModel[Any]],
+    store: ViewStore | None,
+    *,
+    embedded: bool = True,
 ) -> Iterator[Finding]:
     """Whether the read models are those of this engage, and keep up with the log."""
     if standing is None or store is None:
-        yield Finding("read models", "warning", "there are none yet", "start engage: it folds them from the log")
+        words, remedy = "there are none yet", "start engage: it folds them from the log"
+        if not embedded:
+            words = not_here("views")
+            remedy = "set ENGAGE_VIEWS as it is for `engage worker projections`, or start that"
+        yield Finding("read models", "warning", words, remedy)
         return
     wrong = list(_wrong_views(status, standing, models, store))
     yield from wrong

@@ -56,7 +56,8 @@ class Status(Struct, frozen=True):
     ``desk_behind`` counts log records, ``relay_waiting`` aggregate events not yet on the log; ``dead_letters`` are
     events on which a rule failed; ``next_wake`` is when the next timer is due; both are null where the log is Kafka's.
     ``files`` has bytes by file name, its write-ahead log included; ``disk_free`` of ``disk_bytes`` are free where they
-    lie.
+    lie. ``missing`` are the stores (``views``, ``relationships``) that are not there: all of the log is counted as
+    before them, and where others keep them elsewhere, nobody can tell here how far they are.
     """
 
     generation: str
@@ -71,6 +72,7 @@ class Status(Struct, frozen=True):
     webhooks: Sequence[WebhookStanding] = ()
     disk_free: int = 0
     disk_bytes: int = 0
+    missing: Sequence[str] = ()
 
 
 async def read_status(
@@ -110,9 +112,15 @@ async def read_status(
             webhooks=webhooks,
             disk_free=disk_free,
             disk_bytes=disk_bytes,
+            missing=[name for name, kept in (("views", store), ("relationships", relationships)) if kept is None],
         )
 
     return await asyncio.to_thread(read)
+
+
+def not_here(name: str) -> str:
+    """Why nothing can be said of what the store ``name`` would hold, where the log is Kafka's."""
+    return f"not known here: there is no {name}.db, and ENGAGE_VIEWS names no database"
 
 
 def next_wake(log: SqliteLog, rules: Sequence[Rule[Any, Any]]) -> datetime | None:

@@ -160,7 +160,9 @@ CASES = """
 4 account NOTHING
 4 views NOTHING
 4 as-of 0h NOTHING
+4 as-of 0h timeline --account NOTHING
 4 replay NOTHING --into x.db
+4 replay timeline --into x.db --account NOTHING
 4 sealing-keys show NOTHING
 4 access NOTHING
 4 dead-letters show NOTHING
@@ -180,6 +182,7 @@ CASES = """
 4 api-keys revoke NOTHING
 4 projections verify NOTHING
 4 projections rebuild NOTHING
+4 projections rebuild timeline --account NOTHING
 4 projections rollback NOTHING
 4 projections pause NOTHING
 4 projections resume NOTHING

@@ -14,8 +14,9 @@ from engage.events.catalogue.surveys import SurveyAnswered
 from engage.events.envelope import Event
 from engage.log.contract import Log
 from engage.services import linking
+from engage.services.known_accounts import NoSuchAccountError
 from engage.services.linked import linked_to
-from engage.services.privacy import LinkedError, NoSuchAccountError, erase
+from engage.services.privacy import LinkedError, erase
 from engage.services.projector import Projector
 from engage.services.verifying import Verifier
 from engage.settings import Settings

@@ -18,9 +18,10 @@ from engage.events.sealing import ERASED
 from engage.log.contract import Duplicate, Taken
 from engage.log.sqlite import SqliteLog
 from engage.services.as_of import as_of
+from engage.services.known_accounts import NoSuchAccountError
 from engage.services.linking import LinkingError, NotLinkedError, link, unlink
 from engage.services.platform import Platform
-from engage.services.privacy import LinkedError, NoSuchAccountError, erase, held_on
+from engage.services.privacy import LinkedError, erase, held_on
 from engage.services.whole_as_of import whole_as_of
 from engage.settings import Settings
 from engage.store.views import ViewStore

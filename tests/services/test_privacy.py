@@ -18,8 +18,9 @@ from engage.log.sqlite import SqliteLog
 from engage.services import erasure, plaintext
 from engage.services.as_of import as_of
 from engage.services.erasure import Erasures
+from engage.services.known_accounts import NoSuchAccountError
 from engage.services.platform import Platform
-from engage.services.privacy import NoSuchAccountError, PersonalCopy, erase, held_on, texts_of
+from engage.services.privacy import PersonalCopy, erase, held_on, texts_of
 from engage.settings import Settings
 from engage.store.database import Database
 from projections.shared.timeline import timeline

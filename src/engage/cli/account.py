@@ -9,9 +9,7 @@ import typer
 
 from engage.cli.moments import back
 from engage.cli.output import (
-    NOT_FOUND,
     SHORT_ID,
-    CommandFailedError,
     JsonFlag,
     bar,
     data,
@@ -47,6 +45,7 @@ def account(
 
     from engage import bootstrap
     from engage.cli.door import must_exist
+    from engage.services.known_accounts import NoSuchAccountError
     from engage.services.platform import utc_now
     from engage.services.reading import Reading
 
@@ -59,10 +58,7 @@ def account(
     else:
         found, page = asyncio.run(_as_of(settings, account_id, back(as_of, "--as-of")))
     if found is None:
-        then = "" if as_of is None else " at that time"
-        raise CommandFailedError(
-            f"there is no account {account_id!r}{then}: check the id; an account begins with its first event", NOT_FOUND
-        )
+        raise NoSuchAccountError(account_id, then=as_of is not None)
     entries = page.entries if page else []
     if as_json:
         emit({**structs.asdict(found), "timeline": entries})

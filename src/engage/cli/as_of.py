@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import asynccontextmanager, closing, contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -58,6 +59,7 @@ async def _as_of(
 ) -> None:
     from engage import bootstrap
     from engage.cli.progress import Progress
+    from engage.services.known_accounts import must_be_known
     from engage.services.view_query import QueryError, question, shape_of
 
     moment, models = back(time, "TIME"), bootstrap.read_models(settings)
@@ -74,7 +76,12 @@ async def _as_of(
             async with _standing(
                 settings, log, model, moment, account, store, lambda done, of: bar.to(done, total=of)
             ) as then:
-                with then.table(name, asked) as (fields, rows):
+                with then.table(name, asked) as (fields, found):
+                    rows = iter(found)
+                    first = next(rows, None)
+                    if first is None and account is not None:
+                        await must_be_known(log, account, moment)
+                    rows = rows if first is None else chain((first,), rows)
                     show_rows(fields, rows, as_csv=as_csv, as_json=as_json)
 
 
@@ -143,6 +150,7 @@ def replay(
     from engage.cli.door import must_exist
     from engage.cli.progress import Progress
     from engage.services.as_of import replay as fold
+    from engage.services.known_accounts import must_be_known
     from engage.services.log_search import Wanted
     from engage.store.views import GenerationError
 
@@ -161,6 +169,8 @@ def replay(
         async with bootstrap.reading_log(settings) as log:
             if partition is not None and partition >= log.partitions:
                 raise CommandFailedError(f"there is no partition {partition}: the log has {log.partitions}", NOT_FOUND)
+            if account is not None:
+                await must_be_known(log, account)
             with _beside(into, url) as store, Progress("folding", patience=_PATIENCE) as bar:
                 try:
                     return await fold(

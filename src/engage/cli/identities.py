@@ -58,8 +58,8 @@ async def _linked(settings: Settings, visitor: str, account: str, actor: str) ->
 
     from engage.cli.door import open_door
     from engage.client import Client
+    from engage.services.known_accounts import NoSuchAccountError
     from engage.services.linking import Linked, LinkingError, link
-    from engage.services.privacy import NoSuchAccountError
 
     async with open_door(settings) as door:
         if isinstance(door, Client):

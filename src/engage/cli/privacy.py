@@ -112,7 +112,8 @@ def _ask(account: str, yes: bool) -> None:
 
 async def _held(settings: Settings, account: str) -> PersonalCopy:
     from engage import bootstrap
-    from engage.services.privacy import NoSuchAccountError, held_on
+    from engage.services.known_accounts import NoSuchAccountError
+    from engage.services.privacy import held_on
 
     with closing(bootstrap.key_store(settings)) as keys:
         async with bootstrap.readers(settings) as (log, store, _):

@@ -91,6 +91,7 @@ def _alone(work: Coroutine[Any, Any, T], route: str) -> T:
 
 def _rebuild_account(settings: Settings, model: ReadModel[Any], account: str, actor: str, as_json: bool) -> None:
     from engage import bootstrap
+    from engage.services.known_accounts import must_be_known
     from engage.views.aggregate import Aggregate
 
     if isinstance(model, Aggregate) and model.of is None:
@@ -99,7 +100,10 @@ def _rebuild_account(settings: Settings, model: ReadModel[Any], account: str, ac
     async def run() -> int:
         async with bootstrap.platform(settings) as platform:
             with platform.trail.of(actor, f"projections rebuild {model.name} --account", account):
-                return await platform.projector.rebuild_account(model, account)
+                made = await platform.projector.rebuild_account(model, account)
+                if not made:
+                    await must_be_known(platform.log, account)
+                return made
 
     rows = _alone(run(), f"{model.name}/rebuild")
     if as_json:

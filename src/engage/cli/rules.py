@@ -101,7 +101,7 @@ def explain(
     """Why rules did, or did not, ask for a follow-up: what they know, what they wait for, what the policy said."""
     from engage import bootstrap
     from engage.cli.door import must_exist
-    from engage.services.privacy import NoSuchAccountError
+    from engage.services.known_accounts import NoSuchAccountError
     from engage.services.ruling.explaining import explain_rules
     from engage.services.ruling.standing import NoSuchRuleError, named
 

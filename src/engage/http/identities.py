@@ -16,9 +16,9 @@ from engage.http.documents import DOCUMENTS, JSON, body_problems, problems
 from engage.http.guard import guarded
 from engage.http.paths import decoded
 from engage.http.problems import ProblemError
+from engage.services.known_accounts import NoSuchAccountError
 from engage.services.linking import Linked, LinkingError, NotLinkedError, Unlinked, link, unlink
 from engage.services.platform import Platform
-from engage.services.privacy import NoSuchAccountError
 
 router = APIRouter(tags=["operate"], **guarded("operate"))
 

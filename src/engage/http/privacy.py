@@ -11,8 +11,9 @@ from engage.http.documents import DOCUMENTS, JSON, problems
 from engage.http.guard import guarded
 from engage.http.paths import decoded
 from engage.http.problems import ProblemError
+from engage.services.known_accounts import NoSuchAccountError
 from engage.services.platform import Platform
-from engage.services.privacy import Erased, ErasureError, LinkedError, NoSuchAccountError, PersonalCopy, erase, held_on
+from engage.services.privacy import Erased, ErasureError, LinkedError, PersonalCopy, erase, held_on
 
 router = APIRouter(tags=["operate"], **guarded("operate"))
 

@@ -17,8 +17,8 @@ from engage.http.guard import guarded
 from engage.http.problems import ProblemError
 from engage.http.state import platform_of
 from engage.rules.rule import Rule
+from engage.services.known_accounts import NoSuchAccountError
 from engage.services.platform import Platform
-from engage.services.privacy import NoSuchAccountError
 from engage.services.ruling.explaining import RulesExplained, explain_rules
 from engage.services.ruling.standing import NoSuchRuleError, RuleStanding, named, read_rules
 from engage.services.ruling.switching import Switched, switch

@@ -17,10 +17,10 @@ from engage.events.envelope import Event, is_account
 from engage.events.linking import SOURCE
 from engage.events.named_ids import named_id
 from engage.events.validation import Refusal, text_fault
+from engage.services.known_accounts import NoSuchAccountError
 from engage.services.linked import links_of
 from engage.services.log_search import Wanted, newest
 from engage.services.platform import Platform
-from engage.services.privacy import NoSuchAccountError
 
 _LONGEST = 256
 _NAMESPACE = uuid.UUID("6f0c0b3e-6a55-4f0e-9b53-0c8b9b0f0a41").bytes

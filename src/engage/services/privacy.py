@@ -25,6 +25,7 @@ from engage.events.validation import Refusal
 from engage.log.contract import Log
 from engage.log.topics import DEAD_LETTER_RETENTION, INBOX_RETENTION
 from engage.services.as_of import as_of
+from engage.services.known_accounts import NoSuchAccountError
 from engage.services.linked import linked_to, links_of
 from engage.services.log_search import Wanted, find, newest
 from engage.services.platform import Platform
@@ -36,14 +37,6 @@ SOURCE = "engage/erasure"
 _WAIT_SECONDS = 60.0
 _PAGE = 10_000
 _NAMESPACE = uuid.UUID("0b1f3c52-8f0a-4a86-8f53-5d2d1c8d9b7e").bytes
-
-
-class NoSuchAccountError(LookupError):
-    """The log has nothing of the account."""
-
-    def __init__(self, account: str) -> None:
-        super().__init__(f"there is no account {account!r}: check the id; an account begins with its first event")
-        self.status = 404
 
 
 class ErasureError(RuntimeError):

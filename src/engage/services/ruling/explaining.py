@@ -29,11 +29,11 @@ from engage.rules.quiet_hours import quiet_until, zone_of
 from engage.rules.rule import Rule
 from engage.services.configuration import Configured
 from engage.services.intake import tick
+from engage.services.known_accounts import NoSuchAccountError
 from engage.services.letters.letter import id_of
 from engage.services.letters.source import Source, Stopped
 from engage.services.log_search import Sieve, Wanted
 from engage.services.prefix import PrefixLog, places_of
-from engage.services.privacy import NoSuchAccountError
 from engage.services.records import read_event
 from engage.services.ruling.standing import state_of, title_of
 from engage.store.views import ViewStore

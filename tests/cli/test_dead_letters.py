@@ -19,7 +19,7 @@ def spending(bad):
     @model.on(OrderCompleted)
     def spent(row, event):
         if event.data.order_id == bad:
-            raise ValueError(f"{bad} cannot be taken")
+            raise ValueError(f"{bad} of {event.subject} cannot be taken")
         row.orders += 1
         return row
 
@@ -68,7 +68,8 @@ def test_they_are_listed_by_fault_and_shown_with_the_whole_error_and_the_event(h
     }
     told = house("dead-letters", "list")
     assert "rule choosy: ZeroDivisionError: cannot take it (2)" in told
-    assert "view spending: ValueError: bad cannot be taken (2)" in told
+    assert "view spending: ValueError: bad of … cannot be taken (2)\nsuch as ValueError: bad of acc-" in told
+    assert len(listed(house, "--where", 'fault="bad of … cannot" view=spending')) == 2
     [one] = listed(house, "--where", "account=acc-1 rule=choosy fault=ZeroDivision since=2026-01-01")
     told = house("dead-letters", "show", one["id"][:4])
     assert "Traceback" in told and '"ticket_id": "bad"' in told

@@ -26,6 +26,9 @@ from engage.cli.output import (
 if TYPE_CHECKING:
     from engage.services.letters.letter import Chosen, DeadLetter, Details, Done, Verb
 
+_FIRST = 5
+"""So many of each fault are shown where nobody asks for all."""
+
 app = typer.Typer(
     no_args_is_help=True,
     help="What consumers could not take: an account stands still for that rule or read model, and no other waits.",
@@ -44,8 +47,15 @@ All = Annotated[bool, typer.Option("--all", help="All of them.")]
 
 
 @app.command("list")
-def list_(where: Where = "", as_json: JsonFlag = False) -> None:
-    """Those there are, grouped by consumer and fault, the most frequent fault first."""
+def list_(
+    where: Where = "",
+    every: Annotated[bool, typer.Option("--all", help="Each of them, not only the first ones of each fault.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Those there are, grouped by consumer and fault, the most frequent fault first.
+
+    What differs from one to the next (ids, numbers) is "…" in a fault; --where "fault=…" takes it as it is shown.
+    """
     from engage import bootstrap
     from engage.cli.door import must_exist
     from engage.services.status import not_here
@@ -65,7 +75,7 @@ def list_(where: Where = "", as_json: JsonFlag = False) -> None:
     if as_json:
         emit({"dead_letters": found})
     else:
-        _show(found)
+        _show(found, every)
 
 
 @app.command()
@@ -193,7 +203,7 @@ def _tell(verb: Verb, done: list[Done]) -> None:
         out.print(f"{letter.id}  {letter.consumer} on {letter.account}: {words[one.outcome]}{told}", soft_wrap=True)
 
 
-def _show(found: list[DeadLetter]) -> None:
+def _show(found: list[DeadLetter], every: bool) -> None:
     from engage.services.letters.letter import by_fault
 
     out = data()
@@ -203,11 +213,16 @@ def _show(found: list[DeadLetter]) -> None:
         if number:
             out.print()
         out.print(f"{consumer}: {fault} ({len(letters):,})", style="bold", soft_wrap=True)
+        if letters[0].fault != fault:
+            out.print(f"such as {letters[0].fault}", style="dim", soft_wrap=True)
         rows = [
-            (one.id, one.account, f"{one.partition}:{one.offset}", moment(one.since), one.event_id) for one in letters
+            (one.id, one.account, f"{one.partition}:{one.offset}", moment(one.since), one.event_id)
+            for one in (letters if every else letters[:_FIRST])
         ]
         for line in table(("id", "account", "place", "since (UTC)", "event"), rows):
             out.print(line, soft_wrap=True)
+        if more := len(letters) - len(rows):
+            out.print(f"and {more:,} more: --all shows each", style="dim", soft_wrap=True)
 
 
 def _chosen(ids: list[str] | None, where: str) -> Chosen:

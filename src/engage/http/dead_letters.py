@@ -92,7 +92,7 @@ _Given = Annotated[str | None, Query(max_length=256, pattern=r"^[^\x00]*$")]
 )
 async def listed(
     request: Request,
-    fault: _Given = None,
+    fault: Annotated[_Given, Query(description="A part of the fault, or of its shape: ids and numbers as `…`.")] = None,
     consumer: _Given = None,
     rule: _Given = None,
     view: _Given = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -19,6 +20,8 @@ Outcome = Literal["goes_on", "failed_again", "waits", "refused"]
 
 INTAKE = "intake"
 _ID_BYTES = 5
+_WORD = re.compile(r"[\w…]+(?:[-.:/+@][\w…]+)*")
+_DIGIT = re.compile(r"\d")
 
 
 class WrongChoiceError(ValueError):
@@ -75,7 +78,7 @@ class Done(Struct, frozen=True):
 class Chosen(Struct, frozen=True, kw_only=True):
     """Which letters: those of these ``ids``, or how they begin, and those that fit everything else that is given.
 
-    ``fault`` is how the fault begins or a part of it. Nothing given: all of them.
+    ``fault`` is a part of the fault, or of its shape as lists show it. Nothing given: all of them.
     """
 
     ids: tuple[str, ...] = ()
@@ -95,7 +98,7 @@ class Chosen(Struct, frozen=True, kw_only=True):
         """Whether the letter is meant."""
         return (
             (not self.ids or any(letter.id.startswith(one) for one in self.ids))
-            and (self.fault is None or self.fault in letter.fault)
+            and (self.fault is None or self.fault in letter.fault or self.fault in shape_of(letter))
             and (self.consumer is None or letter.consumer == self.consumer)
             and (self.rule is None or letter.consumer == rule_consumer_of(self.rule))
             and (self.view is None or letter.consumer == view_consumer_of(self.view))
@@ -129,9 +132,17 @@ def chosen_by(where: str, moment: Any) -> Chosen:
     return Chosen(**found)
 
 
+def shape_of(letter: DeadLetter) -> str:
+    """The fault without what is this letter's alone: its ids, and whatever has a digit, read ``…``."""
+    kind, colon, message = letter.fault.partition(": ")
+    for name in sorted({letter.account, letter.event_id, letter.key or ""} - {""}, key=len, reverse=True):
+        message = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "…", message)
+    return f"{kind}{colon}{_WORD.sub(lambda word: '…' if _DIGIT.search(word[0]) else word[0], message)}"
+
+
 def by_fault(letters: Iterable[DeadLetter]) -> Mapping[tuple[str, str], list[DeadLetter]]:
-    """The letters by consumer and fault, the most frequent first, each in the order of the log."""
+    """The letters by consumer and the fault's shape, the most frequent first, each in the order of the log."""
     groups: dict[tuple[str, str], list[DeadLetter]] = {}
     for letter in sorted(letters, key=lambda one: (one.partition, one.offset, one.account)):
-        groups.setdefault((letter.consumer, letter.fault), []).append(letter)
+        groups.setdefault((letter.consumer, shape_of(letter)), []).append(letter)
     return dict(sorted(groups.items(), key=lambda one: (-len(one[1]), one[0])))

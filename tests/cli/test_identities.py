@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from engage.cli.identities import _must_be_answered
 from engage.cli.main import app
+from engage.cli.output import FAILED, CommandFailedError
+from engage.services.linking import Linked, Unlinked
 from tests.cli.given import engage, lines, order, running
 
 RUNNER = CliRunner()
@@ -50,3 +53,11 @@ def test_a_visitor_is_linked_and_parted_by_the_owner_of_the_folder(kept: Path):
 def test_what_cannot_be_is_said_in_a_line(kept: Path, arguments: tuple[str, ...], code: int, words: str):
     result = run(*arguments)
     assert (result.exit_code, words in result.stderr.strip().splitlines()[-1]) == (code, True), result.output
+
+
+def test_what_is_asked_for_and_not_answered_yet_is_no_success_and_says_where_to_look():
+    _must_be_answered(Linked(VISITOR, ACCOUNT, ACCOUNT, changed=True))
+    for done in (Linked(VISITOR, ACCOUNT, ACCOUNT, changed=True, pending="3:9"), Unlinked(VISITOR, ACCOUNT, "3:9")):
+        with pytest.raises(CommandFailedError, match=f"engage views identities visitor={VISITOR}") as told:
+            _must_be_answered(done)
+        assert told.value.code == FAILED

@@ -1,10 +1,12 @@
 """The same said to the embedded log and to Kafka, people linked and parted in between: the same rows and decisions."""
 
+import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Iterable
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -16,6 +18,7 @@ from engage.log.contract import Log
 from engage.services import linking
 from engage.services.known_accounts import NoSuchAccountError
 from engage.services.linked import linked_to
+from engage.services.platform import Platform
 from engage.services.privacy import LinkedError, erase
 from engage.services.projector import Projector
 from engage.services.verifying import Verifier
@@ -33,6 +36,7 @@ from tests.log.kafka_platform import KafkaPlatform, kafka_platform
 from tests.log.linking import Stepping, link, now, stepping, unlink
 
 pytestmark = pytest.mark.anyio
+T = TypeVar("T")
 
 VISITOR, ACCOUNT, OTHER = "anonymous:7f3c", "customer-17", "customer-18"
 LATER, MIDDLE, TOP = "anonymous:9", "customer-30", "customer-31"
@@ -119,20 +123,36 @@ async def lived(house: Stepping) -> None:
         await house.settle()
 
 
-async def test_who_asks_is_told_in_words_what_cannot_be(platform: KafkaPlatform, tmp_path: Path) -> None:
-    settings = Settings(home=str(tmp_path), log=f"kafka://{platform.bootstrap}", topics=platform.topics.prefix)
+@asynccontextmanager
+async def asking(platform: KafkaPlatform, home: Path) -> AsyncIterator[tuple[Stepping, Platform]]:
+    """Who asks, and whose intake and read models work only while an answer is waited for; three have ordered."""
+    settings = Settings(home=str(home), log=f"kafka://{platform.bootstrap}", topics=platform.topics.prefix)
     async with stepping(platform) as house, bootstrap.platform(settings) as asked:
-
-        async def settle() -> None:
-            await house.settle()
-            await asked.projector.catch_up()
-
         await asked.publish([order(1, VISITOR), order(2, ACCOUNT), order(3, OTHER)])
-        await settle()
+        await settle(house, asked)
+        yield house, asked
+
+
+async def settle(house: Stepping, asked: Platform) -> None:
+    await house.settle()
+    await asked.projector.catch_up()
+
+
+async def answered(house: Stepping, asked: Platform, question: Awaitable[T]) -> T:
+    """The answer to who asks before intake and read models go on."""
+    answer = asyncio.ensure_future(question)
+    while not answer.done():
+        await asyncio.wait([answer], timeout=0.05)
+        await settle(house, asked)
+    return await answer
+
+
+async def test_who_asks_is_told_in_words_what_cannot_be(platform: KafkaPlatform, tmp_path: Path) -> None:
+    async with asking(platform, tmp_path) as (house, asked):
         with pytest.raises(NoSuchAccountError):
             await linking.link(asked, "anonymous:nobody", ACCOUNT)
-        assert (await linking.link(asked, VISITOR, ACCOUNT, "ada")).changed
-        await settle()
+        linked = await answered(house, asked, linking.link(asked, VISITOR, ACCOUNT, "ada"))
+        assert linked == linking.Linked(VISITOR, ACCOUNT, ACCOUNT, changed=True)
         assert not (await linking.link(asked, VISITOR, ACCOUNT)).changed
         with pytest.raises(linking.LinkingError, match="unlink it first"):
             await linking.link(asked, VISITOR, OTHER)
@@ -141,13 +161,33 @@ async def test_who_asks_is_told_in_words_what_cannot_be(platform: KafkaPlatform,
         with pytest.raises(LinkedError, match="erase that one, and both are"):
             await erase(asked, VISITOR, "ada")
         assert await linked_to(asked, ACCOUNT) == [VISITOR]
-        await linking.unlink(asked, VISITOR, "ada")
-        await settle()
+        assert (await answered(house, asked, linking.unlink(asked, VISITOR, "ada"))).pending is None
         with pytest.raises(linking.NotLinkedError):
             await linking.unlink(asked, VISITOR)
         assert {row.account: row.interactions for row in asked.store.select(profile)} == dict.fromkeys(
             (VISITOR, ACCOUNT, OTHER), 1
         )
+
+
+async def test_who_asks_is_told_what_intake_finds_where_others_have_said_something_first(
+    platform: KafkaPlatform, tmp_path: Path
+) -> None:
+    async with asking(platform, tmp_path) as (house, asked):
+        await house.words.publish([link(VISITOR, OTHER)])
+        with pytest.raises(linking.LinkingError, match=f"^'{VISITOR}' is linked to '{OTHER}': unlink it first$"):
+            await answered(house, asked, linking.link(asked, VISITOR, ACCOUNT))
+        await house.words.publish([unlink(VISITOR, OTHER), link(VISITOR, ACCOUNT, said=1)])
+        with pytest.raises(linking.LinkingError, match=f"^'{VISITOR}' is not linked to '{OTHER}'"):
+            await answered(house, asked, linking.unlink(asked, VISITOR))
+        await house.words.publish([unlink(VISITOR, ACCOUNT, said=1), link(VISITOR, OTHER, said=2)])
+        with pytest.raises(linking.LinkingError, match="in a ring, so intake took it back"):
+            await answered(house, asked, linking.link(asked, OTHER, VISITOR))
+
+        waits = await linking.link(asked, ACCOUNT, OTHER, seconds=0.1)
+        assert waits.pending is not None, "nobody takes it in"
+        await settle(house, asked)
+        await asked.waiting.until(waits.pending, [identities], 0)
+        assert await linked_to(asked, OTHER) == [VISITOR, ACCOUNT]
 
 
 async def test_rows_and_decisions_are_those_of_the_embedded_log(platform: KafkaPlatform, tmp_path: Path) -> None:

@@ -25,11 +25,14 @@ def link(
     """Link a visitor to the account that it turned out to be.
 
     What is known of it goes there, sealed with that account's key, and what is published of it later too. Its timers
-    end, and nothing that was decided on it is decided again. Linked already, nothing is done.
+    end, and nothing that was decided on it is decided again. Linked already, nothing is done. On Kafka intake has the
+    last say: exit code 1 with the reason where it refuses, or where it does not answer in time.
     """
     done: Linked = asyncio.run(_linked(_settings(), visitor, account, who(actor)))
     if as_json:
         emit({"linked": done})
+    _must_be_answered(done)
+    if as_json:
         return
     further = "" if done.holder == account else f", which is linked to {done.holder}"
     typer.echo(f"{visitor} {'is' if done.changed else 'was already'} linked to {account}{further}")
@@ -40,8 +43,18 @@ def unlink(visitor: Visitor, actor: Actor = None, as_json: JsonFlag = False) -> 
     done: Unlinked = asyncio.run(_unlinked(_settings(), visitor, who(actor)))
     if as_json:
         emit({"unlinked": done})
-    else:
+    _must_be_answered(done)
+    if not as_json:
         typer.echo(f"{visitor} is no more linked to {done.account}")
+
+
+def _must_be_answered(done: Linked | Unlinked) -> None:
+    if done.pending:
+        raise CommandFailedError(
+            f"it is asked for and not answered yet, so it may still be refused: `engage views identities "
+            f"visitor={done.visitor}` shows whom it is linked to, `engage dead-letters list --where "
+            f"account={done.visitor}` what was refused; see that intake and `engage worker projections` run"
+        )
 
 
 def _settings() -> Settings:
@@ -71,7 +84,8 @@ async def _linked(settings: Settings, visitor: str, account: str, actor: str) ->
                 raise CommandFailedError(str(error), NOT_FOUND) from error
             except LinkingError as error:
                 raise CommandFailedError(str(error), FAILED) from error
-        await door.settle()
+        if door.embedded is not None:
+            await door.settle()
         return done
 
 
@@ -92,5 +106,6 @@ async def _unlinked(settings: Settings, visitor: str, actor: str) -> Unlinked:
                 raise CommandFailedError(str(error), NOT_FOUND) from error
             except LinkingError as error:
                 raise CommandFailedError(str(error), FAILED) from error
-        await door.settle()
+        if door.embedded is not None:
+            await door.settle()
         return done

@@ -32,6 +32,11 @@ class Link(Struct, frozen=True, forbid_unknown_fields=True):
 
 _PAIR = {"visitor": "anonymous:7f3c", "account": "customer-17"}
 _LINKED = _PAIR | {"holder": "customer-17", "changed": True}
+_PENDING = {"pending": "3:4711"}
+_ASKED = (
+    "It is only asked for, on Kafka: intake or the read models take long. `GET /v1/views/identities/{visitor}` with "
+    "`wait_for` the `pending` token says whether it came about, `GET /v1/dead-letters?account={visitor}` why not."
+)
 
 
 @router.post(
@@ -41,6 +46,7 @@ _LINKED = _PAIR | {"holder": "customer-17", "changed": True}
     response_class=Response,
     responses={
         200: DOCUMENTS.answer(Linked, "It is linked; `changed` is false where it was already.", _LINKED),
+        202: DOCUMENTS.answer(Linked, _ASKED, _LINKED | _PENDING),
         **body_problems(
             _404="The log has nothing of one of them.",
             _409="It is linked to another account, or the two would go in a ring.",
@@ -52,8 +58,7 @@ async def linked(request: Request) -> Response:
     asked = await read_struct(request, Link)
     platform: Platform = request.app.state.platform
     with _told():
-        done = await link(platform, asked.visitor, asked.account, who_commands(request))
-    return Response(msgspec.json.encode(done), media_type=JSON)
+        return _answer(await link(platform, asked.visitor, asked.account, who_commands(request)))
 
 
 @router.delete(
@@ -62,6 +67,7 @@ async def linked(request: Request) -> Response:
     response_class=Response,
     responses={
         200: DOCUMENTS.answer(Unlinked, "Both have what is theirs.", _PAIR),
+        202: DOCUMENTS.answer(Unlinked, _ASKED, _PAIR | _PENDING),
         **problems(_404="It is linked to no account.", _409="It cannot be taken back."),
     },
 )
@@ -69,8 +75,11 @@ async def parted(request: Request, visitor: str) -> Response:
     """What is known of the visitor comes back to it, and what is published of it later stays."""
     platform: Platform = request.app.state.platform
     with _told():
-        done = await unlink(platform, decoded(visitor, "visitor"), who_commands(request))
-    return Response(msgspec.json.encode(done), media_type=JSON)
+        return _answer(await unlink(platform, decoded(visitor, "visitor"), who_commands(request)))
+
+
+def _answer(done: Linked | Unlinked) -> Response:
+    return Response(msgspec.json.encode(done), 202 if done.pending else 200, media_type=JSON)
 
 
 @contextmanager

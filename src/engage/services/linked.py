@@ -27,14 +27,25 @@ async def linked_to(platform: Platform, account: str) -> list[str]:
 def _chains(store: ViewStore, accounts: tuple[str, ...]) -> Links:
     known: dict[str, str] = {}
     for account in accounts:
-        passed: set[str] = set()
         while account not in known and (row := store.get(identities, account)) is not None:
-            passed.add(account)
-            if row.account in passed:  # a ring, which intake is about to open
+            end = row.account
+            while end != account and end in known:
+                end = known[end]
+            if end == account:  # a ring, which intake is about to open
                 break
             known[account] = row.account
             account = row.account
     return Links(known.items())
+
+
+def goes_round(store: ViewStore, visitor: str) -> bool:
+    """Whether those to whom ``visitor`` is linked are linked to it: a ring, which intake opens again."""
+    passed: set[str] = set()
+    account = visitor
+    while account not in passed and (row := store.get(identities, account)) is not None:
+        passed.add(account)
+        account = row.account
+    return account == visitor and bool(passed)
 
 
 def _linked_to(store: ViewStore, account: str) -> list[str]:

@@ -1,14 +1,16 @@
 """Linking: a visitor turns out to be an account that we know; and taking that back.
 
 In the embedded log it is judged and done here. On Kafka the read model of identities says what is known, the word goes
-into the inbox, and intake of the visitor's partition has the last say.
+into the inbox, and intake of the visitor's partition has the last say, which the read model tells in turn.
 """
 
 from __future__ import annotations
 
+import asyncio
 import uuid
+from contextlib import suppress
 
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, structs
 
 from engage.events import codec
 from engage.events.catalogue.base import EventData
@@ -17,12 +19,18 @@ from engage.events.envelope import Event, is_account
 from engage.events.linking import SOURCE
 from engage.events.named_ids import named_id
 from engage.events.validation import Refusal, text_fault
+from engage.log.contract import Token
 from engage.services.known_accounts import NoSuchAccountError
-from engage.services.linked import links_of
+from engage.services.linked import goes_round, links_of
 from engage.services.log_search import Wanted, newest
 from engage.services.platform import Platform
+from projections.shared.identities import identities
 
+WAIT_SECONDS = 10.0
+"""How long intake and the read models are waited for, on Kafka."""
+_LOOK_SECONDS = 0.25
 _LONGEST = 256
+_RING = "{0!r} is not linked to {1!r}: the two were about to be linked in a ring, so intake took it back"
 _NAMESPACE = uuid.UUID("6f0c0b3e-6a55-4f0e-9b53-0c8b9b0f0a41").bytes
 
 
@@ -34,36 +42,57 @@ class NotLinkedError(LookupError):
     """The visitor is linked to no account."""
 
 
-class Linked(Struct, frozen=True):
+class Linked(Struct, frozen=True, omit_defaults=True):
     """``visitor`` is linked to ``account``; its events belong to ``holder``, another one where that is linked itself.
 
-    ``changed``: it was not before.
+    ``changed``: it was not before. ``pending``: it is only asked for; the read model of identities, read with this
+    token, says whether it came about, and the dead letters why it did not.
     """
 
     visitor: str
     account: str
     holder: str
     changed: bool
+    pending: str | None = None
 
 
-class Unlinked(Struct, frozen=True):
-    """``visitor`` is no more linked to ``account``."""
+class Unlinked(Struct, frozen=True, omit_defaults=True):
+    """``visitor`` is no more linked to ``account``; ``pending`` as of ``Linked``."""
 
     visitor: str
     account: str
+    pending: str | None = None
 
 
-async def link(platform: Platform, visitor: str, account: str, actor: str | None = None) -> Linked:
-    """Link ``visitor`` to ``account``, and return when all that is known of it is there; on Kafka when that is said.
+class _Word(Struct, frozen=True):
+    """What was said of a visitor: the id of the event, and where it was taken."""
 
-    Linked already, nothing is done. LinkingError if it is linked to another account, or the two would go in a ring;
-    NoSuchAccountError if the log has nothing of one of them.
+    id: str
+    token: Token
+
+
+async def link(
+    platform: Platform, visitor: str, account: str, actor: str | None = None, *, seconds: float = WAIT_SECONDS
+) -> Linked:
+    """Link ``visitor`` to ``account``, and return when all that is known of it is there.
+
+    On Kafka when readers see that it is linked, or after ``seconds``, with what is ``pending``. Linked already, nothing
+    is done. LinkingError if it is linked to another account, or the two would go in a ring; NoSuchAccountError if the
+    log has nothing of one of them.
     """
     for name in (visitor, account):
         if not is_account(name) or not await newest(platform.log, Wanted(account=name), 1):
             raise NoSuchAccountError(name)
-    done = await link_known(platform, visitor, account, actor)
-    await _moved(platform)
+    done, word = await _link(platform, visitor, account, actor)
+    if platform.mover is not None:
+        await platform.mover.settle()
+    elif word is not None:
+        if not await _answered(platform, visitor, word, seconds):
+            return structs.replace(done, pending=str(word.token))
+        links = await links_of(platform, visitor)
+        if links.linked_to(visitor) != account:
+            raise LinkingError(await _why_not(platform, word) or _RING.format(visitor, account))
+        return structs.replace(done, holder=links.home(visitor))
     return done
 
 
@@ -74,25 +103,33 @@ async def link_known(
 
     ``cause`` is the id of the event that says so, if one does: it overrules nobody who said otherwise.
     """
+    return (await _link(platform, visitor, account, actor, cause))[0]
+
+
+async def _link(
+    platform: Platform, visitor: str, account: str, actor: str | None, cause: str | None = None
+) -> tuple[Linked, _Word | None]:
     for name in (visitor, account):
         if (fault := text_fault(name)) or not 0 < len(name) <= _LONGEST:
             raise LinkingError(f"{name[:40]!r} is no account id: it {fault or f'has more than {_LONGEST} characters'}")
     links = await links_of(platform, visitor, account)
     holder = links.home(account)
     if links.linked_to(visitor) is not None and links.home(visitor) == holder:
-        return Linked(visitor, account, holder, changed=False)
+        return Linked(visitor, account, holder, changed=False), None
     if (why := links.why_not(visitor, account)) is not None:
         raise LinkingError(why)
     said = _event(platform, visitor, IdentityLinked(account=account), _times(platform, visitor), actor)
     said.causationid = cause
-    await _publish(platform, [said])
-    return Linked(visitor, account, holder, changed=True)
+    return Linked(visitor, account, holder, changed=True), await _publish(platform, [said])
 
 
-async def unlink(platform: Platform, visitor: str, actor: str | None = None) -> Unlinked:
-    """Take back that ``visitor`` is linked, and return when both have what is theirs; on Kafka when that is said.
+async def unlink(
+    platform: Platform, visitor: str, actor: str | None = None, *, seconds: float = WAIT_SECONDS
+) -> Unlinked:
+    """Take back that ``visitor`` is linked, and return when both have what is theirs.
 
-    NotLinkedError if it is linked to none.
+    On Kafka when readers see that it is parted, or after ``seconds``, with what is ``pending``. NotLinkedError if it is
+    linked to none; LinkingError if somebody linked it otherwise meanwhile.
     """
     links = await links_of(platform, visitor)
     account, holder = links.linked_to(visitor), links.holder(visitor)
@@ -103,14 +140,35 @@ async def unlink(platform: Platform, visitor: str, actor: str | None = None) -> 
     parted = _event(platform, holder, IdentityParted(visitor=visitor), times, actor)
     parted.causationid = parted.correlationid = said.id
     # On Kafka intake says it of whoever has what was handed on.
-    await _publish(platform, [said] if platform.embedded is None else [said, parted])
-    await _moved(platform)
+    word = await _publish(platform, [said] if platform.embedded is None else [said, parted])
+    if platform.mover is not None:
+        await platform.mover.settle()
+    elif not await _answered(platform, visitor, word, seconds):
+        return Unlinked(visitor, account, str(word.token))
+    elif (why := await _why_not(platform, word)) is not None:
+        raise LinkingError(why)
     return Unlinked(visitor, account)
 
 
-async def _moved(platform: Platform) -> None:
-    if platform.mover is not None:
-        await platform.mover.settle()
+async def _answered(platform: Platform, visitor: str, word: _Word, seconds: float) -> bool:
+    """Whether readers see what intake made of ``word``, and no ring that it is about to open, within ``seconds``."""
+    try:
+        async with asyncio.timeout(seconds):
+            await platform.waiting.until(str(word.token), [identities], seconds)
+            while await asyncio.to_thread(goes_round, platform.store, visitor):
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(platform.waiting.moved().wait(), _LOOK_SECONDS)
+    except TimeoutError:
+        return False
+    return True
+
+
+async def _why_not(platform: Platform, word: _Word) -> str | None:
+    """Why intake refused the ``word``; None if it did not."""
+    for _, refused in await platform.letters.refused():
+        if word.id.encode() in (refused.value or b""):
+            return refused.faults.removeprefix("/data: ")
+    return None
 
 
 def _times(platform: Platform, visitor: str) -> int:
@@ -124,7 +182,10 @@ def _event(platform: Platform, subject: str, data: EventData, times: int, actor:
     return codec.new_event(data, id=named_id(_NAMESPACE, told), source=SOURCE, subject=subject, time=now, actor=actor)
 
 
-async def _publish(platform: Platform, events: list[Event[Raw]]) -> None:
-    for answer in await platform.publish(events):
+async def _publish(platform: Platform, events: list[Event[Raw]]) -> _Word:
+    answers = await platform.publish(events)
+    for answer in answers:
         if isinstance(answer, Refusal):
             raise LinkingError(f"the log refused it: {answer}; nothing was changed")
+    assert not isinstance(answers[0], Refusal), "it was looked for"
+    return _Word(events[0].id, answers[0].token)

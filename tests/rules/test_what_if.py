@@ -8,14 +8,18 @@ from hypothesis import strategies as st
 
 from engage.events.catalogue.commerce import OrderCompleted
 from engage.events.catalogue.consent import ConsentGiven
-from engage.rules.engine import Engine
+from engage.events.catalogue.follow_up import FollowUpCompleted
+from engage.events.catalogue.identity import IdentityLinked, IdentityParted
+from engage.rules.both_ways import BothWays, Way
+from engage.rules.decisions import REQUESTED
 from engage.rules.policy import PolicySettings
-from engage.rules.what_if import AsIf, Decided, by_rule, differences
+from engage.rules.what_if import Decided, by_rule, differences
 from engage.services.records import read_event
 from engage.testing.events import happened, moment
 from streams.customers.win_back import Settings, rule
 from tests.rules.ledger import Ledger, decisions
-from tests.rules.test_recovery import DAY, PLAIN_HISTORY, RULES, START, events_at
+from tests.rules.probes import reminder
+from tests.rules.test_recovery import DAY, LATER, PLAIN_HISTORY, POLICIES, RULES, START, events_at
 
 END = START + 1_000 * DAY
 OPPOSITE = {
@@ -40,29 +44,68 @@ def punctual(steps) -> Ledger:
     ledger.tick(now)
     for number, (kind, which, account, after, late, _) in enumerate(steps):
         now += timedelta(minutes=after)
-        if kind in ("tick", "complete"):
-            continue
         tick_until(now)
         time = now - timedelta(minutes=late)
-        event = happened(events_at(kind, which, time), at=time, recorded=now, subject=account, id=f"e-{number}")
-        ledger.admit(event)
+        if kind == "tick":
+            data = [IdentityParted(visitor="acc-3"), IdentityLinked(account="acc-3"), None][which]
+        elif kind == "complete":
+            asked = [one for one in decisions(ledger.log) if one.type == REQUESTED and one.subject == account]
+            data = FollowUpCompleted(follow_up_id=asked[-1 - which].id, outcome="reached") if asked[which:] else None
+        else:
+            data = events_at(kind, which, time)
+        if data is not None:
+            ledger.admit(happened(data, at=time, recorded=now, subject=account, id=f"e-{number}"))
     if steps:
         tick_until(END)
     return ledger
 
 
+def folded(log, before: Way, after: Way) -> BothWays:
+    both = BothWays(0, before, after)
+    for record in log:
+        both.fold(read_event(record))
+    both.pass_time(END)
+    return both
+
+
+def by_account(decided: list[Decided]) -> dict[str, list[Decided]]:
+    """In the order in which it was decided: of that, only the order on one account is anybody's to rely on."""
+    found: dict[str, list[Decided]] = {}
+    for one in decided:
+        found.setdefault(one.account, []).append(one)
+    return found
+
+
+def sides(both: BothWays) -> list[dict[str, list[Decided]]]:
+    return [by_account([*both.alike, *side]) for side in (both.before, both.after)]
+
+
 @for_all(PLAIN_HISTORY)
 def test_the_same_rules_would_have_decided_what_they_did(steps):
     ledger = punctual(steps)
-    as_if = AsIf(Engine(0, RULES))
-    for record in ledger.log:
-        as_if.fold(read_event(record))
-    as_if.pass_time(END)
+    way = Way(RULES)
+    both = folded(ledger.log, way, way)
+    assert not both.before and not both.after, "nothing parts what is the same"
     lived = [
         (one.id, one.time, getattr(one.data, "reason", None))
         for one in sorted(decisions(ledger.log), key=lambda e: e.id)
     ]
-    assert [(one.id, one.at, one.reason) for one in sorted(as_if.decided, key=lambda one: one.id)] == lived
+    assert [(one.id, one.at, one.reason) for one in sorted(both.alike, key=lambda one: one.id)] == lived
+
+
+WAYS = [
+    *(Way(rules, policy) for rules in (RULES, LATER) for policy in POLICIES),
+    Way([one for one in RULES if one.name != "reminder"]),
+    Way([*RULES, reminder(after=3 * DAY, name="second-reminder")]),
+]
+
+
+@for_all(PLAIN_HISTORY, st.sampled_from(WAYS), st.sampled_from(WAYS))
+def test_both_ways_at_once_decide_what_each_does_by_itself(steps, before, after):
+    log = punctual(steps).log
+    both, was, now_is = folded(log, before, after), folded(log, before, before), folded(log, after, after)
+    assert sides(both) == [by_account(was.alike), by_account(now_is.alike)]
+    assert differences(*both.apart()) == differences(was.alike, now_is.alike)
 
 
 def win_back_calls(days: list[int], settings: Settings) -> list[Decided]:
@@ -86,13 +129,14 @@ def win_back_calls(days: list[int], settings: Settings) -> list[Decided]:
 def test_another_patience_calls_on_the_days_that_a_count_by_hand_gives(days, patience):
     # It expires at once, so that no call is a duplicate of an open one.
     settings = Settings(at_least=timedelta(days=patience), rhythm=0.01, expires=timedelta(minutes=1))
-    as_if = AsIf(Engine(0, [rule.configured(settings)], PolicySettings(quiet_hours=None, cap=1_000)))
+    way = Way([rule.configured(settings)], PolicySettings(quiet_hours=None, cap=1_000))
+    as_if = BothWays(0, way, way)
     as_if.fold(happened(ConsentGiven(channel="email", purpose="marketing"), at=START, offset=0))
     for offset, day in enumerate(days, 1):
         order = happened(OrderCompleted(order_id=str(day), total=1.0), at=START + day * DAY, offset=offset)
         as_if.fold(order)
     as_if.pass_time(END)
-    assert [one.at for one in as_if.decided] == [one.at for one in win_back_calls(days, settings)]
+    assert [one.at for one in as_if.alike] == [one.at for one in win_back_calls(days, settings)]
 
 
 DECIDED = st.builds(

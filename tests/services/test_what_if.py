@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import streams
 from engage import bootstrap
 from engage.events import codec
 from engage.events.catalogue.commerce import OrderCompleted
@@ -23,7 +24,6 @@ from engage.services.what_if import Task, WhatIf, fold_partition, what_if
 from engage.settings import Settings
 from engage.testing.events import happened
 from projections.shared.account_health import account_health
-from streams import RULES
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 NOW = START + timedelta(days=300)
@@ -103,10 +103,10 @@ def test_rules_and_settings_of_files_take_the_place_of_the_house_s(tmp_path: Pat
         "del ours\n"
     )
     (tmp_path / "patient.toml").write_text('[win-back]\nat_least = "P120D"\n')
-    house = Configured(RULES, PolicySettings(cap=7))
+    house = Configured(streams.RULES, PolicySettings(cap=7))
     for supposed in (*(Supposed(paths=(str(tmp_path / name),)) for name in ("patient.py", "patient.toml")), LATER):
         changed = supposed.over(house)
-        assert [rule.name for rule in changed.rules] == [rule.name for rule in RULES]
+        assert [rule.name for rule in changed.rules] == [rule.name for rule in streams.RULES]
         [patient] = [rule for rule in changed.rules if rule.name == "win-back"]
         assert patient.settings.at_least == timedelta(days=120)
         assert changed.policy.cap == 7
@@ -128,12 +128,19 @@ async def test_nothing_but_reading_is_asked_of_the_log(settings: Settings):
         async with bootstrap.reading_log(settings) as log:
             yield Watched(log)
 
-    task = Task(opened, lambda: Configured(RULES, PolicySettings()), LATER, NOW)
+    task = Task(opened, lambda: Configured(streams.RULES, PolicySettings()), LATER, NOW)
     async with bootstrap.reading_log(settings) as log:
         end = await log.end(0)
     folded = await fold_partition(task, 0, end, lambda position: None)
     assert folded.records > 0
     assert asked == {"read"}
+
+
+def test_the_house_s_own_rules_from_their_files_make_no_difference(settings: Settings):
+    folders = tuple(str(Path(streams.__file__).parent / folder) for folder in ("customers", "partners"))
+    found = supposed(settings, Supposed(paths=folders))
+    assert found.changes == []
+    assert {one.rule: (one.before, one.after) for one in found.rules} == {"welcome": (18, 18), "win-back": (9, 9)}
 
 
 @pytest.mark.parametrize(

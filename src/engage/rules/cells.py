@@ -43,12 +43,16 @@ class Cells:
         self._asleep: dict[str, bytes] = {}
         self.changed: dict[str, Row] = {}
         self._compact_at = _COMPACT_FROM
-        self._rules = {
-            name: RuleCells(name, place, states[name], self.changed, unkept)
-            for place, name in enumerate(sorted(states))
-        }
+        self._unkept = unkept
+        self._rules: dict[str, RuleCells] = {}
+        for name in sorted(states):
+            self.add(name, states[name])
         # Cells of rules that are no more: they are nobody's, but have to be given up.
         self._gone: set[CellKey] = set()
+
+    def add(self, rule: str, state: type[Any]) -> None:
+        """Cells of one more rule; before there is any row."""
+        self._rules[rule] = RuleCells(rule, len(self._rules), state, self.changed, self._unkept)
 
     def of(self, rule: str) -> RuleCells:
         """The cells of ``rule``: the same object for as long as this one lives."""
@@ -257,9 +261,9 @@ class Cells:
                 for about, armed in cell.wakes.items():
                     heapq.heappush(self.timers, (armed.fires, row.account, rule, about))
 
-    def adopt_one(self, rule: str, account: str, other: Cells) -> None:
-        """Replace the cell of one account by a copy of that of ``other``, which goes on."""
-        ours, place = self._rules[rule], other._rules[rule].place
+    def adopt_one(self, rule: str, account: str, other: Cells, of: str | None = None) -> None:
+        """Replace the cell of one account by a copy of that of ``other``, which goes on; ``of`` another rule there."""
+        ours, place = self._rules[rule], other._rules[of or rule].place
         row = self.row(account)
         ours.forget(row)
         theirs = other.row(account).cells[place]

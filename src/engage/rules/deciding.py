@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,9 +11,9 @@ from msgspec import Struct
 from engage.events.catalogue.follow_up import URGENCY
 from engage.events.envelope import Event
 from engage.rules import policy
-from engage.rules.cell import Armed, Cell, Row
+from engage.rules.cell import Armed, Cell, Row, RuleCells
 from engage.rules.cells import Cells
-from engage.rules.decisions import SKIPPED, Proposal, decision, isoformat
+from engage.rules.decisions import SKIPPED, Proposal, decision, isoformat, proposed_again
 from engage.rules.mending import Hushed
 from engage.rules.policy import No, PolicySettings, PolicyState, Yes
 
@@ -31,12 +31,22 @@ class Basis(Struct, frozen=True, array_like=True):
     rests: bool = False
 
 
-class Deciding:
-    """The policy over ``cells``; ``rules`` are those that may propose, ``hushed`` says where they do not."""
+Observer = Callable[[PolicyState, Event[Any]], None]
+"""What the policy does at an event."""
 
-    def __init__(self, cells: Cells, settings: PolicySettings, rules: Container[str], hushed: Hushed) -> None:
+
+class Deciding:
+    """The policy over ``cells``; ``rules`` are those that may propose, ``hushed`` says where they do not.
+
+    Its own cells are those called ``name``.
+    """
+
+    def __init__(
+        self, cells: Cells, settings: PolicySettings, rules: Container[str], hushed: Hushed, name: str = policy.NAME
+    ) -> None:
         self._cells = cells
-        self._policy = cells.of(policy.NAME)
+        self._name = name
+        self._policy = cells.of(name)
         self._settings = settings
         self._rules = rules
         self._hushed = hushed
@@ -74,6 +84,35 @@ class Deciding:
             decided.append(event)
         return decided
 
+    def hear(self, row: Row, observer: Observer, event: Event[Any]) -> None:
+        """The policy's part in an event of the row's account."""
+        cells = self._policy
+        cell = row.cells[cells.place] or cells.lend(row)
+        observer(cell.state, event)
+        if cell is cells.spare:
+            if cells.untouched:
+                return
+            cells.keep(row)
+        cells.change(row)
+
+    def hearing(self, row: Row) -> Sequence[RuleCells]:
+        """The cells that hear of the row's account."""
+        return (self._policy,)
+
+    def released(
+        self, cells: RuleCells, cell: Cell[PolicyState], due: datetime, event: Event[Any], account: str
+    ) -> list[Proposal]:
+        """What was deferred until ``due``, a wake of the policy's ``cell``, and is proposed once more at ``event``."""
+        return [proposed_again(each, event, account) for each in policy.release(cell.state, due)]
+
+    def begin_anew(self, row: Row, *, wholly: bool) -> None:
+        """Forget what the row's account said, or ``wholly`` all that is known of it."""
+        if wholly:
+            self._policy.forget(row)
+        else:
+            policy.begin_anew(self._policy.get(row).state)
+            self._policy.change(row)
+
     def learn(self, known: Sequence[Event[Any]]) -> None:
         """Remember decisions that stand on the log, typed."""
         for event in known:
@@ -105,7 +144,7 @@ class Deciding:
         if known.type == SKIPPED and known.data.deferred:
             until, cause = known.data.deferred.until, known.data.cause
             armed = Armed(until, until, cause.id, cause.source, cause.offset)
-            self._cells.arm(row, cell, policy.NAME, isoformat(until), armed)
+            self._cells.arm(row, cell, self._name, isoformat(until), armed)
         self._policy.change(row)
 
 

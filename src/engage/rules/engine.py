@@ -8,7 +8,7 @@ mix (``benchmarks/streams.py``) the rules' own handlers are a quarter of what is
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -25,9 +25,9 @@ from engage.events.linking import BEGINS_ANEW, LINKED
 from engage.rules import policy
 from engage.rules.cell import Armed, Cell, CellKey, Parked, Row, RuleCells
 from engage.rules.cells import Cells
-from engage.rules.deciding import Basis, Deciding
+from engage.rules.deciding import Basis, Deciding, Observer
 from engage.rules.decisions import TYPES as DECISIONS
-from engage.rules.decisions import Proposal, check_request, check_wake, proposed_again
+from engage.rules.decisions import Proposal, check_request, check_wake
 from engage.rules.mending import SKIPPED, WORDS, Hushed, PassedOver, rule_of
 from engage.rules.policy import OBSERVERS, PolicySettings, PolicyState
 from engage.rules.rule import Effect, FollowUpRequest, Forget, OnEvent, Rule, RuleSettings, Wake, Woken
@@ -49,16 +49,18 @@ class Failure(Struct, frozen=True):
     traceback: str
 
 
-Observer = Callable[[PolicyState, Event[Any]], None]
-"""What the policy does at an event."""
 Listener = tuple[Rule[Any, Any], RuleCells, OnEvent, Any]
 """A rule, its cells, what it does at an event, and its settings."""
 Heard = tuple[Observer | None, list[Listener]]
 """Who listens to an event type."""
 
 
+MakeDeciding = Callable[[Cells, PolicySettings, Container[str], Hushed], Deciding]
+"""Makes who decides: over these cells, with these settings, on these rules but where they are hushed."""
+
+
 class Engine:
-    """All rules over one partition."""
+    """All rules over one partition, and the policy, or whoever else is ``deciding``."""
 
     def __init__(
         self,
@@ -67,6 +69,7 @@ class Engine:
         settings: PolicySettings | None = None,
         settling: timedelta = SETTLING,
         passed: PassedOver | None = None,
+        deciding: MakeDeciding = Deciding,
     ) -> None:
         self.partition = partition
         self.rules = {rule.name: rule for rule in rules}
@@ -82,8 +85,7 @@ class Engine:
         self.passed = passed
         states: dict[str, type[Any]] = {rule.name: rule.state for rule in rules}
         self.cells = Cells({**states, policy.NAME: PolicyState}, self._unkept)
-        self._deciding = Deciding(self.cells, self.policy_settings, self.rules, self.hushed)
-        self._policy_cells = self.cells.of(policy.NAME)
+        self.deciding = deciding(self.cells, self.policy_settings, self.rules, self.hushed)
         self._anew: Heard = (None, [])
         self._dispatch = self._compiled()
         # The rules whose cells are a fold of everything so far: all, until some are given up on resuming.
@@ -103,14 +105,14 @@ class Engine:
         if timers and timers[0][0] <= now:
             proposals = self._fire(event, now, passed)
             if proposals and not silent:
-                decided += self._deciding.decide_on(proposals, self.basis)
+                decided += self.deciding.decide_on(proposals, self.basis)
         heard_by = self._dispatch.get(event.type)
         if passed and heard_by is not None and heard_by is not self._anew:
             heard_by = _without(passed, event, *heard_by)
         elsewhere = event.linkedto is not None or event.retold
         if known and (elsewhere or heard_by is self._anew):
             # Nothing is asked for at these: it fell due, and was known before they were heard.
-            self._deciding.learn(known)
+            self.deciding.learn(known)
             known = ()
         if elsewhere:
             self._fold_linked(event, now, heard_by)
@@ -119,13 +121,13 @@ class Engine:
         elif heard_by is not None and is_account(event.subject):
             proposals = self._hand(event, now, *heard_by)
             if proposals and not silent:
-                decided += self._deciding.decide_on(proposals, self.basis)
+                decided += self.deciding.decide_on(proposals, self.basis)
             if timers and timers[0][0] <= now:  # what the handlers armed for a moment that is past already
                 proposals = self._fire(event, now, passed)
                 if proposals and not silent:
-                    decided += self._deciding.decide_on(proposals, self.basis)
+                    decided += self.deciding.decide_on(proposals, self.basis)
         if known:
-            self._deciding.learn(known)
+            self.deciding.learn(known)
         self.position = event.offset + 1
         return decided
 
@@ -310,7 +312,7 @@ class Engine:
         if event.linkedto is not None:
             return
         if event.type in DECISIONS:
-            self._deciding.learn_retold(codec.open_data(event) if type(event.data) is Raw else event, now)
+            self.deciding.learn_retold(codec.open_data(event) if type(event.data) is Raw else event, now)
         elif heard_by is not None:
             self._hand(event, now, *heard_by)
 
@@ -318,13 +320,12 @@ class Engine:
         """Forget what is known of the account: where it is known still, it is told once more."""
         account = event.subject
         row = self.cells.row(account)
-        given_up = [*self.rules, policy.NAME] if event.type == LINKED else [*self.rules]
+        wholly = event.type == LINKED
+        given_up = [*self.rules, policy.NAME] if wholly else [*self.rules]
         self.mended += [(name, account) for name in given_up if self.cells.is_parked((name, account))]
-        for name in given_up:
+        for name in self.rules:
             self.cells.of(name).forget(row)
-        if event.type != LINKED:
-            policy.begin_anew(self._policy_cells.get(row).state)
-            self._policy_cells.change(row)
+        self.deciding.begin_anew(row, wholly=wholly)
 
     def _fire(self, event: Event[Any], now: datetime, passed: Collection[tuple[str, str, str]]) -> list[Proposal]:
         """What is due at this record, but for what is passed over."""
@@ -335,11 +336,10 @@ class Engine:
             account = row.account
             if passed and (cells.rule, account, armed.cause_id) in passed:
                 continue
-            if cells is self._policy_cells:
-                waited = policy.release(cell.state, armed.due)
-                proposals += [proposed_again(each, event, account) for each in waited]
+            rule = self.rules.get(cells.rule)
+            if rule is None:
+                proposals += self.deciding.released(cells, cell, armed.due, event, account)
                 continue
-            rule = self.rules[cells.rule]
             handler = rule.wake_handler
             if handler is None:
                 continue
@@ -364,17 +364,11 @@ class Engine:
                 if type(event.data) is Raw:  # older than its type: nobody could hear of it then
                     return []
             if observer is not None:
-                cells = self._policy_cells
-                cell = row.cells[cells.place] or cells.lend(row)
-                observer(cell.state, event)
-                if cell is not cells.spare:
-                    cells.change(row)
-                elif not cells.untouched:
-                    cells.keep(row)
-                    cells.change(row)
+                self.deciding.hear(row, observer, event)
         except Exception:
             # A record that can no longer be read: its account waits, for every rule that wanted to hear of it.
-            for cells in [heard_by[1] for heard_by in listeners] + [self._policy_cells] * (observer is not None):
+            policies = self.deciding.hearing(row) if observer is not None else ()
+            for cells in [*(heard_by[1] for heard_by in listeners), *policies]:
                 cell = cells.get(row)
                 if not cell.parked:
                     self._park(cells, row, cell, event.id, event.offset)

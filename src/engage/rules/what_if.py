@@ -1,25 +1,15 @@
-"""What rules would have decided on a history, and how that differs from what others would have.
-
-Pure. The decisions on the log are passed over: they are those of the rules of then. What people did stays, and closes a
-follow-up only if the very same one was asked for; any other is open until it expires.
-"""
+"""How what some rules would have decided on a history (``both_ways``) differs from what others would have. Pure."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Literal
 
-from msgspec import Raw, Struct
+from msgspec import Struct
 
-from engage.events.catalogue import type_of
-from engage.events.catalogue.clock import ClockTicked
-from engage.events.catalogue.follow_up import FollowUpRequested, SkipReason
-from engage.events.envelope import EPOCH, PARTITION_SUBJECT, Event
-from engage.rules.deciding import Basis
-from engage.rules.decisions import TYPES as DECISIONS
-from engage.rules.engine import ACTIVATED, Engine
+from engage.events.catalogue.follow_up import SkipReason
 
 Difference = Literal["new", "gone", "earlier", "later", "asked", "skipped", "another_reason"]
 """``asked``: it was skipped before and is asked for now. ``skipped``: the other way round. ``another_reason``: it is
@@ -27,10 +17,6 @@ skipped as before, and not for the same reason."""
 
 GAP = timedelta(days=45)
 """Two decisions on the same matter are one that moved if less than two of these lie between them, else two."""
-
-_TICK = type_of(ClockTicked)
-_NOTHING = Raw(b"{}")
-_PASSED_OVER = frozenset((*DECISIONS, ACTIVATED))
 
 
 class Decided(Struct, frozen=True):
@@ -61,50 +47,6 @@ class RuleChange(Struct):
     differences: dict[str, int] = {}
 
 
-class AsIf:
-    """A fresh engine that decides on a partition's history as if all its rules had spoken from the first record on.
-
-    A wake fires at its own time, as it does where time is told.
-    """
-
-    def __init__(self, engine: Engine) -> None:
-        active = {one.rule: Basis(one.rule_version, one.settings, 0) for one in engine.activations()}
-        engine.resume(active, 0, ())
-        self._engine = engine
-        self._tick = _tick_of(engine.partition)
-        self._last: Event[Any] | None = None
-        self.decided: list[Decided] = []
-
-    def fold(self, event: Event[Any]) -> None:
-        """The next record of the partition."""
-        if event.type in _PASSED_OVER:
-            return
-        if self._engine.cells.may_be_due(event.now):  # looked at here: at most records nothing is due
-            self._wake(event.now, event)
-        if decisions := self._engine.fold(event):
-            self._keep(decisions)
-        self._last = event
-
-    def pass_time(self, until: datetime) -> None:
-        """Nothing more comes: what is due by then comes about."""
-        if self._last is not None:
-            self._wake(until, self._last)
-
-    def _wake(self, until: datetime, event: Event[Any]) -> None:
-        """What comes due up to then, each told of by a tick of its own moment at the place of ``event``."""
-        cells, tick = self._engine.cells, self._tick
-        while cells.may_be_due(until) and (due := cells.next_due()) is not None and due <= until:
-            tick.time = tick.recorded = due
-            tick.offset = event.offset
-            self._keep(self._engine.fold(tick))
-
-    def _keep(self, decisions: Iterable[Event[Any]]) -> None:
-        for one in decisions:
-            data = one.data
-            reason = None if isinstance(data, FollowUpRequested) else data.reason
-            self.decided.append(Decided(one.subject, data.rule, data.about, one.time, one.id, reason))
-
-
 def differences(before: Iterable[Decided], after: Iterable[Decided]) -> list[Changed]:
     """How ``after`` differs from ``before``, in the order of time, matched by account, rule and subject matter."""
     found: list[Changed] = []
@@ -128,21 +70,6 @@ def by_rule(asked: Mapping[str, tuple[int, int]], changed: Iterable[Changed]) ->
         kinds[_either(one).rule][one.difference] += 1
     names = sorted(asked.keys() | kinds.keys())
     return [RuleChange(name, *asked.get(name, (0, 0)), dict(sorted(kinds[name].items()))) for name in names]
-
-
-def _tick_of(partition: int) -> Event[Any]:
-    """A tick to be set to each moment in turn: the engine keeps nothing of it, and to make one takes as long."""
-    return Event(
-        specversion="1.0",
-        id="tick",
-        source="engage/clock",
-        type=_TICK,
-        subject=f"{PARTITION_SUBJECT}{partition}",
-        time=EPOCH,
-        data=_NOTHING,
-        recorded=EPOCH,
-        partition=partition,
-    )
 
 
 def _by_matter(decisions: Iterable[Decided]) -> dict[tuple[str, str, str], list[Decided]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -70,10 +71,11 @@ def _rules_in(path: Path) -> Iterator[Rule[Any, Any]]:
 
 def _loaded(file: Path) -> Any:
     try:
-        spec = importlib.util.spec_from_file_location(f"supposed_{file.stem}", file)
+        spec = importlib.util.spec_from_file_location(f"supposed {file.resolve()}", file)
         if spec is None or spec.loader is None:
             raise ConfigurationError(f"{file} is no Python file: rules are in .py files, settings in .toml files")
         module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module  # what its classes call one another by is looked up there
         spec.loader.exec_module(module)
     except ConfigurationError:
         raise

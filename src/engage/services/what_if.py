@@ -20,8 +20,8 @@ from msgspec import Struct
 
 from engage.events import codec
 from engage.log.contract import Log
-from engage.rules.engine import Engine
-from engage.rules.what_if import AsIf, Changed, Decided, RuleChange, by_rule, differences, in_order
+from engage.rules.both_ways import BothWays, Way
+from engage.rules.what_if import Changed, RuleChange, by_rule, differences, in_order
 from engage.services.configuration import Configured
 from engage.services.supposing import Supposed
 
@@ -96,9 +96,8 @@ class Task(Struct, frozen=True):
 async def fold_partition(task: Task, partition: int, end: int, told: Callable[[int], None]) -> Folded:
     """One partition's history up to position ``end``, both ways; ``told`` gets the position after each page."""
     house = task.house()
-    engines = [Engine(partition, one.rules, one.policy) for one in (house, task.supposed.over(house))]
-    sides = [AsIf(engine) for engine in engines]
-    read = codec.reader(engines[0].wanted | engines[1].wanted)  # once for both
+    both = BothWays(partition, *(Way(one.rules, one.policy) for one in (house, task.supposed.over(house))))
+    read = codec.reader(both.wanted)
     records = position = 0
     async with task.open_log() as log:
         while position < end:
@@ -106,17 +105,14 @@ async def fold_partition(task: Task, partition: int, end: int, told: Callable[[i
             for record in batch.records:
                 event = read(record.value)
                 event.partition, event.offset = partition, record.offset
-                for side in sides:
-                    side.fold(event)
+                both.fold(event)
             records += len(batch.records)
             position = batch.next_position
             told(min(position, end))
-    for side in sides:
-        side.pass_time(task.now)
-    before, after = (side.decided for side in sides)
+    both.pass_time(task.now)
     # Matched over all of time, so that what only moved over an edge is not taken for new.
-    changes = [one for one in differences(before, after) if _touches(one, task.since, task.until)]
-    return Folded(records, _asked(before, after, task), changes)
+    changes = [one for one in differences(*both.apart()) if _touches(one, task.since, task.until)]
+    return Folded(records, _asked(both, task), changes)
 
 
 def _in_processes(task: Task, ends: Sequence[int], progress: Progress | None) -> Iterator[Folded]:
@@ -164,16 +160,17 @@ def _touches(changed: Changed, since: datetime | None, until: datetime | None) -
     return any(_within(one.at, since, until) for one in (changed.before, changed.after) if one is not None)
 
 
-def _asked(before: Iterable[Decided], after: Iterable[Decided], task: Task) -> dict[tuple[str, int], tuple[int, int]]:
-    was, now_is = (
+def _asked(both: BothWays, task: Task) -> dict[tuple[str, int], tuple[int, int]]:
+    alike, before, after = (
         Counter(
             (one.rule, (one.at.toordinal() - 1) // 7)
-            for one in side
+            for one in decided
             if one.reason is None and _within(one.at, task.since, task.until)
         )
-        for side in (before, after)
+        for decided in (both.alike, both.before, both.after)
     )
-    return {place: (was[place], now_is[place]) for place in was.keys() | now_is.keys()}
+    places = alike.keys() | before.keys() | after.keys()
+    return {place: (alike[place] + before[place], alike[place] + after[place]) for place in places}
 
 
 def _summed(

@@ -28,7 +28,7 @@ from engage.services.partition_runner import PartitionRunner
 from tests.log.kafka_platform import kafka_platform
 from tests.rules.probes import Seen, Settings, ask
 from tests.streams_worker.given import on_log
-from tests.streams_worker.test_kafka_rules import Partition, abouts, active, now
+from tests.streams_worker.test_kafka_rules import Partition, abouts, active, forget, now
 
 pytestmark = pytest.mark.anyio
 ANY_HOUR = PolicySettings(quiet_hours=None)
@@ -110,6 +110,27 @@ async def test_a_rule_goes_on_with_an_account_once_it_is_mended_or_the_event_is_
     assert abouts(await partition.in_inbox(*DECISIONS)) == ["t-1-1", "t-4-3"]
     records = await partition.log()
     assert refolded(records, picky(bad="t-2")) == on_log(records)
+
+
+async def test_rules_that_lost_their_state_stay_silent_where_they_stood_still_however_the_log_comes_in_batches(
+    partition: Partition,
+) -> None:
+    owner = await active(partition, picky(bad="t-2"))
+    await partition.open_tickets(3)
+    await owner.take(await partition.log(), now())
+    await owner.close()
+    owner = await partition.rules(picky())
+    letters, retry = letters_of(partition), Command("retry", "ada", now())
+    [done] = await act(letters, Chosen(), retry, partition.platform.publish, settle=working(partition, owner))
+    assert done.outcome == "goes_on"
+    await owner.close()
+    await forget(partition)
+    owner = await partition.rules(picky())
+    records = await partition.log()
+    last_decided_at = next(n for n, one in enumerate(records) if codec.decode(one.value).type == "Ticket Opened")
+    assert await owner.take(records[: last_decided_at + 1], now()) == []
+    assert await owner.take(records[last_decided_at + 1 :], now()) == []
+    await owner.close()
 
 
 async def test_what_intake_refused_is_read_anew_or_set_aside(

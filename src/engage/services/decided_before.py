@@ -29,7 +29,7 @@ class LoggedDecisions:
 
     They stand in the order in which they were decided. Those that intake has not taken yet, from ``inbox`` on, belong
     to them. It has a reader of the log to itself, for the fold reads the same records a little later. That it is
-    complete up to where it began was seen when the partition was claimed.
+    complete up to where it began was seen when the partition was claimed. It is ``exhausted`` once its answer is None.
     """
 
     def __init__(self, bootstrap: str, topics: Topics, partition: int, start: int, end: int, inbox: int) -> None:
@@ -41,6 +41,7 @@ class LoggedDecisions:
         self._decisions = self._read()
         self._next: Event[Any] | None = None
         self._begun = False
+        self.exhausted = False
         self.words: list[Event[Any]] = []
 
     async def at(self, offset: int) -> Sequence[Event[Any]] | None:
@@ -52,12 +53,8 @@ class LoggedDecisions:
         while self._next is not None and self._next.data.decided_at <= offset:
             found.append(self._next)
             await self._advance()
-        return found if found or self._next is not None else None
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether the last of them has been asked for."""
-        return self._begun and self._next is None
+        self.exhausted = not found and self._next is None
+        return None if self.exhausted else found
 
     async def close(self) -> None:
         """Close the readers."""

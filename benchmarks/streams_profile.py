@@ -14,7 +14,6 @@ from typing import Any
 
 from engage.rules.cells import Cells
 from engage.services import kafka_rules
-from engage.services.kafka_rules import PartitionRules
 from engage.services.kafka_transaction import FencedProducer
 from engage.services.partition_runner import PartitionRunner
 
@@ -30,7 +29,7 @@ class WorkerProfile:
 
     def begin(self) -> None:
         """Put the clocks in; call it in the worker's loop, once, when its first batch is here."""
-        self._listing(PartitionRules, "_events", "decoding")
+        self._listing(kafka_rules, "_part", "decoding", plain=True)
         self._awaiting(PartitionRunner, "follow", "the engine")
         self._listing(Cells, "changes", "encoding what changed")
         self._listing(kafka_rules, "written", "encoding what changed")

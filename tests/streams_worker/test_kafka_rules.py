@@ -123,6 +123,17 @@ async def test_what_was_decided_is_in_the_inbox_with_the_state_it_was_decided_on
     assert abouts(await partition.in_inbox(*DECISIONS)) == ["ticket number 2", "ticket number 4"]
 
 
+async def test_a_large_batch_is_decided_on_in_order_and_in_one_transaction(partition: Partition) -> None:
+    owner = await active(partition, counting(1, every=100))
+    await partition.open_tickets(1_000)
+    decided = await owner.take(await partition.log(), now())
+    numbers = [f"ticket number {number}" for number in range(100, 1_001, 100)]
+    assert abouts(decided) == abouts(await partition.in_inbox(*DECISIONS)) == numbers
+    state = await records_in(partition.platform.bootstrap, partition.platform.topics.rules_state, 0)
+    assert len(state) == 3, "the place at the activation, then the cell and its place once for all tickets"
+    await owner.close()
+
+
 async def test_a_trace_goes_from_the_inbox_over_the_decision_to_the_log(
     partition: Partition, spans: InMemorySpanExporter
 ) -> None:

@@ -145,7 +145,7 @@ class PartitionRunner:
     def expect(self, events: Iterable[Event[Any]]) -> None:
         """These will be admitted, or followed, together: a rule's past is folded once for all of them."""
         for event in events:
-            if is_word(event):
+            if event.type in WORDS and is_word(event):
                 self._skips.note(event)
 
     async def _followed(self, event: Event[Any], past: Past) -> None:

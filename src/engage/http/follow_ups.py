@@ -87,9 +87,10 @@ def queue(
     rule: Text = None,
     assignee: Text = None,
     limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
+    as_of: Annotated[str | None, Query(include_in_schema=False)] = None,
 ) -> Response:
     """What is overdue first, then the more urgent, then the sooner due; closed ones latest first."""
-    if "as_of" in request.query_params:
+    if as_of is not None:
         words = "the queue is that of now: ask /v1/views/follow_ups?as_of=… how follow-ups stood"
         raise faulty(f"as_of: {words}", [Fault("/query/as_of", words)])
     reading: Reading = request.app.state.reading

@@ -13,6 +13,7 @@ from engage.events.validation import Fault
 from engage.http.audited import Audited, said_actor
 from engage.http.documents import problems
 from engage.http.head import header_of
+from engage.http.parameters import must_be_known
 from engage.http.problems import ProblemError, faulty
 from engage.scopes import Scope
 from engage.services.access import Access, AccessUnavailableError, UnknownCallerError
@@ -50,10 +51,11 @@ async def may(asked: Asked, need: Scope) -> bool:
 
 
 def needs(need: Scope) -> Callable[[Request], Awaitable[None]]:
-    """``admit`` as a FastAPI dependency."""
+    """``admit`` as a FastAPI dependency; who is let in is told of parameters that the route does not know."""
 
     async def check(request: Request) -> None:
         await admit(request.scope, need)
+        must_be_known(request)
 
     return check
 
@@ -72,6 +74,7 @@ def refusals(need: Scope) -> dict[int | str, dict[str, Any]]:
     return problems(
         _401="Nobody is known by the key or token, or none was brought.",
         _403=f"Its bearer may not {need}.",
+        _422="A parameter is not known here, or is wrong: `faults` says which.",
         _429="Too many requests with this key; `Retry-After` says in how many seconds to go on.",
         _503="The keys cannot be read just now; do the same again later.",
     )

@@ -184,7 +184,7 @@ async def row(request: Request, name: str, key: str, as_of: AsOf = None, wait_se
     """The row of a key. Percent-encode a slash in it (`a%2Fb`)."""
     views = views_of(request)
     wanted = decoded(key, "row")
-    fields = _only(request, "fields")
+    fields = request.query_params.get("fields", "")
     if as_of is None:
         found = await run_in_threadpool(views.row, name, wanted, fields)
     else:
@@ -272,15 +272,6 @@ def _headers(name: str, form: TextFormat | None) -> dict[str, str]:
 
 def _asked(request: Request) -> Asked:
     return [(name, value) for name, value in request.query_params.multi_items() if name not in OURS]
-
-
-def _only(request: Request, name: str) -> str:
-    said = dict.fromkeys(part for part, _ in _asked(request))
-    if others := [one for one in said if one != name]:
-        raise faulty(
-            f"{', '.join(others)}: not for one row", [Fault(f"/query/{one}", "not for one row") for one in others]
-        )
-    return str(request.query_params.get(name, ""))
 
 
 def _format(request: Request) -> TextFormat | None:

@@ -1,0 +1,45 @@
+"""Query parameters that a route does not know are refused, not passed over: a slip of the pen must not ask for all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
+from fastapi import Request
+from fastapi.routing import APIRoute
+
+from engage.events.validation import Fault
+from engage.http.problems import faulty
+
+
+def must_be_known(request: Request) -> None:
+    """ProblemError (422) for parameters that the route's OpenAPI does not tell of; read models judge their own."""
+    if not request.scope["query_string"]:
+        return
+    route: APIRoute = request.scope["route"]
+    described = (route.openapi_extra or {}).get("parameters", ())
+    if any("additionalProperties" in one["schema"] for one in described):
+        return
+    known = sorted({*_declared(route.dependant), *(one["name"] for one in described)})
+    faults = [
+        Fault(f"/query/{name}", _words(name, known))
+        for name in dict.fromkeys(request.query_params)
+        if name not in known
+    ]
+    if faults:
+        raise faulty("; ".join(f"{fault.pointer.removeprefix('/query/')}: {fault.message}" for fault in faults), faults)
+
+
+def _declared(dependant: Any) -> Iterable[str]:
+    """What FastAPI reads for the route, and for what it depends on."""
+    yield from (one.alias for one in dependant.query_params)
+    for one in dependant.dependencies:
+        yield from _declared(one)
+
+
+def _words(name: str, known: list[str]) -> str:
+    if not known:
+        return "is not known here, and nothing else is"
+    close = get_close_matches(name, known, n=1)
+    return f"is not known here: did you mean {close[0]}?" if close else f"is not known here: {', '.join(known)}"

@@ -6,10 +6,9 @@ import asyncio
 import os
 import signal
 import sys
-from typing import Any
 
 from engage import bootstrap
-from engage.log.sqlite import SqliteLog
+from engage.log.sqlite import SqliteLog, Writes
 from engage.rules.policy import PolicySettings
 from engage.services.configuration import Configured
 from engage.services.letters.acting import Command, act
@@ -26,11 +25,12 @@ async def main(home: str, when: str) -> None:
     def die() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    def deadly(self: SqliteLog, writes: Any) -> None:
-        word = any(b"dead_letter.retried" in record.value for record in writes.records)
+    def deadly(self: SqliteLog, *several: Writes) -> None:
+        records = [record for writes in several for record in writes.records]
+        word = any(b"dead_letter.retried" in record.value for record in records)
         if word and when == "before":
             die()
-        commit(self, writes)
+        commit(self, *several)
         if word:
             die()
 

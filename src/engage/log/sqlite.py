@@ -306,40 +306,20 @@ class SqliteLog:
         row = self._reading.execute("SELECT count(*) FROM dead_letters").fetchone()
         return int(row[0])
 
-    def commit(self, writes: Writes) -> None:
-        """All of ``writes`` in one durable transaction, or nothing of it. ``grown`` is for who waits to be told."""
+    def commit(self, *several: Writes) -> None:
+        """All of ``several``, in order, in one durable transaction, or nothing of it; then ``grown`` is to be told."""
         due = self._seen.due()
         with self._transaction():
-            self._append(writes.records)
+            self._append([record for writes in several for record in writes.records])
             if due is not None:
                 self._index(due)
-            if writes.ends:
-                self._move_ends(writes)
-            if writes.engines:
+            self._move_ends(several)
+            for writes in several:
                 self._keep(writes)
-            if writes.settled:
-                self._db.executemany(
-                    "DELETE FROM dead_letters WHERE partition = ? AND consumer = ? AND account = ifnull(?, account)",
-                    writes.settled,
-                )
-            if writes.dead_letters:
-                self._db.executemany(
-                    "INSERT INTO dead_letters (consumer, account, partition, offset, event_id, error)"
-                    " VALUES (?, ?, ?, ?, ?, ?)",
-                    writes.dead_letters,
-                )
-            if writes.marker:
-                self._db.execute("INSERT OR REPLACE INTO markers VALUES (?, ?)", writes.marker)
-            for visitor, account in writes.links:
-                self._db.execute(_LINK, (visitor, account))
-            for place, moved in writes.moves.items():
-                if moved is None:
-                    self._db.execute("DELETE FROM moves WHERE partition = ? AND offset = ?", place)
-                else:
-                    self._db.execute("INSERT OR REPLACE INTO moves VALUES (?, ?, ?)", (*place, moved))
         if due is not None:
             self._seen.indexed(due)
-        self._seen.add(writes.identities)
+        for writes in several:
+            self._seen.add(writes.identities)
 
     def grown(self) -> None:
         """Let those who wait for records look at once; to be called on the event loop, where they wait."""
@@ -400,6 +380,31 @@ class SqliteLog:
                 raise
 
     def _keep(self, writes: Writes) -> None:
+        """What goes with the records: most have nothing of it."""
+        if writes.engines:
+            self._keep_engines(writes)
+        if writes.settled:
+            self._db.executemany(
+                "DELETE FROM dead_letters WHERE partition = ? AND consumer = ? AND account = ifnull(?, account)",
+                writes.settled,
+            )
+        if writes.dead_letters:
+            self._db.executemany(
+                "INSERT INTO dead_letters (consumer, account, partition, offset, event_id, error)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                writes.dead_letters,
+            )
+        if writes.marker:
+            self._db.execute("INSERT OR REPLACE INTO markers VALUES (?, ?)", writes.marker)
+        for visitor, account in writes.links:
+            self._db.execute(_LINK, (visitor, account))
+        for place, moved in writes.moves.items():
+            if moved is None:
+                self._db.execute("DELETE FROM moves WHERE partition = ? AND offset = ?", place)
+            else:
+                self._db.execute("INSERT OR REPLACE INTO moves VALUES (?, ?, ?)", (*place, moved))
+
+    def _keep_engines(self, writes: Writes) -> None:
         """The engines' positions and what of their cells has changed."""
         self._db.executemany(
             "UPDATE partitions SET engine_position = ?, basis = ? WHERE partition = ?",
@@ -420,18 +425,23 @@ class SqliteLog:
             rows.append((key(record.partition, record.offset), micros, record.value))
         execute_rows(self._db, "INSERT INTO log", rows)
 
-    def _move_ends(self, writes: Writes) -> None:
-        fresh = Counter(record.partition for record in writes.records)
+    def _move_ends(self, several: Sequence[Writes]) -> None:
+        ends: dict[int, tuple[int, datetime]] = {}
+        for writes in several:
+            ends.update(writes.ends)
+        if not ends:
+            return
+        fresh = Counter(record.partition for writes in several for record in writes.records)
+        befores = {partition: end - fresh[partition] for partition, (end, _) in ends.items()}
         moves: list[int] = []
-        for partition, (end, recorded) in writes.ends.items():
-            moves += (partition, end, to_micros(recorded), end - fresh[partition])
-        moved = self._db.execute(_moving(len(writes.ends)), moves)
-        if moved.rowcount != len(writes.ends):
-            raise self._overtaken(writes, fresh)
+        for partition, (end, recorded) in ends.items():
+            moves += (partition, end, to_micros(recorded), befores[partition])
+        moved = self._db.execute(_moving(len(ends)), moves)
+        if moved.rowcount != len(ends):
+            raise self._overtaken(befores)
 
-    def _overtaken(self, writes: Writes, fresh: Mapping[int, int]) -> LogMovedError:
+    def _overtaken(self, befores: Mapping[int, int]) -> LogMovedError:
         ends = dict(self._reading.execute("SELECT partition, end FROM partitions").fetchall())
-        befores = {partition: end - fresh[partition] for partition, (end, _) in writes.ends.items()}
         partition = next(one for one, before in befores.items() if ends[one] != before)
         return LogMovedError(
             f"partition {partition} of {self._path} does not end at {befores[partition]} any more: another writer was "

@@ -7,7 +7,6 @@ import gc
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
 from msgspec import Raw
@@ -75,7 +74,7 @@ class EmbeddedLog:
         self._moves: dict[tuple[int, int], int | None] = {}
         self.links = Links()
         self._stopped: set[tuple[int, CellKey]] = set()
-        self._committing = Committing(self._give_up)
+        self._committing = Committing[Writes](lambda several: log.commit(*several), self._give_up)
         self._under_way: list[dict[Identity, Token]] = []
 
     async def start(self) -> None:
@@ -212,7 +211,7 @@ class EmbeddedLog:
         with self._all_or_nothing():
             committed = self._commit({}, None, keeping=True)
         await committed
-        await asyncio.shield(self._committing.begin(self.log.index))
+        await self._committing.behind(self.log.index)
 
     async def rest(self) -> None:
         """Write everything down and let the engines go; they come back from the file when they are needed again.
@@ -348,7 +347,7 @@ class EmbeddedLog:
         if not (writes.records or writes.engines or marker or writes.moves):
             return self._nothing_new()
         self._under_way.append(identities)
-        begun = self._committing.begin(partial(self.log.commit, writes))
+        begun = self._committing.begin(writes)
         begun.add_done_callback(lambda _: self._under_way.remove(identities))
         return self._durable(begun, told, lived=lived)
 

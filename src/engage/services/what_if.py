@@ -1,4 +1,4 @@
-"""What if other rules, or other settings, had run on this history? Folded twice over, one process a partition.
+"""What if other rules, or other settings, had run on this history? Folded both ways, one process a partition.
 
 It reads the log and nothing else: nothing that appends, publishes or sends is made here.
 """
@@ -6,15 +6,11 @@ It reads the log and nothing else: nothing that appends, publishes or sends is m
 from __future__ import annotations
 
 import asyncio
-import gc
-import multiprocessing
-import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, wait
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import date, datetime
-from typing import Any
+from functools import partial
 
 from msgspec import Struct
 
@@ -22,16 +18,14 @@ from engage.events import codec
 from engage.log.contract import Log
 from engage.rules.both_ways import BothWays, Way
 from engage.rules.what_if import Changed, RuleChange, by_rule, differences, in_order
+from engage.services.by_partition import Progress, Told, by_partition
 from engage.services.configuration import Configured
 from engage.services.supposing import Supposed
 
 OpenLog = Callable[[], AbstractAsyncContextManager[Log]]
 House = Callable[[], Configured]
-Progress = Callable[[int, int], None]
-"""Gets the records folded so far, and how many there are."""
 
 _PAGE = 2_000
-_LOOK_SECONDS = 0.2
 
 
 class WhatIf(Struct, frozen=True):
@@ -71,12 +65,13 @@ def what_if(
 ) -> WhatIf:
     """Fold all of the log and compare what is decided from ``since`` on and before ``until``; blocking.
 
-    What waits for a time up to ``now`` is decided too. ``open_log`` and ``house`` are called in other processes too, so
-    they can be pickled. ConfigurationError if what is supposed cannot be.
+    What waits for a time up to ``now`` is decided too. ``open_log`` and ``house`` are called in other processes too
+    (``by_partition``), so they can be pickled. ConfigurationError if what is supposed cannot be.
     """
     supposed.over(house())  # said here, not by a process that ends
     ends = asyncio.run(_ends(open_log))
-    folded = list(_in_processes(Task(open_log, house, supposed, now, since, until), ends, progress))
+    task = Task(open_log, house, supposed, now, since, until)
+    folded = by_partition(partial(_fold, task), ends, progress)
     changes = in_order(one for each in folded for one in each.changes)
     rules, weeks = _summed(folded, changes)
     return WhatIf(sum(one.records for one in folded), rules, changes, weeks)
@@ -93,7 +88,7 @@ class Task(Struct, frozen=True):
     until: datetime | None = None
 
 
-async def fold_partition(task: Task, partition: int, end: int, told: Callable[[int], None]) -> Folded:
+async def fold_partition(task: Task, partition: int, end: int, told: Told) -> Folded:
     """One partition's history up to position ``end``, both ways; ``told`` gets the position after each page."""
     house = task.house()
     both = BothWays(partition, *(Way(one.rules, one.policy) for one in (house, task.supposed.over(house))))
@@ -115,35 +110,7 @@ async def fold_partition(task: Task, partition: int, end: int, told: Callable[[i
     return Folded(records, _asked(both, task), changes)
 
 
-def _in_processes(task: Task, ends: Sequence[int], progress: Progress | None) -> Iterator[Folded]:
-    context = multiprocessing.get_context("spawn")
-    reached = context.Array("q", len(ends))
-    workers = min(len(ends), os.cpu_count() or 1)
-    with ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(reached,)) as pool:
-        running = [pool.submit(_run, task, partition, end) for partition, end in enumerate(ends)]
-        try:
-            while wait(running, _LOOK_SECONDS).not_done:
-                if progress is not None:
-                    progress(sum(reached[:]), sum(ends))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-        yield from (one.result() for one in running)
-
-
-_reached: Any = None
-
-
-def _begin(reached: Any) -> None:
-    global _reached  # it can reach a process of the pool by no other way
-    _reached = reached
-    gc.disable()  # a fold makes no cycles, and to look for them among ever more cells takes a tenth of its time
-
-
-def _run(task: Task, partition: int, end: int) -> Folded:
-    def told(position: int) -> None:
-        _reached[partition] = position
-
+def _fold(task: Task, partition: int, end: int, told: Told) -> Folded:
     return asyncio.run(fold_partition(task, partition, end, told))
 
 

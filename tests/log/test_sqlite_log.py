@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from engage.events import codec
 from engage.events.catalogue.commerce import OrderDelivered
-from engage.log import sqlite_seen
+from engage.log import sqlite, sqlite_merging, sqlite_seen
 from engage.log.contract import LogGapError, Record, Token
 from engage.log.sqlite import LogMovedError, LogVersionError, SqliteLog, Writes
 
@@ -214,6 +215,67 @@ async def test_the_records_that_hold_a_text_are_read_without_the_others_and_gaps
     other.close()
     with pytest.raises(LogGapError, match="no record 3, the next is 4"):
         await log.read_holding(b'"acc-1"', 0, 2, 6)
+
+
+def indexed(path):
+    with sqlite3.connect(path) as other:
+        (count,) = other.execute("SELECT count(*) FROM seen").fetchone()
+    other.close()
+    return count
+
+
+def test_what_is_to_be_indexed_is_put_there_by_one_commit_after_the_other(log, tmp_path, monkeypatch):
+    monkeypatch.setattr(sqlite_seen, "INDEX_EVERY", 10)
+    monkeypatch.setattr(sqlite, "_INDEX_AT_ONCE", 3)
+    commit(log, *(record(offset) for offset in range(10)))
+    counts = []
+    for offset in range(10, 15):
+        commit(log, record(offset))
+        counts.append(indexed(tmp_path / "log.db"))
+    assert counts == [3, 6, 9, 10, 10]
+    identities = [("acc-1", "test", f"e-0-{offset}") for offset in range(15)]
+    assert len(log.find(identities)) == 15
+
+
+def test_identities_are_known_when_indexing_was_broken_off_or_could_not_be_committed(log, tmp_path, monkeypatch):
+    monkeypatch.setattr(sqlite_seen, "INDEX_EVERY", 6)
+    monkeypatch.setattr(sqlite, "_INDEX_AT_ONCE", 4)
+    commit(log, *(record(offset) for offset in range(6)))
+    commit(log, record(6))
+    with pytest.raises(LogMovedError):
+        commit(log, record(9))
+    assert indexed(tmp_path / "log.db") == 4
+    identities = {("acc-1", "test", f"e-0-{offset}"): Token(0, offset) for offset in range(7)}
+    again = SqliteLog(tmp_path / "log.db")
+    for opened in (log, again):
+        assert opened.find(identities) == identities
+    again.index()
+    assert again.find(identities) == identities
+    again.close()
+    assert indexed(tmp_path / "log.db") == 7
+
+
+def test_what_is_committed_gets_into_the_file_itself_beside_whoever_commits(log, tmp_path, monkeypatch):
+    monkeypatch.setattr(sqlite_merging, "_EVERY_PAGES", 1)
+    commit(log, record(0))
+    deadline = time.monotonic() + 10
+    while not merged(tmp_path):
+        assert time.monotonic() < deadline, "it was not merged"
+        time.sleep(0.01)
+
+
+def merged(folder):
+    """Whether the file alone, without what is written ahead of it, has a record."""
+    copied = folder / "alone" / "log.db"
+    copied.parent.mkdir(exist_ok=True)
+    copied.write_bytes((folder / "log.db").read_bytes())
+    try:
+        with sqlite3.connect(copied) as other:
+            return other.execute("SELECT count(*) FROM log").fetchone() == (1,)
+    except sqlite3.DatabaseError:
+        return False
+    finally:
+        other.close()
 
 
 def test_identities_are_found_whoever_is_in_the_middle_of_reading(log):

@@ -42,6 +42,17 @@ def test_an_account_that_was_never_asked_for_has_no_key(keys: KeyStore) -> None:
     assert keys.current([]) == {}
 
 
+def test_keys_at_hand_are_those_there_are_and_none_that_was_forgotten(keys: KeyStore) -> None:
+    made = keys.current(["a", "b", "c"])
+    at_hand = made if keys.database.sqlite else {}  # who asks PostgreSQL has to wait
+    assert keys.at_hand(["a", "b", "c", "new"]) == at_hand
+    keys.forget("a", 1)
+    assert keys.at_hand(["a"]) == {}
+    again = keys.current(["a"])["a"]
+    assert keys.at_hand(["a"]) == ({"a": again} if at_hand else {})
+    assert again.generation == 2
+
+
 def test_thousands_of_accounts_get_their_keys_at_once(keys: KeyStore) -> None:
     accounts = [f"acc-{number}" for number in range(3_000)]
     made = keys.current(accounts)
@@ -88,6 +99,7 @@ def test_a_forgotten_key_opens_nothing_and_the_account_goes_on_with_a_new_one(ke
 def test_a_forgotten_key_leaves_no_trace_in_sqlite_s_files(tmp_path: Path, masters: MasterKeyFile) -> None:
     keys = KeyStore(f"sqlite:///{tmp_path}/keys.db", masters)
     keys.current(["a", "b"])
+    keys.at_hand(["a", "b"])
     with keys.database.read() as connection:
         wrapped = bytes(connection.scalar(text("SELECT wrapped FROM account_keys WHERE account = 'a'")) or b"")
     assert any(wrapped in path.read_bytes() for path in tmp_path.iterdir())

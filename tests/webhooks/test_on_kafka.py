@@ -8,7 +8,7 @@ from pathlib import Path
 
 from engage import bootstrap
 from engage.log.topics import Topics, create_topics
-from engage.services.edge import Keyring
+from engage.services.edge import EdgeKeyring
 from engage.services.kafka_intake import run_intake
 from engage.services.platform import Platform
 from engage.settings import Settings
@@ -50,7 +50,7 @@ async def _turn(desk: Platform) -> None:
 
 
 @asynccontextmanager
-async def _intake(settings: Settings, topics: Topics, keys: Keyring) -> AsyncIterator[None]:
+async def _intake(settings: Settings, topics: Topics, keys: EdgeKeyring) -> AsyncIterator[None]:
     """Takes what is in the inbox onto the log, as long as the block lasts."""
     stop = asyncio.Event()
     work = asyncio.create_task(run_intake(settings.kafka or "", keys, stop, topics=topics))

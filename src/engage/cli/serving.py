@@ -18,7 +18,7 @@ from engage.cli.output import USAGE, CommandFailedError, program
 from engage.cli.running import on_signals
 from engage.http.ending import Ending
 from engage.http.protocol import Protocol
-from engage.interpreter import freeze
+from engage.interpreter import answer
 from engage.services.platform import Platform
 from engage.settings import Settings
 
@@ -113,7 +113,7 @@ async def serve(platform: Platform, settings: Settings, port: int | None, starte
             platform.waiting.close,
             drain_seconds=settings.drain_seconds,
         )
-        freeze()
+        answer()
         with on_signals(server.end):
             await server.serve([opened])
 

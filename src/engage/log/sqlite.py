@@ -22,16 +22,22 @@ import msgspec
 from engage.events import codec
 from engage.events.envelope import EPOCH, from_micros, to_micros
 from engage.log.contract import Batch, LogGapError, Record, Token
-from engage.log.sqlite_rows import execute_rows
+from engage.log.sqlite_merging import Merging
+from engage.log.sqlite_rows import CACHED, execute_rows
 from engage.log.sqlite_seen import Identity, Seen, key
 from engage.read_only import read_only_uri
 
 SCHEMA_VERSION = 3
 PARTITIONS = 4
 _POLL_SECONDS = 0.05
+_PAGE = 16_384
 _CHECKPOINT_PAGES = 4_000
-"""Pages of the write-ahead log, 64 MB, before it is merged into the file: at every 16 MB, the default, who publishes by
-single events would wait for it several times a second."""
+"""Pages of the write-ahead log, 64 MB, before a commit merges what ``Merging`` has left of it: at every 16 MB, the
+default, who publishes by single events would wait for it several times a second."""
+_PAGES_OF_COMMIT, _PAGES_OF_INDEX = 4, 100
+"""What a commit writes beside its records, about: their tables' inner pages and ends; and what of an index."""
+_INDEX_AT_ONCE = 750
+"""Identities that a commit puts into the index when it is their turn, or twice as many as it has records."""
 
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -118,12 +124,13 @@ class SqliteLog:
         self._grown = asyncio.Event()
         self._listeners: list[Callable[[], None]] = []
         self._writing = threading.Lock()
+        self._merging: Merging | None = None
         if read_only:
             self._db = sqlite3.connect(read_only_uri(path), uri=True, check_same_thread=False)
             self._reading = self._finding = self._db
         else:
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._db.execute("PRAGMA page_size=16384")
+            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=CACHED)
+            self._db.execute(f"PRAGMA page_size={_PAGE}")
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.execute("PRAGMA cache_size=-32768")
@@ -133,6 +140,7 @@ class SqliteLog:
             self._reading = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             # By itself: whoever reads rows one by one on a connection sees with all of it what was there at the first.
             self._finding = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self._merging = Merging(path)
         meta = dict(self._reading.execute("SELECT name, value FROM meta").fetchall())
         # Who only reads has no use for what later versions added.
         if meta["schema_version"] != str(SCHEMA_VERSION) and not (read_only and meta["schema_version"] in _MIGRATIONS):
@@ -158,6 +166,8 @@ class SqliteLog:
 
     def close(self) -> None:
         """Let go of the file."""
+        if self._merging is not None:
+            self._merging.close()
         self._finding.close()
         self._reading.close()
         self._db.close()
@@ -312,7 +322,7 @@ class SqliteLog:
         with self._transaction():
             self._append([record for writes in several for record in writes.records])
             if due is not None:
-                self._index(due)
+                self._index(due, max(_INDEX_AT_ONCE, 2 * sum(len(writes.records) for writes in several)))
             self._move_ends(several)
             for writes in several:
                 self._keep(writes)
@@ -320,6 +330,9 @@ class SqliteLog:
             self._seen.indexed(due)
         for writes in several:
             self._seen.add(writes.identities)
+        if self._merging is not None:
+            written = sum(len(record.value) for writes in several for record in writes.records) // _PAGE
+            self._merging.wrote(written + _PAGES_OF_COMMIT + (0 if due is None else _PAGES_OF_INDEX))
 
     def grown(self) -> None:
         """Let those who wait for records look at once; to be called on the event loop, where they wait."""
@@ -333,10 +346,10 @@ class SqliteLog:
 
     def index(self) -> None:
         """Put into the index what waits for it."""
-        for partition in self._seen.waiting():
+        while waiting := self._seen.waiting():
             with self._transaction():
-                self._index(partition)
-            self._seen.indexed(partition)
+                self._index(waiting[0])
+            self._seen.indexed(waiting[0])
 
     def shrink(self) -> None:
         """Let go of the pages that are kept in memory."""
@@ -477,9 +490,9 @@ class SqliteLog:
         row = self._finding.execute("SELECT value FROM log WHERE position = ?", (position,)).fetchone()
         return codec.decode(row[0]).identity
 
-    def _index(self, partition: int) -> None:
-        end = self._seen.index(partition)
-        self._db.execute("UPDATE partitions SET indexed = ? WHERE partition = ?", (end, partition))
+    def _index(self, partition: int, most: int | None = None) -> None:
+        if (end := self._seen.index(partition, most)) is not None:
+            self._db.execute("UPDATE partitions SET indexed = ? WHERE partition = ?", (end, partition))
 
     def _remember(self) -> None:
         """Read back the identities that the last owner did not index any more."""

@@ -11,16 +11,19 @@ from collections.abc import Sequence
 from functools import cache
 from itertools import chain
 
-_SIZES = (192, 16, 1)
-"""Rows of a statement: a few sizes, which stay prepared, and none with more values than SQLite ever took (999)."""
+_SIZES = (192, 16)
+"""Rows of a statement, and one for those that are left: few enough sizes to stay prepared (``CACHED``), and none with
+more values than SQLite ever took (999)."""
+CACHED = 256
+"""Statements that a connection which writes rows so is to keep prepared; the driver keeps 128 by itself."""
 Row = Sequence[object]
 
 
 def execute_rows(db: sqlite3.Connection, statement: str, rows: Sequence[Row]) -> int:
     """Do ``statement``, which ends where its rows of VALUES are to stand, for all ``rows``; how many it changed."""
     start = changed = 0
-    for size in _SIZES:
-        while len(rows) - start >= size:
+    for size in (*_SIZES, len(rows) % _SIZES[-1]):
+        while 0 < size <= len(rows) - start:
             part = rows[start : start + size]
             values = list(chain.from_iterable(part))
             changed += db.execute(_written(statement, size, len(part[0])), values).rowcount

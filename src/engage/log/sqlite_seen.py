@@ -10,12 +10,14 @@ import hashlib
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+from msgspec import Struct
+
 from engage.log.contract import Token
 from engage.log.sqlite_rows import execute_rows
 
 INDEX_EVERY = 6_000
-"""Records of a partition whose identities are kept in memory until they are indexed, in one go and sorted: then they
-share the index's pages. One by one, each would write a page of its own (``benchmarks/http.py``)."""
+"""Records of a partition whose identities are kept in memory until they are indexed, sorted: then they share the
+index's pages. One by one, each would write a page of its own (``benchmarks/http.py``)."""
 SHIFT = 40
 _MOST_HASHES = 100_000
 _WIDTHS = (1, 8, 64, 512)
@@ -23,6 +25,18 @@ _SELECT_HITS = {width: f"SELECT hash, position FROM seen WHERE hash IN ({','.joi
 """A few statements, which stay prepared: to prepare one takes longer than to look up what it asks for."""
 
 Identity = tuple[str, str, str]
+_Row = tuple[int, int, Identity]
+"""A hash, a ``key``, and whose they are."""
+
+
+class _Sorted(Struct):
+    """The rows of a partition that are being put into the index, and how many of them were put, and are done."""
+
+    partition: int
+    rows: list[_Row]
+    end: int
+    put: int = 0
+    done: int = 0
 
 
 class Seen:
@@ -43,6 +57,7 @@ class Seen:
         self._stored = stored
         self._recent: dict[Identity, Token] = {}
         self._waiting: list[list[Identity]] = [[] for _ in range(partitions)]
+        self._sorted: _Sorted | None = None
         # Of what was looked for and not found, since it is likely to be put there: to hash it again costs as much.
         self._hashes: dict[Identity, int] = {}
 
@@ -82,7 +97,9 @@ class Seen:
             self._waiting[token.partition].append(identity)
 
     def due(self) -> int | None:
-        """The partition with the longest list, if that is long: one a commit, so that none takes long."""
+        """The partition that is being indexed, or has the longest list, if that is long: one a commit."""
+        if self._sorted is not None:
+            return self._sorted.partition
         longest = max(range(len(self._waiting)), key=lambda partition: len(self._waiting[partition]))
         return longest if len(self._waiting[longest]) >= INDEX_EVERY else None
 
@@ -90,34 +107,52 @@ class Seen:
         """The partitions of which something waits to be indexed."""
         return [partition for partition, waiting in enumerate(self._waiting) if waiting]
 
-    def index(self, partition: int) -> int:
-        """Put what waits into ``seen``, sorted, within a transaction; up to where the partition is indexed by it.
+    def index(self, partition: int, most: int | None = None) -> int | None:
+        """Put what waits, or ``most`` of it, into ``seen``, sorted, in a transaction; ``indexed`` follows its commit.
 
-        An identity whose hash another one has takes the next of its own. ``indexed`` follows once it is committed.
+        Up to where the partition is indexed by it, None while there is more to come: so no commit takes long for it.
         """
-        waiting, salt, end = self._waiting[partition], 0, 0
-        recent, hashes = self._recent, self._hashes
-        while waiting:
-            rows = []
-            for identity in waiting:
-                offset = recent[identity].offset
-                value = hashes.get(identity) if salt == 0 else None
-                rows.append((_hash(identity, salt) if value is None else value, key(partition, offset), identity))
-                end = max(end, offset + 1)
-            rows.sort()
-            if execute_rows(self._writing, "INSERT OR IGNORE INTO seen", [row[:2] for row in rows]) == len(rows):
-                break
-            stored = dict(_by_hash(self._writing, [row[0] for row in rows]))
-            waiting = [identity for value, position, identity in rows if stored[value] != position]
-            salt += 1
-        return end
+        begun = self._sorted
+        if begun is None or begun.partition != partition:
+            begun = self._sorted = self._sort(partition)
+        until = len(begun.rows) if most is None else begun.done + most
+        self._put(begun.rows[begun.done : until])
+        begun.put = min(until, len(begun.rows))
+        return begun.end if begun.put == len(begun.rows) else None
 
     def indexed(self, partition: int) -> None:
-        """What waited is in the file: it need not be in memory any more."""
+        """What was put is in the file: once all of it is, it need not be in memory any more."""
+        begun = self._sorted
+        assert begun is not None and begun.partition == partition, "it was put"
+        begun.done = begun.put
+        if begun.done == len(begun.rows):
+            for _, _, identity in begun.rows:
+                self._recent.pop(identity, None)
+                self._hashes.pop(identity, None)
+            del self._waiting[partition][: len(begun.rows)]
+            self._sorted = None
+
+    def _sort(self, partition: int) -> _Sorted:
+        recent, hashes = self._recent, self._hashes
+        rows, end = [], 0
         for identity in self._waiting[partition]:
-            self._recent.pop(identity, None)
-            self._hashes.pop(identity, None)
-        self._waiting[partition] = []
+            offset, value = recent[identity].offset, hashes.get(identity)
+            rows.append((_hash(identity, 0) if value is None else value, key(partition, offset), identity))
+            end = max(end, offset + 1)
+        rows.sort()
+        return _Sorted(partition, rows, end)
+
+    def _put(self, rows: list[_Row]) -> None:
+        """An identity whose hash another one has takes the next of its own."""
+        salt = 0
+        while execute_rows(self._writing, "INSERT OR IGNORE INTO seen", [row[:2] for row in rows]) != len(rows):
+            stored = dict(_by_hash(self._writing, [row[0] for row in rows]))
+            salt += 1
+            rows = sorted(
+                (_hash(identity, salt), position, identity)
+                for value, position, identity in rows
+                if stored[value] != position
+            )
 
 
 def key(partition: int, offset: int) -> int:

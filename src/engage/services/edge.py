@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from copy import copy
 from datetime import datetime
 from typing import Any, Protocol
@@ -28,17 +28,25 @@ class Keyring(Protocol):
         ...
 
 
+class EdgeKeyring(Keyring, Protocol):
+    """A keyring that an event loop may ask as well."""
+
+    def at_hand(self, accounts: Collection[str]) -> dict[str, AccountKey]:
+        """The newest keys of those accounts that have one, as far as that can be known without waiting."""
+        ...
+
+
 class Edge:
     """Checks and seals batches of events from outside."""
 
-    def __init__(self, keyring: Keyring, clock: Callable[[], datetime]) -> None:
+    def __init__(self, keyring: EdgeKeyring, clock: Callable[[], datetime]) -> None:
         self._keyring = keyring
         self._clock = clock
 
     async def take(self, events: Sequence[bytes | Event[Raw]]) -> list[Event[Raw] | Refusal]:
         """For each event, in order, a copy as it may enter the log, or why it may not.
 
-        The keys are looked up in a thread: one that is new has to be on the disk before it is used.
+        Keys that are not at hand are asked for in a thread: one that is new has to be on the disk before it is used.
         """
         now = self._clock()
         opened: Opened = {}
@@ -47,7 +55,9 @@ class Edge:
             for event in events
         ]
         found, owners = _exposed(checked, opened)
-        keys = await asyncio.to_thread(self._keyring.current, owners) if owners else {}
+        keys = self._keyring.at_hand(owners) if owners else {}
+        if missing := owners - keys.keys():
+            keys |= await asyncio.to_thread(self._keyring.current, missing)
         return _sealed(checked, found, keys)
 
     def copies(self, events: Sequence[tuple[Event[Raw], str]], *, retold: bool) -> list[Event[Raw]]:

@@ -15,7 +15,7 @@ from aiokafka.errors import IllegalStateError, KafkaError
 
 from engage.log.kafka import FETCH_BYTES, KafkaLog
 from engage.log.topics import Topics, broker_errors
-from engage.services.edge import Edge, Keyring
+from engage.services.edge import Edge, EdgeKeyring
 from engage.services.intake import ClockLeapError
 from engage.services.kafka_partition import WINDOW, PartitionIntake
 
@@ -240,7 +240,7 @@ async def inbox_position(consumer: Any, tp: TopicPartition, position: int, group
 
 async def run_intake(
     bootstrap: str,
-    keyring: Keyring,
+    keyring: EdgeKeyring,
     stop: asyncio.Event,
     *,
     topics: Topics | None = None,

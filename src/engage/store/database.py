@@ -12,7 +12,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 import psycopg
-from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event, make_url, text
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    ExceptionContext,
+    PoolProxiedConnection,
+    create_engine,
+    event,
+    make_url,
+    text,
+)
 from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidatePoolError
 
 from engage.read_only import read_only_uri
@@ -53,6 +63,7 @@ class Database:
         self.sqlite = self.url.get_backend_name() == "sqlite"
         self._read_only = read_only and self.sqlite
         self._cache_mib = cache_mib
+        self._looking: PoolProxiedConnection | None = None
         self.engine: Engine = self._open_sqlite(synchronous) if self.sqlite else self._open_postgresql()
 
     @property
@@ -97,6 +108,14 @@ class Database:
             engine = engine.execution_options(isolation_level="REPEATABLE READ")
         with engine.begin() as connection:
             yield connection
+
+    def look(self, sql: str, values: Sequence[Any]) -> list[Any]:
+        """What a select finds in SQLite right now, on a connection kept for it: for one thread, which cannot wait."""
+        if self._looking is None:
+            self._looking = self.engine.raw_connection()
+        driver: Any = self._looking.driver_connection
+        found: list[Any] = driver.execute(sql, values).fetchall()
+        return found
 
     def ask(self, connection: Connection, statements: Sequence[Statement]) -> list[list[Any]]:
         """What each of these selects finds; PostgreSQL is sent all of them before the first answer is waited for."""
@@ -167,6 +186,9 @@ class Database:
 
     def close(self) -> None:
         """Close every connection."""
+        if self._looking is not None:
+            self._looking.close()
+            self._looking = None
         self.engine.dispose()
 
     def _open_sqlite(self, synchronous: Synchronous) -> Engine:

@@ -59,14 +59,15 @@ class Memory:
             name = folded.model.name
             rows, dues, encode = self.rows[name], self.dues[name], self._tables[name].encode
             several = name in self._of_accounts
+            kept = {key: row for key, row in folded.rows.items() if row is not None}
+            if kept:
+                rows.update(zip(kept, zip(*encode(list(kept.values())), strict=True), strict=True))
             for key, row in folded.rows.items():
                 dues.pop(key, None)
                 if row is None:
                     rows.pop(key, None)
-                else:
-                    rows[key] = encode(row)
-                    if several:
-                        self._of_accounts[name].setdefault(row.account, {})[key] = None
+                elif several:
+                    self._of_accounts[name].setdefault(row.account, {})[key] = None
             self.parked[name].update(folded.parked)
             for stop, count in folded.skipped.items():
                 self.skipped[name][stop] = self.skipped[name].get(stop, 0) + count

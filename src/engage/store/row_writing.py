@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from itertools import repeat
 from operator import attrgetter
 from typing import Any, Protocol
 
@@ -19,7 +20,7 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
-from engage.store.columns import Convert, Stored, moment_kind, refuse_without_offset
+from engage.store.columns import ConvertAll, Stored, moment_kind, refuse_without_offset
 from engage.store.database import Statement
 
 
@@ -50,9 +51,9 @@ class RowWriter(Protocol):
 class SqliteRows:
     """A tuple a row, and the driver's own loop over them."""
 
-    def __init__(self, table: Table, key: Column[Any], encode: Callable[[Any], tuple[Any, ...]]) -> None:
+    def __init__(self, table: Table, key: Column[Any], encode: Callable[[Sequence[Any]], list[Sequence[Any]]]) -> None:
         self._encode = encode
-        self._due_of: Convert = moment_kind(sqlite=True).encode or _as_it_is
+        self._dues_of: ConvertAll = moment_kind(sqlite=True).encode_all or _as_they_are
         statement = sqlite_insert(table)
         replaced = {column.name: statement.excluded[column.name] for column in table.columns if column is not key}
         upsert = statement.on_conflict_do_update(index_elements=[key], set_=replaced)
@@ -62,11 +63,10 @@ class SqliteRows:
         """See ``RowWriter.writing``."""
         stamped: list[tuple[Any, ...]] = []
         for part in parts:
-            dues = {key: self._due_of(moment) for key, moment in part.due.items()}
-            tail = structs.astuple(part.stamp)
-            for row in part.rows:
-                values = self._encode(row)
-                stamped.append((*values, *tail, dues.get(values[0])))
+            if part.rows:
+                columns = self._encode(part.rows)
+                dues = self._dues_of([part.due.get(key) for key in columns[0]]) if part.due else repeat(None)
+                stamped += zip(*columns, *map(repeat, structs.astuple(part.stamp)), dues, strict=False)
         return [(self._upsert, stamped)] if stamped else []
 
 
@@ -128,8 +128,8 @@ def _array(parts: Sequence[str]) -> str:
     return f"{{{','.join(parts)}}}"
 
 
-def _as_it_is(value: Any) -> Any:
-    return value
+def _as_they_are(values: Sequence[Any]) -> Sequence[Any]:
+    return values
 
 
 _encode = msgspec.json.Encoder().encode

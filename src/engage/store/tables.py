@@ -17,7 +17,7 @@ from sqlalchemy import BigInteger, Column, Connection, Executable, Index, MetaDa
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
-from engage.store.columns import Convert, Stored, kind_of, moment_kind
+from engage.store.columns import Stored, kind_of, moment_kind
 from engage.store.database import Statement
 from engage.store.families import Slot, slotted
 from engage.store.row_writing import Part, PostgresRows, RowWriter, SqliteRows
@@ -47,8 +47,8 @@ class ViewTable:
         self.fingerprint = _fingerprint(projection, self.columns)
         self.waking = _wakes(projection)
         kinds = [column.type.kind for column in self.columns if isinstance(column.type, Stored)]
-        self._encoders = _present(kind.encode for kind in kinds)
-        self._decoders = _present(kind.decode for kind in kinds)
+        self._encoders = [(place, kind.encode_all) for place, kind in enumerate(kinds) if kind.encode_all is not None]
+        self._decoders = [(place, kind.decode) for place, kind in enumerate(kinds) if kind.decode is not None]
         moment = moment_kind(sqlite=sqlite)
         self._due_of = moment.encode or _as_it_is
         self._moment_of = moment.decode or _as_it_is
@@ -82,16 +82,12 @@ class ViewTable:
         self._delete = _compiled(delete(self.table).where(self._key_column == ""), dialect)
         self.sqlite = sqlite
 
-    def encode(self, row: Struct) -> Values:
-        """A row as values that SQLite's driver takes, and ``decode`` gives back."""
-        values = msgspec.structs.astuple(row)
-        if not self._encoders:
-            return values
-        changed = list(values)
-        for place, convert in self._encoders:
-            if (value := changed[place]) is not None:
-                changed[place] = convert(value)
-        return tuple(changed)
+    def encode(self, rows: Sequence[Struct]) -> list[Sequence[Any]]:
+        """Rows, one at least, as columns of values that SQLite's driver takes; of a row ``decode`` makes it again."""
+        columns: list[Sequence[Any]] = list(zip(*map(msgspec.structs.astuple, rows), strict=True))
+        for place, encode_all in self._encoders:
+            columns[place] = encode_all(columns[place])
+        return columns
 
     def decode(self, values: Sequence[Any]) -> Any:
         """A row Struct from what the driver returned."""
@@ -283,10 +279,6 @@ def _without_words(schema: Any) -> Any:
 
 def _compiled(statement: Executable, dialect: SQLiteDialect_pysqlite | PGDialect_psycopg) -> str:
     return str(statement.compile(dialect=dialect))  # type: ignore[attr-defined]
-
-
-def _present(converts: Iterable[Convert | None]) -> list[tuple[int, Convert]]:
-    return [(place, convert) for place, convert in enumerate(converts) if convert is not None]
 
 
 def _as_it_is(value: Any) -> Any:

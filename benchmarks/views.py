@@ -18,7 +18,7 @@ from sqlalchemy.dialects.sqlite import insert
 from benchmarks.harness import medians, report
 from engage.demo.history import history
 from engage.events import codec
-from engage.services.projector import BATCH, Projector
+from engage.services.projector import BATCH, HISTORY_BATCH, Projector
 from engage.store.row_writing import Part, Stamp
 from engage.store.views import ViewStore
 from engage.testing.memory_log import MemoryLog
@@ -102,7 +102,7 @@ def main() -> None:
             "fold in memory, no tables": lambda: _fold(log, count),
             "projector, 500 records a batch": lambda: _project(log, count, 500),
             f"projector, {BATCH:,} records a batch": lambda: _project(log, count, BATCH),
-            "projector, 16,000 records a batch": lambda: _project(log, count, 16_000),
+            f"projector, {HISTORY_BATCH:,} records a batch": lambda: _project(log, count, HISTORY_BATCH),
             "timeline rows, SQLAlchemy insert": lambda: _write(rows, raw=False),
             "timeline rows, raw tuples": lambda: _write(rows, raw=True),
         },
@@ -117,7 +117,7 @@ def main() -> None:
             "projector / fold in memory": (usual / fold, "for information"),
             "raw tuples / SQLAlchemy insert": (raw / orm, "> 1, else the trick is not worth it"),
             f"{BATCH:,} a batch / 500": (usual / small, "for information"),
-            f"16,000 a batch / {BATCH:,}": (large / usual, "for information"),
+            f"{HISTORY_BATCH:,} a batch / {BATCH:,}": (large / usual, "for information"),
         },
     )
 

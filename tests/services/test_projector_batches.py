@@ -15,6 +15,7 @@ from msgspec import structs
 from engage.events import codec
 from engage.events.catalogue import CATALOGUE
 from engage.events.envelope import Event
+from engage.log.contract import Batch
 from engage.log.partitioning import partition_of
 from engage.services import batches, projector
 from engage.services.projector import Projector
@@ -102,6 +103,28 @@ def test_a_long_batch_is_folded_a_few_read_models_at_a_time(
             key = projection.row.__struct_fields__[0]
             rows: list[Any] = store.select(projection)
             assert {getattr(row, key): row for row in rows} == by_hand(log, projection)
+
+
+class Sparing(MemoryLog):
+    """Gives a few records at a time, as a broker does whose fetches are small."""
+
+    async def read(self, partition: int, position: int, limit: int) -> Batch:
+        return await super().read(partition, position, min(limit, 7))
+
+
+def test_a_partition_that_is_far_from_its_end_is_folded_by_long_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(projector, "FAR", 20)
+    log = Sparing(partitions=1)
+    log.append(*(order(number, subject=f"acc-{number % 3}") for number in range(60)))
+    with closing(ViewStore(f"sqlite:///{tmp_path}/views.db")) as store:
+        ours = Projector(log, store, ALL, history=30)
+        assert [asyncio.run(ours.step(5)) for _ in range(6)] == [30, 30, 0, 0, 0, 0]
+        log.append(*(order(number, subject=f"acc-{number % 3}") for number in range(60, 72)))
+        assert [asyncio.run(ours.step(5)) for _ in range(4)] == [5, 5, 2, 0], "it has nearly caught up"
+        found: list[Any] = store.select(spend)
+        assert {row.account: row for row in found} == by_hand(log, spend)
 
 
 @pytest.mark.parametrize(

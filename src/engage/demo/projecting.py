@@ -124,7 +124,9 @@ class _Folder:
         loop.add_reader(parent, self._ended.set)
         log = SqliteLog(bootstrap.log_path(self._settings), read_only=True)
         store = bootstrap.view_store(self._settings, cache_mib=_CACHE_MIB)
-        projector = Projector(log, store, bootstrap.read_models(self._settings), cache=RowCache(_ROWS_KEPT))
+        projector = Projector(
+            log, store, bootstrap.read_models(self._settings), cache=RowCache(_ROWS_KEPT), history=HISTORY_BATCH
+        )
         while not self._ended.is_set():
             try:
                 done = await projector.step(HISTORY_BATCH, self._partitions)

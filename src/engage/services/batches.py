@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ from msgspec import Struct, structs
 
 from engage.events import codec
 from engage.events.envelope import Event
+from engage.interpreter import uncollected
 from engage.log.contract import Log, Record
 from engage.rules.mending import is_word
 from engage.services import metrics, tracing
@@ -87,16 +89,17 @@ class Batches:
         self._dues = FirstDues(slot)
         self._absent: Mapping[tuple[str, int], set[str]] = {}
 
-    async def advance(self, reaches: Iterable[Reach], limit: int, standing: Standing) -> int:
+    async def advance(self, reaches: Iterable[Reach], limit: int, standing: Standing, *, patient: bool = False) -> int:
         """Fold up to ``limit`` records for each of these; how many in all, 0 when there are none.
 
         ``standing`` is how everything stood when the reaches were made, and is brought up to what is committed.
+        ``patient``: a log that gives fewer at once is asked on until there are so many, or no more.
         PositionMovedError if models do not stand at their start any more: nothing of theirs was written.
         """
         done, cuts = 0, list[Cut]()
         try:
             for reach in reaches:
-                cut = await self._next(reach, limit, standing)
+                cut = await self._next(reach, limit, standing, patient=patient)
                 done += len(cut.events)
                 if sum(len(one.events) for one in cuts) + len(cut.events) > TOGETHER:
                     await self._commit_taken(cuts, standing)
@@ -109,9 +112,9 @@ class Batches:
             await self._committed(cuts, standing)
         return done
 
-    async def _next(self, reach: Reach, limit: int, standing: Standing) -> Cut:
+    async def _next(self, reach: Reach, limit: int, standing: Standing, *, patient: bool) -> Cut:
         partition, models, start = reach.partition, reach.models, reach.start
-        events, position = await self.read(partition, start, reach.until, limit)
+        events, position = await self.read(partition, start, reach.until, limit, patient=patient)
         while not events and position > start:
             # Offsets without records (Kafka's transaction markers): step over them, 0 is to mean "caught up".
             await self._committed([Cut(partition, models, start, position, [])], standing)
@@ -149,18 +152,28 @@ class Batches:
         await self._committed(taken, standing)
 
     async def _committed(self, cuts: Sequence[Cut], standing: Standing) -> None:
-        for together in _portions(cuts):
-            # In a thread: a database that lets us wait must not let those wait who publish on this loop.
-            await asyncio.to_thread(self._commit, together, standing)
+        # In a thread: a database that lets us wait must not let those wait who publish on this loop.
+        with uncollected() if sum(len(cut.events) for cut in cuts) >= MANY else nullcontext():
+            for together in _portions(cuts):
+                await asyncio.to_thread(self._commit, together, standing)
 
-    async def read(self, partition: int, position: int, until: int | None, limit: int) -> tuple[list[Event[Any]], int]:
-        """Up to ``limit`` events of a partition, and the position behind them; none at ``until`` or behind it."""
+    async def read(
+        self, partition: int, position: int, until: int | None, limit: int, *, patient: bool = False
+    ) -> tuple[list[Event[Any]], int]:
+        """Up to ``limit`` events of a partition, and the position behind them; none at ``until`` or behind it.
+
+        ``patient`` as ``advance`` has it.
+        """
         if until is not None and position >= until:
             return [], position
         batch = await self._records.read(partition, position, limit)
-        if until is None or batch.next_position <= until:
-            return self._decoded(batch.records), batch.next_position
-        return self._decoded([record for record in batch.records if record.offset < until]), until
+        records, position = batch.records, batch.next_position
+        while patient and batch.records and len(records) < limit and (until is None or position < until):
+            batch = await self._records.read(partition, position, limit - len(records))
+            records, position = [*records, *batch.records], batch.next_position
+        if until is None or position <= until:
+            return self._decoded(records), position
+        return self._decoded([record for record in records if record.offset < until]), until
 
     def _decoded(self, records: Sequence[Record]) -> list[Event[Any]]:
         try:

@@ -30,7 +30,7 @@ from engage.store.reader import Standing
 from engage.store.views import Change, PositionMovedError, UnstorableRowsError, ViewStore
 from engage.views.projection import Projection, ReadModel
 
-BATCH = 4_000
+BATCH = 16_000
 _TAIL = 16
 """Records that are looked at for the last one: on Kafka some offsets hold none."""
 
@@ -108,7 +108,8 @@ class Rebuilder:
             for partition, position in ahead.items():
                 until = targets.get(partition, 0)
                 try:
-                    done += await self._batches.advance([Reach(partition, family, position, until)], BATCH, standing)
+                    reach = Reach(partition, family, position, until)
+                    done += await self._batches.advance([reach], BATCH, standing, patient=True)
                 except PositionMovedError:  # another process builds it too: go on from where it is
                     done += 1
             folded += done

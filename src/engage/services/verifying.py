@@ -24,7 +24,7 @@ from engage.views.folding import Folding
 from engage.views.parking import Parked, Stop
 from engage.views.projection import Projection, ReadModel
 
-_BATCH = 4_000
+_BATCH = 16_000
 Progress = Callable[[int, int, float], None]
 """Gets records folded, records to fold, and records folded a second since this call began."""
 

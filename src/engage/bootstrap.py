@@ -1,4 +1,7 @@
-"""Where everything is wired together: settings in, adapters chosen, services out; alone in reading the environment."""
+"""Where everything is wired together: settings in, adapters chosen, services out; alone in reading the environment.
+
+What only some commands need is imported where it is wired: a command's start is mostly imports.
+"""
 
 from __future__ import annotations
 
@@ -9,61 +12,44 @@ from datetime import datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.engine import make_url
 
-from engage.log.contract import Log, Publisher
-from engage.log.kafka import KafkaLog
-from engage.log.kafka_publisher import KafkaPublisher
 from engage.log.sqlite import SqliteLog
-from engage.log.topics import Topics
 from engage.relationships.application import Relationships
 from engage.services import tracing
-from engage.services.access import Access
-from engage.services.audit import Trail
 from engage.services.configuration import Configured, configured
-from engage.services.desk import Desk
-from engage.services.edge import Edge
-from engage.services.embedded import EmbeddedLog
-from engage.services.erasure import Erasures
-from engage.services.folded_beside import FoldedBeside
-from engage.services.hooks.mapping import Hook, load_hooks
-from engage.services.letters import kafka as letters_on_kafka
-from engage.services.letters.finding import DeadLetters
-from engage.services.letters.source import Embedded, Source
-from engage.services.links import Links
-from engage.services.moving.house import ACCESS, KEYS, WEBHOOKS, House
-from engage.services.moving.kafka_target import KafkaAppending, must_be_quiet, must_have_no_inbox
-from engage.services.moving.manifest import read_manifest
-from engage.services.moving.restoring import Site, bring_master_key
-from engage.services.moving.targets import Appending, SqliteAppending, emptied
-from engage.services.moving.unfinished import is_unfinished, must_not_be_restoring
-from engage.services.oidc import Oidc, OidcSettings
 from engage.services.own_segments import with_segments
-from engage.services.owner import Owner
-from engage.services.past import Past
-from engage.services.platform import Platform, utc_now
-from engage.services.projector import Projector
-from engage.services.relay import Relay, restore_from
-from engage.services.sealing_keys import LINKS
-from engage.services.snapshots import Snapshots
-from engage.services.webhooks.delivering import Delivering
-from engage.services.webhooks.feeding import Feeding
-from engage.services.webhooks.managing import Webhooks
-from engage.services.webhooks.outcomes import Outcomes
-from engage.services.webhooks.permission import Permission
-from engage.services.webhooks.sending import Sender
 from engage.settings import Settings, SettingsError, load
-from engage.store.access import AccessStore
 from engage.store.database import CACHE_MIB, Database
-from engage.store.keys import KeyStore, MasterKeyError, count_forgotten, load_master_key
 from engage.store.views import ViewMissingError, ViewStore
-from engage.store.webhook_standing import WebhookStanding, read_standings
-from engage.store.webhooks import WebhookStore
 from engage.views.projection import ReadModel
+from engage.wall_clock import utc_now
 from projections import PROJECTIONS
 from streams import RULES
+
+if TYPE_CHECKING:
+    from engage.log.contract import Log, Publisher
+    from engage.log.topics import Topics
+    from engage.services.audit import Trail
+    from engage.services.embedded import EmbeddedLog
+    from engage.services.hooks.mapping import Hook
+    from engage.services.letters.finding import DeadLetters
+    from engage.services.letters.source import Source
+    from engage.services.links import Links
+    from engage.services.moving.house import House
+    from engage.services.moving.restoring import Site
+    from engage.services.moving.targets import Appending
+    from engage.services.oidc import Oidc
+    from engage.services.past import Past
+    from engage.services.platform import Platform
+    from engage.services.snapshots import Snapshots
+    from engage.services.webhooks.managing import Webhooks
+    from engage.store.access import AccessStore
+    from engage.store.keys import KeyStore
+    from engage.store.webhook_standing import WebhookStanding
+    from engage.store.webhooks import WebhookStore
 
 
 def settings(environment: Mapping[str, str] | None = None) -> Settings:
@@ -123,12 +109,16 @@ def read_models(settings: Settings) -> tuple[ReadModel[Any], ...]:
 
 def topics(settings: Settings) -> Topics:
     """The topics of the log on Kafka, those included that the read models' changes are fed to."""
+    from engage.log.topics import Topics
+
     fed = tuple(model.name for model in read_models(settings) if not model.append_only)
     return Topics(settings.topics, fed)
 
 
 def hooks(settings: Settings, environment: Mapping[str, str] | None = None) -> dict[str, Hook]:
     """The inbound webhooks of this house by name, their secrets looked up; MappingError for a file that cannot work."""
+    from engage.services.hooks.mapping import load_hooks
+
     path = Path(settings.hooks) if settings.hooks else settings.home_path / "hooks.toml"
     if not settings.hooks and not path.exists():
         return {}
@@ -137,6 +127,10 @@ def hooks(settings: Settings, environment: Mapping[str, str] | None = None) -> d
 
 def links(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Links:
     """What makes and reads the links in mails, with a key derived from the master key in ``home``."""
+    from engage.services.links import Links
+    from engage.services.sealing_keys import LINKS
+    from engage.store.keys import load_master_key
+
     settings.home_path.mkdir(parents=True, exist_ok=True)
     masters = load_master_key(settings.home_path / "master.key")
     return Links(
@@ -146,6 +140,8 @@ def links(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Links:
 
 def webhook_standings(settings: Settings) -> list[WebhookStanding]:
     """Whether what endpoints are told arrives; none where no webhook was ever made."""
+    from engage.store.webhook_standing import read_standings
+
     return read_standings(_database(settings, "webhooks")) if _is_there(settings, "webhooks") else []
 
 
@@ -156,6 +152,8 @@ def log_path(settings: Settings) -> Path:
 
 def key_store(settings: Settings) -> KeyStore:
     """The accounts' keys, wrapped by the master key in ``home``."""
+    from engage.store.keys import KeyStore, MasterKeyError, load_master_key
+
     home = settings.home_path
     home.mkdir(parents=True, exist_ok=True)
     if (home / "keys.db").exists() and not (home / "master.key").exists():
@@ -168,6 +166,9 @@ def key_store(settings: Settings) -> KeyStore:
 
 def webhook_store(settings: Settings) -> WebhookStore:
     """Who is told what by webhook, the secrets sealed with a key derived from the master key in ``home``."""
+    from engage.store.keys import load_master_key
+    from engage.store.webhooks import WebhookStore
+
     masters = load_master_key(settings.home_path / "master.key")
     return WebhookStore(_database(settings, "webhooks"), partial(masters.derived, "webhooks"))
 
@@ -185,18 +186,24 @@ def view_store(settings: Settings, *, cache_mib: int = CACHE_MIB) -> ViewStore:
 
 def snapshots(settings: Settings) -> Snapshots:
     """Read models of the past, kept in ``home``."""
+    from engage.services.snapshots import Snapshots
+
     folder = settings.home_path / "snapshots"
     return Snapshots(folder, settings.snapshot_mb * 2**20, partial(_erased, settings))
 
 
 def past(settings: Settings, log: Log, store: ViewStore, clock: Callable[[], datetime]) -> Past:
     """The read models as they stood, from the past of ``log``; close it."""
+    from engage.services.past import Past
+
     apart = partial(reading_log, settings), partial(read_models, settings)
     return Past(log, store, clock, snapshots(settings), *apart)
 
 
 def access_store(settings: Settings) -> AccessStore:
     """API keys, and the trail of what operators did."""
+    from engage.store.access import AccessStore
+
     settings.home_path.mkdir(parents=True, exist_ok=True)
     return AccessStore(_database(settings, "access"))
 
@@ -222,6 +229,8 @@ def knows_callers(settings: Settings) -> bool:
 @contextmanager
 def trail(settings: Settings) -> Iterator[Trail]:
     """Where it is kept who did what, for a command that needs no platform."""
+    from engage.services.audit import Trail
+
     store = access_store(settings)
     try:
         yield Trail(store, utc_now)
@@ -248,6 +257,9 @@ def reading_views(settings: Settings) -> Iterator[ViewStore]:
 async def reading_log(settings: Settings) -> AsyncIterator[Log]:
     """The log for who only reads it; the embedded one must exist (``log_path``)."""
     if settings.kafka:
+        from engage.log.kafka import KafkaLog
+        from engage.log.topics import Topics
+
         async with KafkaLog(settings.kafka, Topics(settings.topics)) as log:
             yield log
     else:
@@ -284,18 +296,27 @@ async def dead_letters(settings: Settings) -> AsyncIterator[DeadLetters]:
 
 def letters_of(settings: Settings, log: Log, store: ViewStore | None, models: Sequence[ReadModel[Any]]) -> DeadLetters:
     """What the consumers of ``log`` could not take."""
+    from engage.services.letters.finding import DeadLetters
+    from engage.services.letters.source import Embedded
+
     source: Source
-    if settings.kafka and isinstance(log, KafkaLog):
-        source = letters_on_kafka.Kafka(settings.kafka, Topics(settings.topics), log)
-    else:
-        assert isinstance(log, SqliteLog), "there are two kinds of logs"
+    if isinstance(log, SqliteLog):
         source = Embedded(log)
+    else:
+        from engage.log.kafka import KafkaLog
+        from engage.log.topics import Topics
+        from engage.services.letters.kafka import Kafka
+
+        assert settings.kafka and isinstance(log, KafkaLog), "there are two kinds of logs"
+        source = Kafka(settings.kafka, Topics(settings.topics), log)
     return DeadLetters(log, store, models, source)
 
 
 @asynccontextmanager
 async def house(settings: Settings) -> AsyncIterator[House]:
     """Everything of this engage, to be read beside the processes that run; the embedded log must exist."""
+    from engage.services.moving.house import ACCESS, KEYS, WEBHOOKS, House
+
     async with AsyncExitStack() as stack:
         log, views, relationships = await stack.enter_async_context(readers(settings))
         models = read_models(settings)
@@ -328,6 +349,13 @@ async def site(settings: Settings, folder: Path, partitions: int | None = None) 
     ``partitions`` of the embedded log, None for as many as the export has; on Kafka the topics say. MasterKeyError
     without the master key of the export's keys, AtWorkError and FolderOwnedError while somebody works there.
     """
+    from engage.services.erasure import Erasures
+    from engage.services.moving.manifest import read_manifest
+    from engage.services.moving.restoring import Site, bring_master_key
+    from engage.services.moving.targets import SqliteAppending, emptied
+    from engage.services.moving.unfinished import is_unfinished
+    from engage.services.owner import Owner
+
     home, manifest = settings.home_path, read_manifest(folder)
     async with AsyncExitStack() as stack:
         stack.enter_context(Owner(home))
@@ -335,6 +363,9 @@ async def site(settings: Settings, folder: Path, partitions: int | None = None) 
         log: Log
         appending: Appending
         if settings.kafka:
+            from engage.log.kafka import KafkaLog
+            from engage.services.moving.kafka_target import KafkaAppending, must_be_quiet, must_have_no_inbox
+
             names = topics(settings)
             if partitions is not None:
                 raise SettingsError(
@@ -393,6 +424,17 @@ async def platform(
     ``folding`` is the command that folds the read models of the folder in a process of its own while the platform runs;
     none: it folds them itself. On Kafka ``engage worker projections`` does.
     """
+    from engage.services.access import Access
+    from engage.services.desk import Desk
+    from engage.services.edge import Edge
+    from engage.services.embedded import EmbeddedLog
+    from engage.services.folded_beside import FoldedBeside
+    from engage.services.moving.unfinished import must_not_be_restoring
+    from engage.services.owner import Owner
+    from engage.services.platform import Platform
+    from engage.services.projector import Projector
+    from engage.services.relay import Relay, restore_from
+
     must_not_be_restoring(settings.home_path)
     async with AsyncExitStack() as stack:
         owner = stack.enter_context(Owner(settings.home_path)) if not settings.kafka else None
@@ -411,6 +453,10 @@ async def platform(
         publisher: Publisher
         ticks: Publisher | None = None
         if settings.kafka:
+            from engage.log.kafka import KafkaLog
+            from engage.log.kafka_publisher import KafkaPublisher
+            from engage.log.topics import Topics
+
             topics = Topics(settings.topics)
             log = await stack.enter_async_context(KafkaLog(settings.kafka, topics))
             publisher = await stack.enter_async_context(KafkaPublisher(settings.kafka, topics, edge=edge))
@@ -459,6 +505,8 @@ async def platform(
 def _oidc(settings: Settings) -> Oidc | None:
     if not settings.oidc_issuer:
         return None
+    from engage.services.oidc import Oidc, OidcSettings
+
     return Oidc(
         OidcSettings(
             issuer=settings.oidc_issuer,
@@ -481,6 +529,13 @@ def webhooks(
     clock: Callable[[], datetime],
 ) -> Webhooks:
     """Outgoing webhooks, whose store is opened; close both."""
+    from engage.services.webhooks.delivering import Delivering
+    from engage.services.webhooks.feeding import Feeding
+    from engage.services.webhooks.managing import Webhooks
+    from engage.services.webhooks.outcomes import Outcomes
+    from engage.services.webhooks.permission import Permission
+    from engage.services.webhooks.sending import Sender
+
     store = webhook_store(settings)
     permission = Permission(relationships, views, clock)
     return Webhooks(
@@ -497,6 +552,8 @@ def webhooks(
 
 def _erased(settings: Settings) -> int:
     """How many accounts' keys are gone."""
+    from engage.store.keys import count_forgotten
+
     return count_forgotten(_database(settings, "keys")) if _is_there(settings, "keys") else 0
 
 

@@ -15,12 +15,13 @@ _SWITCH_SECONDS = 0.0005
 
 
 def tune() -> None:
-    """Set the interpreter up for a process that works through events.
+    """Set the interpreter up for a process that works through events, or is to start quickly.
 
     Its garbage collector looks for cycles among what a batch makes, and finds none: at the interpreter's own threshold
-    that was an eighth of the engine's time and a fifth of the projector's. To look through everything holds up
-    whoever is to be answered for a tenth of a second, so it is done a tenth as often. And a thread would wait 5 ms,
-    each time it is to run, for another one at work: a worker's reader of Kafka, or who commits while others are taken.
+    that was an eighth of the engine's time, a fifth of the projector's and of the start of a command. To look through
+    everything holds up whoever is to be answered for a tenth of a second, so it is done a tenth as often. And a thread
+    would wait 5 ms, each time it is to run, for another one at work: a worker's reader of Kafka, or who commits while
+    others are taken.
     """
     gc.set_threshold(_GC_THRESHOLD, gc.get_threshold()[1], _GC_SELDOM)
     sys.setswitchinterval(_SWITCH_SECONDS)

@@ -54,7 +54,6 @@ def demo(
     from engage.cli.serving import check_host, check_port, serve
     from engage.demo.load import LoadClock, Plan
     from engage.demo.projecting import Beside
-    from engage.interpreter import tune
     from engage.services.overview import read_overview
     from engage.services.platform import utc_now
 
@@ -101,7 +100,6 @@ def demo(
                 example = _example(platform)
                 await serve(platform, settings, port, lambda url: _where(url, example, program(settings)))
 
-    tune()
     with Beside(settings.home_path) as beside:
         asyncio.run(run(beside))
     if not once:

@@ -5,27 +5,32 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-
-from msgspec import Raw
+from typing import TYPE_CHECKING
 
 from engage import bootstrap
-from engage.cli.log_lines import log_to_stderr
 from engage.cli.output import NOT_FOUND, USAGE, CommandFailedError, say, who
-from engage.client import Client
-from engage.events.envelope import Event
-from engage.log.contract import Answer
-from engage.services.owner import FolderOwnedError, door_secret
-from engage.services.platform import Platform
-from engage.settings import Settings
+
+if TYPE_CHECKING:
+    from msgspec import Raw
+
+    from engage.client import Client
+    from engage.events.envelope import Event
+    from engage.log.contract import Answer
+    from engage.services.platform import Platform
+    from engage.settings import Settings
+
+    Publish = Callable[[Sequence[bytes | Event[Raw]]], Awaitable[list[Answer]]]
 
 _PATIENCE = 5.0
 """Seconds: the owner runs on this machine, and answers or is gone."""
-Publish = Callable[[Sequence[bytes | Event[Raw]]], Awaitable[list[Answer]]]
 
 
 @asynccontextmanager
 async def open_door(settings: Settings) -> AsyncIterator[Platform | Client]:
     """The platform, or a client of the process that owns its folder; FolderOwnedError if that one serves nobody."""
+    from engage.cli.log_lines import log_to_stderr
+    from engage.services.owner import FolderOwnedError, door_secret
+
     log_to_stderr(settings)
     async with AsyncExitStack() as stack:
         try:
@@ -33,6 +38,8 @@ async def open_door(settings: Settings) -> AsyncIterator[Platform | Client]:
         except FolderOwnedError as error:
             if error.owner is None or error.owner.url is None:
                 raise
+            from engage.client import Client
+
             say(f"going through process {error.owner.pid}, which serves at {error.owner.url}")
             secret = door_secret(settings.home_path)
             yield stack.enter_context(Client(error.owner.url, key=secret, actor=who(None), patience=_PATIENCE))
@@ -42,6 +49,8 @@ async def open_door(settings: Settings) -> AsyncIterator[Platform | Client]:
 
 def publisher(door: Platform | Client) -> Publish:
     """How to publish through this door."""
+    from engage.services.platform import Platform
+
     if isinstance(door, Platform):
         return door.publish
 

@@ -40,6 +40,7 @@ from engage.cli.status import status
 from engage.cli.up import up
 from engage.cli.views import views
 from engage.cli.what_if import what_if
+from engage.interpreter import tune
 
 app = typer.Typer(
     cls=Commands,
@@ -109,6 +110,7 @@ app.add_typer(benchmark.app, name="benchmark")
 
 def main() -> None:
     """Run the command line."""
+    tune()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             # A terminal that cannot show a letter gets its code, and the command goes on.

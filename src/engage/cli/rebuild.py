@@ -32,7 +32,6 @@ def rebuild(
     from engage import bootstrap
     from engage.cli.door import must_exist
     from engage.cli.log_lines import log_to_stderr
-    from engage.interpreter import tune
 
     settings = bootstrap.settings()
     must_exist(settings)
@@ -41,7 +40,6 @@ def rebuild(
     if account is not None:
         _rebuild_account(settings, model, account, who(actor), as_json)
         return
-    tune()
     done = _alone(_rebuilt(settings, model, sample, who(actor)), f"{name}/rebuild")
     if as_json:
         emit({"name": name, "records": done.records, "swapped": done.swapped, "differing": done.differing})

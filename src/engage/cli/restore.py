@@ -72,12 +72,10 @@ def _words(restored: Restored) -> str:
 async def _restored(settings: Settings, folder: Path, partitions: int | None, verify: bool) -> Restored:
     from engage import bootstrap
     from engage.cli.progress import Progress
-    from engage.interpreter import tune
     from engage.services.moving.manifest import read_manifest
     from engage.services.moving.restoring import Restorer
     from engage.services.platform import utc_now
 
-    tune()
     manifest = read_manifest(folder)
     async with bootstrap.site(settings, folder, partitions) as site:
         with Progress("restoring", patience=1.0) as bar:

@@ -10,13 +10,12 @@ from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import typer
 from msgspec import Raw, Struct, structs
 
-from engage.cli.door import Publish
 from engage.cli.output import INTERRUPTED, REFUSED, USAGE, CommandFailedError, emit, say
 from engage.cli.progress import Progress
 from engage.client import Client
@@ -28,6 +27,9 @@ from engage.services.importer import Summary, load
 from engage.services.lines import STDIN, Line, LineFault, open_input, read_lines
 from engage.services.mapping_check import did_you_mean
 from engage.services.platform import BATCH, Platform
+
+if TYPE_CHECKING:
+    from engage.cli.door import Publish
 
 
 class _Typed(Struct, gc=False):

@@ -40,7 +40,6 @@ def up(
     from engage.cli import folding
     from engage.cli.log_lines import log_to_stderr
     from engage.cli.serving import check_host, check_port, serve
-    from engage.interpreter import tune
 
     settings = bootstrap.settings()
     if host is not None:
@@ -66,7 +65,6 @@ def up(
         async with bootstrap.platform(settings, folding=folding.command(settings)) as platform:
             await serve(platform, settings, port, started)
 
-    tune()
     with bootstrap.traces("http"):
         uvloop.run(run())
     say(GOODBYE)

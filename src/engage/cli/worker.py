@@ -141,7 +141,6 @@ def _run(name: str, settings: Settings, work: Callable[[asyncio.Event], Awaitabl
     from engage import bootstrap
     from engage.cli.log_lines import log_to_stderr
     from engage.cli.running import on_signals
-    from engage.interpreter import tune
     from engage.services import metrics
 
     log_to_stderr(settings)
@@ -153,7 +152,6 @@ def _run(name: str, settings: Settings, work: Callable[[asyncio.Event], Awaitabl
             say(f"{name} works on the log {settings.topics!r} at {settings.kafka}")
             await work(stop)
 
-    tune()
     with bootstrap.traces(name):
         asyncio.run(run())
     say(f"{name} ended")

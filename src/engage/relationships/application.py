@@ -19,7 +19,6 @@ from engage.read_only import read_only_uri
 from engage.relationships.aggregate import AccountAggregate, AccountEvent
 from engage.relationships.follow_up import FollowUp
 from engage.relationships.mapper import CatalogueMapper
-from engage.relationships.postgres import RelationshipsPostgresFactory
 from engage.relationships.recorder import KEPT_MICROS, Answered, Beside, Move, PositionMovedError, Recorder
 from engage.relationships.sqlite import RelationshipsSQLiteFactory
 
@@ -57,6 +56,8 @@ class Relationships(Application[UUID]):
     def construct_factory(self, env: Environment) -> InfrastructureFactory[Any]:
         """SQLite's or PostgreSQL's, with our recorder."""
         if "POSTGRES_DBNAME" in env:
+            from engage.relationships.postgres import RelationshipsPostgresFactory  # its driver takes long to import
+
             return RelationshipsPostgresFactory(env)
         return RelationshipsSQLiteFactory(env)
 

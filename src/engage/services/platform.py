@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 from msgspec import Raw
 
@@ -35,6 +35,7 @@ from engage.services.waiting import Waiting
 from engage.services.webhooks.managing import Webhooks
 from engage.store.keys import KeyStore
 from engage.store.views import ViewStore
+from engage.wall_clock import utc_now as utc_now
 
 BATCH = 1_000
 _AT_ONCE_EMBEDDED = 2
@@ -43,11 +44,6 @@ _TURN_RESTS = 0.05
 """Between two turns of desk, relay and the like: they sync files of their own, which publishing would wait for."""
 _AT_ONCE = 4
 """Calls that publish to Kafka at the same time: while the brokers write one, the next is checked and sealed."""
-
-
-def utc_now() -> datetime:
-    """The clock of the shells; nothing pure calls it."""
-    return datetime.now(UTC)
 
 
 class Platform:

@@ -9,9 +9,8 @@ from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import psycopg
 from sqlalchemy import (
     URL,
     Connection,
@@ -26,6 +25,9 @@ from sqlalchemy import (
 from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidatePoolError
 
 from engage.read_only import read_only_uri
+
+if TYPE_CHECKING:
+    import psycopg
 
 _BUSY_SECONDS = 30
 _TRUSTED_SECONDS = 1.0
@@ -171,6 +173,8 @@ class Database:
     @contextmanager
     def _pipeline(self, connection: Connection) -> Iterator[psycopg.Connection[Any]]:
         """The driver's connection, which waits for no answer until it is asked for one; errors are SQLAlchemy's."""
+        import psycopg
+
         driver: Any = connection.connection.driver_connection
         try:
             with driver.pipeline():
@@ -218,6 +222,8 @@ class Database:
         return engine
 
     def _open_postgresql(self) -> Engine:
+        import psycopg
+
         # JSON comes back as the bytes the server sent: columns decode it once, with the field's own type.
         engine = create_engine(
             self.url,
@@ -254,7 +260,9 @@ class Database:
 
 def _say_without_values(error: BaseException) -> str | None:
     """Let an error say what the server says first, and return it; None where no server said anything."""
-    said = error.diag.message_primary if isinstance(error, psycopg.Error) else None
+    from psycopg import Error
+
+    said = error.diag.message_primary if isinstance(error, Error) else None
     if said is not None:
         error.args = (said,)
     return said

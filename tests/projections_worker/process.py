@@ -51,9 +51,9 @@ def _die_at(blow: str, worker: ProjectionWorker) -> None:
     commit, show, project = FencedProducer.commit, AIOKafkaConsumer.commit, worker._project
     folded = 0
 
-    async def counted() -> int:
+    async def counted(lane: Any) -> int:
         nonlocal folded
-        done = await project()
+        done = await project(lane)
         folded += done
         return done
 

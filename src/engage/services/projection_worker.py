@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
 import structlog
 
@@ -13,20 +14,33 @@ from engage.services.announcer import Announcer
 from engage.services.kafka_transaction import FencedError
 from engage.services.platform import BATCH, Platform
 from engage.services.projection_shares import SESSION_SECONDS, ProjectionShares
-from engage.services.turns import Turns
+from engage.services.projector import Projector
+from engage.services.turns import Part, Turns
 from engage.services.view_feed import ViewFeed
 from engage.store.feeds import Feeds
 
 _SHOW_SECONDS = 5.0
+LANES = 2
+"""Partitions are folded in so many turns beside each other: while what one has folded is on its way into PostgreSQL,
+which takes as long as to fold it, the other one folds."""
 _GATHER_SECONDS = 0.03
 """From one small batch to the next, at least: a commit costs about what folding thirty events does, so what comes
 meanwhile goes together."""
 _TICK_SECONDS = 0.25
 """How often it is asked whether a row waits for a moment that has come."""
-_REST, _MOST_REST = 3.0, 1.0
+_REST, _MOST_REST = 3.0, 5.0
 """A pass over the topics is put off so many times as long as the last one took, up to so many seconds: brokers and
 database are there for others too, and a row that changes again meanwhile is fed once."""
 _logger = structlog.get_logger(__name__)
+
+
+class _Lane:
+    """Who folds a part of our partitions, and when its next batch may begin."""
+
+    def __init__(self, number: int, projector: Projector) -> None:
+        self.number = number
+        self.projector = projector
+        self.not_before = 0.0
 
 
 class ProjectionWorker:
@@ -49,7 +63,8 @@ class ProjectionWorker:
         self._announcer = Announcer(platform.store, platform.publisher)
         self._view_clock = platform.view_clock
         self._feeds: dict[int, ViewFeed] = {}
-        self._not_before = 0.0
+        projectors = [platform.projector, *(platform.projector.fellow() for _ in range(1, LANES))]
+        self._lanes = [_Lane(number, projector) for number, projector in enumerate(projectors)]
         self._moved = {name: asyncio.Event() for name in ("announcements", "feeds", "lag")}
         self._noted = Feeds(platform.store.database)
         self._told = [model.name for model in platform.projector.projections if not model.append_only]
@@ -57,27 +72,30 @@ class ProjectionWorker:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set; what fails is told and tried again."""
-        parts = {"projections": self._project, "announcements": self._announce, "feeds": self._feed, "lag": self._show}
+        lanes: dict[str, Part] = {
+            f"projections {number}": partial(self._project, lane) for number, lane in enumerate(self._lanes, 1)
+        }
+        others: dict[str, Part] = {"announcements": self._announce, "feeds": self._feed, "lag": self._show}
         async with self._shares:
             try:
                 # Nobody who waits for a view is to wait for its topic, or for what another one announces; and while
                 # the log grows all the time, they look no more often than there is anything to see.
-                await Turns(self._platform.log, parts, driven=self._moved).run(stop)
+                await Turns(self._platform.log, lanes | others, beside=list(lanes), driven=self._moved).run(stop)
             finally:
                 for feed in self._feeds.values():
                     await feed.close()
 
-    async def _project(self) -> int:
-        ours, loop = self._shares.partitions, asyncio.get_running_loop()
+    async def _project(self, lane: _Lane) -> int:
+        ours, loop = sorted(self._shares.partitions)[lane.number :: LANES], asyncio.get_running_loop()
         if not ours:
             return 0
-        await asyncio.sleep(max(0.0, self._not_before - loop.time()))
+        await asyncio.sleep(max(0.0, lane.not_before - loop.time()))
         began = loop.time()
-        done = await self._platform.projector.step(BATCH, ours)
+        done = await lane.projector.step(BATCH, ours)
         if done:
             for one in self._moved.values():
                 one.set()
-        self._not_before = began + _GATHER_SECONDS if done < BATCH else 0.0
+        lane.not_before = began + _GATHER_SECONDS if done < BATCH else 0.0
         return done
 
     async def _announce(self) -> int:

@@ -95,6 +95,14 @@ class Projector:
         store.announce_from(ends, later=False)  # a load that was killed may have left them silent
         return opened
 
+    def fellow(self) -> Projector:
+        """Another one of the same read models, as in another process: both may be at work at once.
+
+        While what one has folded is on its way into the database, the other folds. On partitions of its own, or a batch
+        of one of them is dropped.
+        """
+        return Projector(self._records, self._store, self.projections)
+
     async def step(self, limit: int = BATCH, partitions: Collection[int] | None = None) -> int:
         """Fold up to ``limit`` records of each partition, or of these; how many, 0 when there was nothing new.
 

@@ -4,14 +4,18 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from urllib.parse import quote
 
 import pytest
 import uvicorn
 from fastapi import FastAPI
+from httpx import AsyncClient
 
 from engage.http import protocol
+from engage.http.app import create_app
 from engage.http.protocol import Protocol
+from engage.services.platform import Platform
 from tests.http.given import STRANGE_IDS, order
 
 BODY = json.dumps(order()).encode()
@@ -22,6 +26,13 @@ HEAD = b"POST /v1/events HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: applicatio
 async def port(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
     for name in ("HEAD_SECONDS", "BODY_SECONDS", "LINGER_SECONDS"):
         monkeypatch.setattr(protocol, name, 0.15)
+    async with served(app) as found:
+        yield found
+
+
+@asynccontextmanager
+async def served(app: FastAPI) -> AsyncIterator[int]:
+    """The port where ``app`` is served as ``engage up`` does."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         config = uvicorn.Config(app, http=Protocol, lifespan="off", log_config=None, access_log=False)
         server = uvicorn.Server(config)
@@ -102,6 +113,26 @@ async def test_one_connection_serves_many_requests(port: int):
         length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
         assert json.loads(await reader.readexactly(length))["taken"] == 1
     writer.close()
+
+
+async def test_an_answer_says_the_same_over_a_connection_as_it_does_without_one(port: int, http: AsyncClient):
+    head, _, body = (await sent(port, request(json.dumps(order("o-1")).encode()))).partition(b"\r\n\r\n")
+    told = await http.post("/v1/events", json=order("o-2"))
+    lines = [line.partition(b": ") for line in head.split(b"\r\n")[1:]]
+    assert {name for name, _, _ in lines} - {b"date", b"server", b"connection"} == {
+        name for name, _ in told.headers.raw
+    }
+    assert (b"connection", b": ", b"close") in lines
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert len(body) == len(told.content)
+
+
+async def test_a_page_that_may_see_answers_is_told_so_of_events_taken(platform: Platform):
+    asked = request(close=True).replace(b"host: ", b"origin: https://crm.example\r\nhost: ", 1)
+    async with served(create_app(platform, origins=("https://crm.example",))) as found:
+        answer = await sent(found, asked)
+    assert answer[9:12] == b"200"
+    assert b"access-control-allow-origin: https://crm.example\r\n" in answer
 
 
 async def test_strange_ids_are_taken_in_every_form(port: int):

@@ -165,7 +165,8 @@ def create_app(
     routes = {"/v1/events": events.publish, **segment.ROUTES}
     shell = Shell(app, local_only=local_only, ending=app.state.ending)
     watched = Watched(app, access=access)
-    app.direct = Direct(routes, dict.fromkeys(segment.ROUTES, segment.members), shell=shell, watched=watched)
+    members = dict.fromkeys(segment.ROUTES, segment.members)
+    app.direct = Direct(routes, members, shell=shell, watched=watched, alone=not origins)
     app.direct_paths = frozenset(routes)
     if origins:
         app.direct = CORSMiddleware(app.direct, **crossing)

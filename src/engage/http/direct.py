@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from engage.http.guard import admit
 from engage.http.problems import ProblemError, problem, unavailable
+from engage.http.protocol import told_whole
 from engage.http.remembered import ACCOUNT, Remembered
 from engage.http.shell import HEADERS, Shell, failure
 from engage.http.watched import Watched, context_of
@@ -60,7 +61,7 @@ class Direct:
     """Answers ``routes`` (by path), to those who may publish, and does what ``shell`` and ``watched`` do of others.
 
     It has the whole answer in hand, so that it need not be put together from what comes by. ``members`` gives further
-    members of the problems of a path, from their status and detail.
+    members of the problems of a path, from their status and detail. ``alone``: nobody adds anything to the answers.
     """
 
     def __init__(
@@ -70,8 +71,10 @@ class Direct:
         *,
         shell: Shell,
         watched: Watched,
+        alone: bool,
     ) -> None:
         self._members = members
+        self._alone = alone
         self._routes = {path: (_Route(path), answering) for path, answering in routes.items()}
         self._shell = shell
         self._watched = watched
@@ -86,8 +89,10 @@ class Direct:
             try:
                 response = self._shell.refused(scope) or await self._answer(route, answering, scope, receive)
                 status, waited = response.status_code, perf_counter() - began
-                response.raw_headers += [*HEADERS, (b"x-request-id", context.request_id.encode())]
-                await response(scope, receive, send)
+                headers = response.raw_headers
+                headers += [*HEADERS, (b"x-request-id", context.request_id.encode())]
+                if not (status == 200 and self._alone and told_whole(scope, headers, response.body)):
+                    await response(scope, receive, send)
             finally:
                 if span is not None:
                     tracing.answered(span, scope["method"], route.path, status)
@@ -126,8 +131,9 @@ class Again:
         headers = [*start["headers"], *HEADERS, (b"x-request-id", context.request_id.encode())]
         token, waited = REQUEST.set(context), perf_counter() - began
         try:
-            await send({**start, "headers": headers})
-            await send(body)
+            if not told_whole(scope, headers, body["body"]):
+                await send({**start, "headers": headers})
+                await send(body)
             self._watched.note("GET", ACCOUNT, start["status"], waited, perf_counter() - began)
         finally:
             REQUEST.reset(token)

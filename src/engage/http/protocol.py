@@ -1,12 +1,18 @@
-"""HTTP/1.1 as uvicorn speaks it, but nobody may take as long as they like, or send heads without end."""
+"""HTTP/1.1 as uvicorn speaks it, but nobody may take as long as they like, or send heads without end.
+
+A whole answer may be told in one go (``told_whole``): bit by bit it costs more than to check an event.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from starlette.types import Scope
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 MAX_HEAD_BYTES = 64_000
 """The request line and all headers."""
@@ -15,6 +21,9 @@ HEAD_SECONDS = 10.0
 BODY_SECONDS = 30.0
 """How long the body may take to begin; after an early answer, how long its rest may take is ``LINGER_SECONDS``."""
 LINGER_SECONDS = 5.0
+_TELL_WHOLE = "engage.tell_whole"
+"""What in a request's scope tells its answer in one go."""
+Headers = Sequence[tuple[bytes, bytes]]
 
 
 class Protocol(HttpToolsProtocol):
@@ -52,6 +61,8 @@ class Protocol(HttpToolsProtocol):
         self._in_head, self._in_body, self._head_bytes = False, True, 0
         self._unset()
         super().on_headers_complete()
+        scope: Any = self.scope
+        scope[_TELL_WHOLE] = partial(_tell_whole, self.cycle)
 
     def on_message_complete(self) -> None:
         """The body is there."""
@@ -95,3 +106,31 @@ class Protocol(HttpToolsProtocol):
         )
         self.transport.write(head.encode() + body)
         self.transport.close()
+
+
+def told_whole(scope: Scope, headers: Headers, body: bytes | memoryview) -> bool:
+    """Whether the request of ``scope`` was answered in one go, with 200; else it is to be answered as always.
+
+    The headers say how long the body is, nothing of the connection, and are not looked through for what no header may
+    hold. Whoever stands in between does not hear of it: it is for answers to which nobody adds anything.
+    """
+    tell: Callable[[Headers, bytes | memoryview], bool] | None = scope.get(_TELL_WHOLE)
+    return tell is not None and tell(headers, body)
+
+
+def _tell_whole(cycle: RequestResponseCycle, headers: Headers, body: bytes | memoryview) -> bool:
+    if cycle.disconnected or cycle.response_started or cycle.flow.write_paused:
+        return False
+    told: list[bytes | memoryview] = [STATUS_LINE[200]]
+    for name, value in (*cycle.default_headers, *headers):
+        told += (name, b": ", value, b"\r\n")
+    if not cycle.keep_alive:
+        told.append(b"connection: close\r\n")
+    told += (b"\r\n", body)
+    cycle.response_started = cycle.response_complete = True
+    cycle.transport.write(b"".join(told))
+    cycle.message_event.set()
+    if not cycle.keep_alive:
+        cycle.transport.close()
+    cycle.on_response()
+    return True

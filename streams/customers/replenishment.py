@@ -57,25 +57,28 @@ rule = Rule("replenishment", version=1, settings=Settings(), state=State)
 def bought(state: State, event: Event[OrderCompleted], settings: Settings) -> Iterable[Effect]:
     """They have a supply again."""
     effects: list[Effect] = []
-    day = event.time.astimezone(UTC).toordinal()
+    goods, at = state.goods, event.time
+    day = at.astimezone(UTC).toordinal()
     for name in {_name(product, settings): None for product in event.data.products}:
-        good = state.goods.pop(name, None) or Good(event.time)
-        state.goods[name] = good
-        if event.time > good.last:
-            good.last, good.reminded = event.time, False
-        if day not in good.days:
-            insort(good.days, day)
-            del good.days[: -max(_DAYS_KEPT, settings.times)]
-        if len(good.days) < settings.times:
+        good = goods.pop(name, None) or Good(at)
+        goods[name] = good
+        if at > good.last:
+            good.last, good.reminded = at, False
+        days = good.days
+        if day not in days:
+            insort(days, day)
+            del days[: -max(_DAYS_KEPT, settings.times)]
+        if len(days) < settings.times:
             continue
         rhythm = _rhythm(good, settings)
         if rhythm is None:
             effects.append(Forget(name))
         elif not good.reminded:
             effects.append(Wake(good.last + rhythm * (1 - settings.ahead), about=name))
-    for name in list(state.goods)[:-_GOODS_KEPT]:
-        del state.goods[name]
-        effects.append(Forget(name))
+    if len(goods) > _GOODS_KEPT:
+        for name in list(goods)[:-_GOODS_KEPT]:
+            del goods[name]
+            effects.append(Forget(name))
     return effects
 
 
@@ -110,8 +113,11 @@ def _rhythm(good: Good, settings: Settings) -> timedelta | None:
     if len(days) < 2:
         return None
     mean = (days[-1] - days[0]) / (len(days) - 1)
-    if not settings.at_least <= timedelta(days=mean) <= settings.at_most:
+    rhythm = timedelta(days=mean)
+    if not settings.at_least <= rhythm <= settings.at_most:
         return None
-    if any(abs(after - before - mean) > settings.spread * mean for before, after in pairwise(days)):
-        return None
-    return timedelta(days=mean)
+    spread = settings.spread * mean
+    for before, after in pairwise(days):
+        if abs(after - before - mean) > spread:
+            return None
+    return rhythm

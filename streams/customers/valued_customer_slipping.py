@@ -58,20 +58,21 @@ rule = Rule("valued-customer-slipping", version=1, settings=Settings(), state=St
 @rule.on(OrderCompleted)
 def bought(state: State, event: Event[OrderCompleted], settings: Settings) -> Iterable[Effect]:
     """They are with us."""
-    spend = state.spends.setdefault(event.data.currency, Spend())
-    if _seconds(event.time) > spend.fading.as_of:
+    currency = event.data.currency
+    spend = _spend(state, currency)
+    if spend.told and _seconds(event.time) > spend.fading.as_of:
         spend.told = False
     _count(spend, event.data.total, event.time, settings)
-    level = spend.fading.total
-    if level > spend.best or level <= settings.drop * spend.best:
+    level, best = spend.fading.total, spend.best
+    if level > best or level <= settings.drop * best:
         spend.best = level  # a new height; or they fell before they were valued, and begin anew
-    return _watch(spend, event.data.currency, settings)
+    return _watch(spend, currency, settings)
 
 
 @rule.on(OrderRefunded)
 def refunded(state: State, event: Event[OrderRefunded], settings: Settings) -> Iterable[Effect]:
     """That money was none of ours."""
-    spend = state.spends.setdefault(event.data.currency, Spend())
+    spend = _spend(state, event.data.currency)
     _count(spend, -event.data.total, event.time, settings)
     return _watch(spend, event.data.currency, settings)
 
@@ -94,6 +95,13 @@ def slipped(state: State, wake: Woken, settings: Settings) -> Iterable[Effect]:
         due=timedelta(days=2),
         expires=settings.expires,
     )
+
+
+def _spend(state: State, currency: str) -> Spend:
+    spend = state.spends.get(currency)
+    if spend is None:
+        spend = state.spends[currency] = Spend()
+    return spend
 
 
 def _count(spend: Spend, amount: float, at: datetime, settings: Settings) -> None:

@@ -46,13 +46,17 @@ rule = Rule("win-back", version=1, settings=Settings(), state=State)
 @rule.on(OrderCompleted)
 def bought(state: State, event: Event[OrderCompleted], settings: Settings) -> Iterable[Effect]:
     """They are back, or still here: the silence begins anew."""
-    day = event.time.astimezone(UTC).toordinal()
-    if day not in state.days:
-        insort(state.days, day)
-        del state.days[:-_DAYS_KEPT]
-    state.last = max(state.last or event.time, event.time)
-    if len(state.days) >= max(settings.orders, 2) and state.last != state.asked_after:
-        yield Wake(state.last + _patience(state, settings), about=LAPSE)
+    days, last = state.days, event.time
+    day = last.astimezone(UTC).toordinal()
+    if day not in days:
+        insort(days, day)
+        del days[:-_DAYS_KEPT]
+    if state.last is not None and state.last > last:
+        last = state.last
+    state.last = last
+    if len(days) < max(settings.orders, 2) or last == state.asked_after:
+        return ()
+    return (Wake(last + _patience(state, settings), about=LAPSE),)
 
 
 @rule.on_wake

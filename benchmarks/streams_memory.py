@@ -22,6 +22,7 @@ from engage.events.envelope import PARTITION_SUBJECT, Event
 from engage.interpreter import tune
 from engage.log.partitioning import partition_of
 from engage.rules.engine import ACTIVATED, Engine
+from engage.services.kafka_rules import MOST_AWAKE
 from streams import RULES
 
 _BATCH = 8_000
@@ -56,6 +57,8 @@ def main() -> None:
     """Fold what comes, as a worker would."""
     tune()
     engines = [Engine(partition, RULES) for partition in range(PARTITIONS)]
+    for engine in engines:
+        engine.cells.most_awake = MOST_AWAKE
     read = codec.reader(engines[0].wanted)
     ends = [0] * PARTITIONS
     held: set[str] = set()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Container, Iterable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
 
@@ -17,11 +17,18 @@ import msgspec
 from engage.rules.cell import HAS_PARKED, Armed, Cell, CellKey, Parked, Row, RuleCells, Unkept, wakes_of
 
 Timer = tuple[datetime, str, str, str]
-"""When it fires (UTC), account, rule, and what about: in this order they fire."""
+"""When it fires (UTC), account, rule, and what about: in this order they fire.
+
+A wake that is put off keeps its timer, which is set anew when its moment has come: most are put off again and again.
+"""
+
+Waiting = tuple[RuleCells, Row, Cell[Any], str, Armed]
+"""A wake that waits: whose it is, in which row and cell, what about, and the wake."""
 
 MOST_AWAKE = 1_000
-"""Accounts of a partition that stay awake when all is written down: those heard of last, 6 kB each."""
+"""Accounts of a partition that stay awake when all is written down, if nobody says otherwise."""
 _COMPACT_FROM = 1_000
+_EVER = datetime.max.replace(tzinfo=UTC)
 _BETWEEN = b"\n"
 """JSON as msgspec writes it is on one line: line by line stand the cells of a sleeping account, by place."""
 
@@ -31,7 +38,8 @@ class Cells:
 
     Stored as JSON, because that keeps a moment's UTC offset: what is read back is what was written. ``timers`` is a
     heap: nothing fires before the first of them is due, and then something may, for it may have been replaced.
-    ``awake`` are the rows that are looked up first; whoever misses one there asks ``row``.
+    ``awake`` are the rows that are looked up first; whoever misses one there asks ``row``. When all is written down,
+    ``most_awake`` accounts stay so, those heard of last, 6 kB each.
     """
 
     def __init__(self, states: dict[str, type[Any]], unkept: Unkept | None = None) -> None:
@@ -42,6 +50,7 @@ class Cells:
         self._drowsy: dict[str, Row] = {}
         self._asleep: dict[str, bytes] = {}
         self.changed: dict[str, Row] = {}
+        self.most_awake = MOST_AWAKE
         self._compact_at = _COMPACT_FROM
         self._unkept = unkept
         self._rules: dict[str, RuleCells] = {}
@@ -79,6 +88,11 @@ class Cells:
         """This cell has changed."""
         self._rules[key[0]].change(self.row(key[1]))
 
+    def change(self, row: Row, bits: int) -> None:
+        """The row's cells with these bits are others than are stored, or may be."""
+        row.changed |= bits
+        self.changed[row.account] = row
+
     def give_up(self, key: CellKey) -> None:
         """This cell is stored and was not loaded: nobody wants it any more."""
         rule, account = key
@@ -94,13 +108,13 @@ class Cells:
         fires, wakes, timers = armed.fires, cell.wakes, self.timers
         before = wakes.get(about)
         wakes[about] = armed
-        if before is None or before.fires != fires:
+        if before is None or before.fires > fires:  # else the timer that there is will see that it has moved
             heapq.heappush(timers, (fires, row.account, rule, about))
             if len(timers) > self._compact_at:
                 self._compact()
 
     def _compact(self) -> None:
-        """Drop the timers that were replaced or forgotten: a wake that is set again and again leaves one each time.
+        """Drop the timers of what was forgotten or moved forward: a wake that is set again and again may leave some.
 
         They are looked through and not the cells, of which there are many times more.
         """
@@ -110,43 +124,42 @@ class Cells:
 
     def next_due(self) -> datetime | None:
         """When the next wake fires, None if nothing waits."""
-        timers = self.timers
-        while timers:
-            if self._armed(timers[0]):
-                return timers[0][0]
-            heapq.heappop(timers)
-        return None
+        return None if self._first(_EVER) is None else self.timers[0][0]
 
     def may_be_due(self, now: datetime) -> bool:
         """Whether ``pop_due`` may have something; ``next_due`` takes three times as long to say it for certain."""
         return bool(self.timers) and self.timers[0][0] <= now
 
-    def pop_due(self, now: datetime) -> tuple[RuleCells, Row, Cell[Any], str, Armed] | None:
-        """Take the first wake that fires at or before ``now``: whose it is, its cell, what about, and the wake.
+    def pop_due(self, now: datetime) -> Waiting | None:
+        """Take the first wake that fires at or before ``now``; ties by account, rule, about."""
+        found = self._first(now)
+        if found is None:
+            return None
+        heapq.heappop(self.timers)
+        cells, row, cell, about, _ = found
+        cells.change(row)
+        del cell.wakes[about]
+        return found
 
-        Ties by account, rule, about.
+    def _first(self, until: datetime) -> Waiting | None:
+        """The wake of the first timer, if it fires by then.
+
+        A timer whose wake fires later by now is set to that moment, one without a wake, or of a parked cell, goes.
         """
         timers = self.timers
-        while timers and timers[0][0] <= now:
-            timer = heapq.heappop(timers)
-            found = self._armed(timer)
-            if found is not None:
-                cells, row, cell, armed = found
-                cells.change(row)
-                del cell.wakes[timer[3]]
-                return cells, row, cell, timer[3], armed
+        while timers and timers[0][0] <= until:
+            fires, account, rule, about = timers[0]
+            cells = self._rules[rule]
+            row = self.awake.get(account) or self.row(account)
+            cell = row.cells[cells.place] or cells.lend(row)
+            armed = cell.wakes.get(about)
+            if armed is None or cell.parked is not None or armed.fires < fires:
+                heapq.heappop(timers)
+            elif armed.fires == fires:
+                return cells, row, cell, about, armed
+            else:
+                heapq.heapreplace(timers, (armed.fires, account, rule, about))
         return None
-
-    def _armed(self, timer: Timer) -> tuple[RuleCells, Row, Cell[Any], Armed] | None:
-        """The wake that waits for this timer, None if it was replaced or forgotten, or the cell is parked."""
-        fires, account, rule, about = timer
-        cells = self._rules[rule]
-        row = self.awake.get(account) or self.row(account)
-        cell = row.cells[cells.place] or cells.lend(row)
-        armed = cell.wakes.get(about)
-        if armed is None or armed.fires != fires or cell.parked is not None:
-            return None
-        return cells, row, cell, armed
 
     def _waits(self, timer: Timer) -> bool:
         """Whether a wake waits for this timer, looked up without waking anybody."""
@@ -155,12 +168,13 @@ class Cells:
         row = self.awake.get(account) or self._drowsy.get(account)
         if row is None:
             value = self._asleep[account].split(_BETWEEN)[place] if account in self._asleep else b""
-        elif row.cells[place] is not None:
-            return self._armed(timer) is not None
+        elif (cell := row.cells[place]) is not None:
+            armed = cell.wakes.get(about)
+            return armed is not None and armed.fires >= fires and cell.parked is None
         else:
             value = row.stored[place] or b""
         armed = wakes_of(value).get(about)
-        return armed is not None and armed.fires == fires
+        return armed is not None and armed.fires >= fires
 
     def load(self, stored: Iterable[tuple[str, str, bytes]], known: Container[str] = ()) -> set[str]:
         """Put back what ``changes`` gave out: ``(rule, account, bytes)``; rules that are no more are passed over.
@@ -229,7 +243,7 @@ class Cells:
         changes: list[tuple[str, str, bytes | None]] = [(rule, account, None) for rule, account in sorted(self._gone)]
         self._gone.clear()
         changes += chain.from_iterable(by_place)
-        if len(self.awake) > MOST_AWAKE // 2:
+        if len(self.awake) > self.most_awake // 2:
             self._rest()
         return changes
 

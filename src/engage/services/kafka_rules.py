@@ -36,6 +36,9 @@ _PAGE = 8_000
 _PART = 250
 """Events that go through all steps together: a batch of 8,000 is not in the processor's cache any more when the next
 step comes to it, and took a fifth longer."""
+MOST_AWAKE = 4_000
+"""Accounts of a partition whose state is held as objects between batches, 6 kB each: to wake one takes as long as to
+decide on half an event, and a worker has memory to spare."""
 _UNWRITTEN = 10_000
 """How many records that change nothing may pass before the position is written: what is read again after a restart."""
 _TRACEBACK_BYTES = 8_000
@@ -85,7 +88,9 @@ class PartitionRules:
 
         LogGapError if the log has lost records that the state was not made from yet.
         """
-        owner = cls(bootstrap, topics, log, Engine(partition, rules, policy))
+        engine = Engine(partition, rules, policy)
+        engine.cells.most_awake = MOST_AWAKE
+        owner = cls(bootstrap, topics, log, engine)
         await owner._producer.claim()
         try:
             await owner._take_up()

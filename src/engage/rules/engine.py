@@ -85,6 +85,8 @@ class Engine:
         self.passed = passed
         states: dict[str, type[Any]] = {rule.name: rule.state for rule in rules}
         self.cells = Cells({**states, policy.NAME: PolicyState}, self._unkept)
+        self._versions = {rule.name: (rule.version, _plain(rule.settings)) for rule in rules}
+        self._versions[policy.NAME] = (policy.VERSION, _plain(self.policy_settings))
         self.deciding = deciding(self.cells, self.policy_settings, self.rules, self.hushed)
         self._anew: Heard = (None, [])
         self._dispatch = self._compiled()
@@ -139,14 +141,10 @@ class Engine:
 
     def activations(self) -> list[RuleActivated]:
         """What must be put on the log before these rules may emit: each one that is new here, or changed."""
-        wanted: dict[str, tuple[int, RuleSettings]] = {
-            rule.name: (rule.version, rule.settings) for rule in self.rules.values()
-        }
-        wanted[policy.NAME] = (policy.VERSION, self.policy_settings)
         return [
-            RuleActivated(partition=self.partition, rule=name, rule_version=version, settings=_plain(settings))
-            for name, (version, settings) in wanted.items()
-            if (basis := self.basis.get(name)) is None or (basis.version, basis.settings) != (version, _plain(settings))
+            RuleActivated(partition=self.partition, rule=name, rule_version=wanted[0], settings=wanted[1])
+            for name, wanted in self._versions.items()
+            if (basis := self.basis.get(name)) is None or (basis.version, basis.settings) != wanted
         ]
 
     def predecessor(self, activation: RuleActivated) -> Engine | None:
@@ -374,8 +372,9 @@ class Engine:
                     self._park(cells, row, cell, event.id, event.offset)
             return []
         proposals: list[Proposal] = []
+        row_cells, changed = row.cells, 0
         for rule, cells, handler, settings in listeners:
-            cell = row.cells[cells.place] or cells.lend(row)
+            cell = row_cells[cells.place] or cells.lend(row)
             if cell.parked is not None:
                 continue
             try:
@@ -393,7 +392,9 @@ class Engine:
                 if cells.untouched:
                     continue
                 cells.keep(row)
-            cells.change(row)
+            changed |= cells.bit
+        if changed:
+            self.cells.change(row, changed)
         return proposals
 
     def _apply(

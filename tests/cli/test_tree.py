@@ -181,6 +181,8 @@ CASES = """
 4 api-keys rotate NOTHING
 4 api-keys revoke NOTHING
 4 projections verify NOTHING
+4 projections verify timeline NOTHING
+0 projections verify timeline profile
 4 projections rebuild NOTHING
 4 projections rebuild timeline --account NOTHING
 4 projections rollback NOTHING

@@ -17,10 +17,18 @@ from pyarrow import parquet
 from typer.testing import CliRunner
 
 from engage import bootstrap
+from engage.cli.export import _left_out
 from engage.cli.main import app
 from engage.services import plaintext
 from engage.services.moving.files import DamagedError, lines
-from engage.services.moving.manifest import JOURNAL, NAME, NotEmptyError, UnfinishedError, read_manifest
+from engage.services.moving.manifest import (
+    JOURNAL,
+    NAME,
+    ExportedView,
+    NotEmptyError,
+    UnfinishedError,
+    read_manifest,
+)
 from engage.services.views import Views
 from engage.settings import Settings
 from tests.cli.given import lines as json_lines
@@ -243,3 +251,13 @@ def test_nothing_but_zstd_is_unpacked(tmp_path: Path):
     (tmp_path / "one.ndjson.zst").write_bytes(b"no frame")
     with pytest.raises(DamagedError, match="take another copy"):
         list(lines(tmp_path / "one.ndjson.zst"))
+
+
+def test_read_models_that_nobody_has_folded_are_told_of_in_a_line():
+    few = [ExportedView(name=name, version=1, left_out=f"there is no view {name!r} yet") for name in ("a", "b")]
+    assert _left_out([*few, ExportedView(name="folded", version=1)]) == [
+        "without rows of a: there is no view 'a' yet",
+        "without rows of b: there is no view 'b' yet",
+    ]
+    [line] = _left_out(few * 15)
+    assert line.startswith("without rows of 30 read models (a, b, a, …): there is no view 'a' yet")

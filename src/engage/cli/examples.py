@@ -50,7 +50,7 @@ EXAMPLES: Mapping[str, str] = {
     "sealing-keys show": "sealing-keys show customer-17",
     "sealing-keys rotate": "sealing-keys rotate",
     "projections list": "projections list",
-    "projections verify": "projections verify account_health --sample 1000",
+    "projections verify": "projections verify account_health loyalty --sample 1000",
     "projections rebuild": "projections rebuild loyalty",
     "projections rollback": "projections rollback loyalty",
     "projections pause": "projections pause loyalty",

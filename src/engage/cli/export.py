@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,9 +12,11 @@ import typer
 from engage.cli.output import FAILED, USAGE, Actor, CommandFailedError, JsonFlag, emit, moment, say, who
 
 if TYPE_CHECKING:
-    from engage.services.moving.manifest import Manifest
+    from engage.services.moving.manifest import ExportedView, Manifest
     from engage.settings import Settings
 
+_EACH = 3
+"""So many read models that are left out are each told of."""
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of the export.", file_okay=False)]
 
 
@@ -63,9 +66,8 @@ def export(
             f"the master key is not in it, and without it nothing personal can be read again: copy "
             f"{settings.home_path / 'master.key'} into the new ENGAGE_HOME yourself, or keep it apart"
         )
-    for view in manifest.views:
-        if view.left_out:
-            say(f"without rows of {view.name}: {view.left_out}")
+    for line in _left_out(manifest.views):
+        say(line)
     say(f"`engage export --check {folder}` proves {NAME} against the files")
 
 
@@ -75,6 +77,15 @@ def _words(manifest: Manifest, folder: Path) -> str:
         f"{folder}: {manifest.records:,} records of {manifest.partitions} partitions, {rows:,} rows of {views} read "
         f"models"
     )
+
+
+def _left_out(views: Sequence[ExportedView]) -> list[str]:
+    """Which read models came along without their rows, and why: a line each, or one where they are many."""
+    without = [view for view in views if view.left_out]
+    if len(without) <= _EACH:
+        return [f"without rows of {view.name}: {view.left_out}" for view in without]
+    names = ", ".join(view.name for view in without[:_EACH])
+    return [f"without rows of {len(without)} read models ({names}, …): {without[0].left_out}"]
 
 
 async def _exported(settings: Settings, folder: Path, parquet: bool, master_key: bool) -> Manifest:

@@ -65,14 +65,16 @@ def list_(as_json: JsonFlag = False) -> None:
 
 @app.command()
 def verify(
-    name: Annotated[
-        str | None,
-        typer.Argument(metavar="NAME", help="Only this one; all, if left out.", autocompletion=completing.read_models),
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME...]", help="Only these; all, if left out.", autocompletion=completing.read_models
+        ),
     ] = None,
     sample: Sample = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Fold the log in memory and compare with the rows; exit code 1 where they differ. It changes nothing."""
+    """Fold the log in memory and compare with the rows; exit code 1 where some differ. It changes nothing."""
     from engage import bootstrap
     from engage.cli.door import must_exist
     from engage.cli.progress import Progress
@@ -81,11 +83,12 @@ def verify(
 
     settings = bootstrap.settings()
     must_exist(settings)
+    models = [named(settings, name) for name in dict.fromkeys(names or ())] or bootstrap.read_models(settings)
 
     async def run() -> list[dict[str, Any]]:
         found = []
         async with bootstrap.readers(settings) as (log, store, _):
-            for model in [named(settings, name)] if name else bootstrap.read_models(settings):
+            for model in models:
                 stored = store.standing().models.get(model.name) if store else None
                 if store is None or stored is None:
                     raise CommandFailedError(f"there is no view {model.name!r} yet: `engage up` folds it", NOT_FOUND)

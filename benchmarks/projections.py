@@ -2,7 +2,8 @@
 
 Count and sum per account from a real broker into SQLite; all read models on the demo's mix into SQLite and PostgreSQL.
 Each run is a process of its own, timed with its connections. The latency is from just before an event is published to
-the moment a reader that waits with its token is let through: on Kafka by way of the streams worker, and embedded.
+the moment a reader that waits with its token is let through: on Kafka by way of the streams worker, and embedded with
+a process that folds beside, as ``engage up`` has it.
 Run: ``python -m benchmarks.projections`` (it starts the broker of scripts/local-kafka).
 """
 
@@ -23,15 +24,17 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import uvloop
 from msgspec import Raw
 
 from benchmarks.harness import medians, report
 from benchmarks.streams_load import PARTITIONS, fill, lived, orders
 from engage import bootstrap
+from engage.cli import folding
 from engage.events import codec
 from engage.events.catalogue.commerce import OrderCompleted
 from engage.events.envelope import Event
-from engage.interpreter import tune
+from engage.interpreter import answer, tune
 from engage.log.contract import Taken
 from engage.log.topics import Topics, create_topics
 from engage.services.waiting import Waiting
@@ -101,8 +104,11 @@ async def _latencies(settings: dict[str, str], workers: list[str]) -> list[float
         for command in commands
     ]
     try:
-        async with bootstrap.platform(bootstrap.settings(settings)) as platform:
-            return await _measured(platform, projects=not workers)
+        ours = bootstrap.settings(settings)
+        beside = () if workers else folding.command(ours)
+        async with bootstrap.platform(ours, folding=beside) as platform:
+            answer()
+            return await _measured(platform, works=not workers)
     finally:
         for one in running:
             if one.returncode is None:
@@ -110,10 +116,10 @@ async def _latencies(settings: dict[str, str], workers: list[str]) -> list[float
             await one.wait()
 
 
-async def _measured(platform: Any, *, projects: bool) -> list[float]:
+async def _measured(platform: Any, *, works: bool) -> list[float]:
     waiting: Waiting = platform.waiting
     stop, found, readers = asyncio.Event(), list[float](), set[asyncio.Task[None]]()
-    work = asyncio.create_task(platform.run(stop)) if projects else None
+    work = asyncio.create_task(platform.run(stop)) if works else None
 
     async def read(token: str, since: float, counts: bool) -> None:
         await waiting.until(token, [account_health], 30)
@@ -178,7 +184,7 @@ def main() -> None:
             topics = bootstrap.topics(bootstrap.settings(settings))
             asyncio.run(create_topics(kafka, PARTITIONS, topics=topics))
             on_kafka = _quantiles(asyncio.run(_latencies(settings, ["streams", "projections"])))
-        embedded = _quantiles(asyncio.run(_latencies({"ENGAGE_HOME": str(Path(folder) / "embedded")}, [])))
+        embedded = _quantiles(uvloop.run(_latencies({"ENGAGE_HOME": str(Path(folder) / "embedded")}, [])))
     mine, hand, each, runner, sqlite, postgresql = figures.values()
     memory = {f"memory after {ORDERS:,} events, MB": short, f"memory after {LONG:,} events, MB": long}
     report(

@@ -17,7 +17,7 @@ from msgspec import structs
 from engage import bootstrap
 from engage.cli.log_lines import log_to_stderr
 from engage.cli.running import SIGNALS
-from engage.interpreter import tune
+from engage.interpreter import answer, tune
 from engage.log.sqlite import SqliteLog
 from engage.services.folding import Folding
 from engage.services.projector import Projector
@@ -45,8 +45,10 @@ async def fold(settings: Settings) -> None:
         told.write(line)
         told.flush()
 
+    folding = Folding(log, Projector(log, store, bootstrap.read_models(settings)), say)
+    answer()  # the owner, for those who wait until their events can be read
     with contextlib.suppress(BrokenPipeError):  # its owner is gone
-        await Folding(log, Projector(log, store, bootstrap.read_models(settings)), say).run(words)
+        await folding.run(words)
     store.close()
     log.close()
 

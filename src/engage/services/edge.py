@@ -42,6 +42,9 @@ class Edge:
     def __init__(self, keyring: EdgeKeyring, clock: Callable[[], datetime]) -> None:
         self._keyring = keyring
         self._clock = clock
+        self._wanted: set[str] = set()
+        self._next: asyncio.Task[dict[str, AccountKey]] | None = None
+        self._asking = asyncio.Lock()
 
     async def take(self, events: Sequence[bytes | Event[Raw]]) -> list[Event[Raw] | Refusal]:
         """For each event, in order, a copy as it may enter the log, or why it may not.
@@ -57,8 +60,23 @@ class Edge:
         found, owners = _exposed(checked, opened)
         keys = self._keyring.at_hand(owners) if owners else {}
         if missing := owners - keys.keys():
-            keys |= await asyncio.to_thread(self._keyring.current, missing)
+            keys |= await self._asked(missing)
         return _sealed(checked, found, keys)
+
+    async def _asked(self, owners: set[str]) -> dict[str, AccountKey]:
+        """Their keys. All who come while others are asked for are asked for together: each time is a sync."""
+        self._wanted |= owners
+        if self._next is None:
+            self._next = asyncio.create_task(self._ask())
+        try:
+            return await asyncio.shield(self._next)
+        except Exception:  # it may be the fault of another's
+            return await asyncio.to_thread(self._keyring.current, owners)
+
+    async def _ask(self) -> dict[str, AccountKey]:
+        async with self._asking:
+            wanted, self._wanted, self._next = self._wanted, set(), None
+            return await asyncio.to_thread(self._keyring.current, wanted)
 
     def copies(self, events: Sequence[tuple[Event[Raw], str]], *, retold: bool) -> list[Event[Raw]]:
         """Copies of records, each told of the account beside it, with what is sealed in them sealed for that one.

@@ -38,8 +38,9 @@ from engage.store.views import ViewStore
 from engage.wall_clock import utc_now as utc_now
 
 BATCH = 1_000
-_AT_ONCE_EMBEDDED = 2
-"""Calls that publish at the same time: while one reaches the disk, the next is checked, sealed and decided on."""
+_AT_ONCE_EMBEDDED = 6
+"""Calls that publish at the same time: while some wait together for new keys or a commit, others are checked, sealed
+and decided on."""
 _TURN_RESTS = 0.05
 """Between two turns of desk, relay and the like: they sync files of their own, which publishing would wait for."""
 _AT_ONCE = 4

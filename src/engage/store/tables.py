@@ -7,13 +7,26 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import lru_cache
+from math import isfinite
 from operator import attrgetter
 from typing import Any, cast, get_type_hints
 
 import msgspec
 from msgspec import Struct
 from msgspec import inspect as shapes
-from sqlalchemy import BigInteger, Column, Connection, Executable, Index, MetaData, Table, delete, select, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Double,
+    Executable,
+    Index,
+    MetaData,
+    Table,
+    delete,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
@@ -49,6 +62,8 @@ class ViewTable:
         kinds = [column.type.kind for column in self.columns if isinstance(column.type, Stored)]
         self._encoders = [(place, kind.encode_all) for place, kind in enumerate(kinds) if kind.encode_all is not None]
         self._decoders = [(place, kind.decode) for place, kind in enumerate(kinds) if kind.decode is not None]
+        numbers = [name for name, kind in zip(self._names, kinds, strict=True) if isinstance(kind.sql, Double)]
+        self._numbers = [(name, attrgetter(name)) for name in numbers]
         moment = moment_kind(sqlite=sqlite)
         self._due_of = moment.encode or _as_it_is
         self._moment_of = moment.decode or _as_it_is
@@ -99,7 +114,19 @@ class ViewTable:
 
     def writing(self, parts: Sequence[Part]) -> list[Statement]:
         """What inserts rows, or replaces those whose keys are there. What it raises is of a row that no table takes."""
+        for part in parts:
+            self._refuse_infinite(part.rows)
         return self._writer.writing(parts)
+
+    def _refuse_infinite(self, rows: Sequence[Any]) -> None:
+        # SQLite would keep infinity, and what is no number as null; the JSON for PostgreSQL has null for both.
+        # A column that is added up is finite if all of it are; that costs 20 ns a number.
+        for name, number_of in self._numbers:
+            if isfinite(sum(filter(None, map(number_of, rows)))):
+                continue
+            for number in map(number_of, rows):
+                if number is not None and not isfinite(number):
+                    raise ValueError(f"{name} is {number}: a column holds finite numbers, null where there is none")
 
     def write(self, connection: Connection, parts: Sequence[Part]) -> None:
         """Insert rows, or replace those whose keys are there."""

@@ -167,8 +167,13 @@ class ViewStoreContract(ChangesContract, AskingContract):
 
     @pytest.mark.parametrize(
         "row",
-        [Everything("bad", seen=datetime(2026, 1, 1, tzinfo=None)), Everything("bad", count=2**70)],
-        ids=["a time without an offset", "an integer too large"],
+        [
+            Everything("bad", seen=datetime(2026, 1, 1, tzinfo=None)),
+            Everything("bad", count=2**70),
+            Everything("bad", score=float("inf")),
+            Everything("bad", maybe_score=float("nan")),
+        ],
+        ids=["a time without an offset", "an integer too large", "infinity", "what is no number"],
     )
     def test_a_row_that_no_column_can_hold_is_named_and_nothing_written(
         self, store: ViewStore, row: Everything

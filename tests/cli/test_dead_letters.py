@@ -1,7 +1,10 @@
 """``engage dead-letters``: what rules and read models could not take, shown, retried and skipped."""
 
+from datetime import datetime, timedelta
+
 import msgspec
 import pytest
+from msgspec import Struct
 
 from engage import bootstrap
 from engage.events.catalogue.commerce import OrderCompleted
@@ -113,3 +116,43 @@ def test_who_does_not_say_which_is_told_so_and_nothing_is_done(house):
     assert house("dead-letters", "skip", "--all", "--reason", " ", code=2) == ""
     assert len(listed(house)) == 4
     assert house("log", "find", "--type", "dead_letter.skipped", code=4) == ""
+
+
+class Reminded(Struct):
+    account: str
+    at: datetime | None = None
+    woken: bool = False
+
+
+def reminding(asleep):
+    """A read model whose rows want to be woken a day after an order, and fail then as long as they are asleep."""
+    model = Projection("reminded", version=1, row=Reminded)
+
+    @model.on(OrderCompleted)
+    def has_ordered(row, event):
+        row.at = event.time + timedelta(days=1)
+        return row
+
+    @model.on_wake(lambda row: row.at)
+    def woken(row, moment):
+        if asleep:
+            raise ValueError("nobody is at home")
+        row.at, row.woken = None, True
+        return row
+
+    return model
+
+
+def test_what_no_event_broke_cannot_be_skipped_and_the_way_out_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(bootstrap, "RULES", ())
+    monkeypatch.setattr(bootstrap, "PROJECTIONS", (reminding(asleep=True),))
+    run = House(tmp_path)
+    run.publish(ordered("2026-03-01", "o-1", subject="acc-1"), ordered("2026-03-05", "o-2", subject="acc-2"))
+    letters = {one["account"]: one["id"] for one in listed(run)}
+    assert set(letters) == {"acc-1", "acc-2"}
+    told = run("dead-letters", "skip", letters["acc-1"], "--reason", "a test", code=1)
+    assert "cannot skip: no event broke it: it failed when it was woken" in told
+    assert f"`engage dead-letters retry {letters['acc-1']}`" in told
+    monkeypatch.setattr(bootstrap, "PROJECTIONS", (reminding(asleep=False),))
+    assert run("dead-letters", "retry", "--all").count("goes on") == 2
+    assert run("views", "reminded", "account=acc-1", "fields=woken", "--csv").split() == ["woken", "true"]

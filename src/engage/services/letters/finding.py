@@ -10,7 +10,7 @@ import msgspec
 from msgspec import structs
 
 from engage.events import codec
-from engage.events.envelope import OPERATIONS, Event
+from engage.events.envelope import OPERATIONS, PARTITION_SUBJECT, Event
 from engage.log.contract import Log
 from engage.rules.mending import WORDS, consumer_of
 from engage.services.letters.letter import INTAKE, Chosen, DeadLetter, Details, NoSuchLetterError, Verb, id_of
@@ -23,6 +23,7 @@ from engage.views.parking import Parked
 from engage.views.projection import ReadModel
 
 _NO_PAST = "what is too old for intake comes in by `engage import`, which checks the log"
+_UNTIL_THEN = "until then it alone stands still, as it stood before"
 _CUT = "only its first bytes were kept: have it published again, smaller"
 
 
@@ -78,10 +79,14 @@ class DeadLetters:
         consumer, parked = consumer_of(stopped.rule), stopped.parked
         record = await at(self.log, stopped.partition, parked.offset)
         cannot: dict[Verb, str] = {}
+        named = id_of(consumer, stopped.account, None, stopped.partition, parked.offset, parked.event_id)
         if not parked.event_id:
-            cannot["skip"] = "the state that the rule left cannot be written down: mend the rule, then retry it"
+            cannot["skip"] = (
+                "no event broke it: the state that it had come to cannot be written down. Mend it (it is code, or a "
+                f"setting), start engage anew, then `engage dead-letters retry {named}`; {_UNTIL_THEN}"
+            )
         return DeadLetter(
-            id=id_of(consumer, stopped.account, None, stopped.partition, parked.offset, parked.event_id),
+            id=named,
             consumer=consumer,
             fault=parked.error,
             account=stopped.account,
@@ -96,14 +101,21 @@ class DeadLetters:
         consumer = view_consumer_of(model.name)
         record = await at(self.log, parked.partition, parked.offset)
         account, event_id = await self._of_row(model, parked, record), "" if record is None else record.id
+        named = id_of(consumer, account, parked.key, parked.partition, parked.offset, event_id)
         cannot: dict[Verb, str] = {}
         if isinstance(model, Aggregate):
             said = f"it adds up what all accounts did: mend it, then `engage projections rebuild {model.name}`"
             cannot = {"retry": said, "skip": said}
+        elif account.startswith(PARTITION_SUBJECT):
+            said = f"whose it is cannot be told: mend it, then `engage projections rebuild {model.name}`"
+            cannot = {"retry": said, "skip": said}
         elif record is not None and record.subject != account:
-            cannot["skip"] = "it failed when it was woken, and no event can be passed over: mend it, then retry"
+            cannot["skip"] = (
+                "no event broke it: it failed when it was woken, by the time that passed. Mend the read model, start "
+                f"engage anew, then `engage dead-letters retry {named}`; {_UNTIL_THEN}"
+            )
         return DeadLetter(
-            id=id_of(consumer, account, parked.key, parked.partition, parked.offset, event_id),
+            id=named,
             consumer=consumer,
             fault=parked.error,
             account=account,
@@ -117,7 +129,10 @@ class DeadLetters:
         )
 
     async def _of_row(self, model: ReadModel[Any], parked: Parked, record: Event[Any] | None) -> str:
-        """The account of what stands still: that of its row, which may have failed at another's record."""
+        """The account of what stands still: that of its row, which may have failed at another's record.
+
+        Of a row that was woken before it was ever stored, and has a key of its own, only that record is known.
+        """
         if parked.scope == "account":
             return parked.key
         assert self.store is not None, "it has been asked for what is parked"
@@ -126,7 +141,11 @@ class DeadLetters:
         except (msgspec.MsgspecError, ValueError, TypeError):  # a row that cannot be read back
             row = None
         known = None if row is None else structs.asdict(row).get("account")
-        return known if isinstance(known, str) and known else parked.key if record is None else record.subject
+        if isinstance(known, str) and known:
+            return known
+        if model.row.__struct_fields__[0] == "account" or record is None:
+            return parked.key
+        return record.subject
 
 
 def _of_intake(refused: Refused) -> DeadLetter:

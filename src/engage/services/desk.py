@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -60,25 +60,30 @@ class Desk:
         self._positions: dict[int, int | None] = {}
 
     async def step(self, limit: int) -> int:
-        """Take in up to ``limit`` records of each partition; how far it came, 0 when all is taken in."""
-        taken = 0
+        """Take in up to ``limit`` records of each partition; how far it came, 0 when all is taken in.
+
+        All of it is one transaction, for each waits for the disk.
+        """
+        batches: list[Batch] = []
+        moves: dict[int, Move] = {}
         for partition in range(self._log.partitions):
             if partition not in self._positions:
                 self._positions[partition] = await asyncio.to_thread(self._app.position, self._name(partition))
             previous = self._positions[partition]
             batch = await read_type(self._log, _REQUESTED, partition, previous or 0, limit)
             if batch.next_position > (previous or 0):
-                move = Move(self._name(partition), previous, batch.next_position)
+                batches.append(batch)
+                moves[partition] = Move(self._name(partition), previous, batch.next_position)
                 self._positions.pop(partition)
-                try:
-                    await asyncio.to_thread(self._open, batch, move)
-                except PositionMovedError as error:
-                    # The other desk's batch stands; this one reads its own position again at the next step.
-                    _logger.warning("desk_position_moved", partition=partition, detail=str(error))
-                else:
-                    self._positions[partition] = batch.next_position
-                taken += batch.next_position - (previous or 0)
-        return taken
+        if moves:
+            try:
+                await asyncio.to_thread(self._open, batches, moves.values())
+            except PositionMovedError as error:
+                # The other desk's batch stands; this one reads its own positions again at the next step.
+                _logger.warning("desk_position_moved", detail=str(error))
+            else:
+                self._positions.update((partition, move.position) for partition, move in moves.items())
+        return sum(move.position - (move.previous or 0) for move in moves.values())
 
     async def expire_due(self, now: datetime) -> int:
         """Expire every open follow-up whose expiry is at or before ``now``; how many there were.
@@ -165,12 +170,12 @@ class Desk:
             raise answer
         return answer
 
-    def _open(self, batch: Batch, move: Move) -> None:
+    def _open(self, batches: Sequence[Batch], moves: Collection[Move]) -> None:
         for attempt in range(1, _ATTEMPTS + 1):
-            asked = _requests(batch)
+            asked = _requests(batches)
             known = self._app.store.versions(asked) if asked else {}
             try:
-                self._app.record([asked[one] for one in asked if one not in known], move)
+                self._app.record([asked[one] for one in asked if one not in known], *moves)
             except IntegrityError:
                 # Somebody opened one of them between our look and our write: now it is known.
                 if attempt == _ATTEMPTS:
@@ -259,10 +264,10 @@ def _answer(found: dict[UUID, FollowUp], command: Command | InvalidError) -> Fol
     return state_of(follow_up)
 
 
-def _requests(batch: Batch) -> dict[UUID, FollowUp]:
-    """The follow-ups that the batch asks for, not yet recorded."""
+def _requests(batches: Sequence[Batch]) -> dict[UUID, FollowUp]:
+    """The follow-ups that the batches ask for, not yet recorded."""
     asked: dict[UUID, FollowUp] = {}
-    for record in batch.records:
+    for record in (record for batch in batches for record in batch.records):
         event = codec.decode(record.value)
         if event.type != _REQUESTED or event.is_copy:
             continue

@@ -33,11 +33,11 @@ class Relay:
     def __init__(self, relationships: Relationships, publisher: Publisher) -> None:
         self._app = relationships
         self._publisher = publisher
+        self._known: int | None = None
 
     async def step(self, limit: int) -> int:
         """Relay up to ``limit`` events; how many, 0 when all is relayed. RelayRefusedError at one that is refused."""
-        previous = await asyncio.to_thread(self._app.position, RELAY)
-        waiting = await asyncio.to_thread(self._app.notifications, previous or 0, limit)
+        previous, waiting = await asyncio.to_thread(self._waiting, limit)
         if not waiting:
             return 0
         answers = await self._publisher.publish([as_published(event) for _, event in waiting])
@@ -53,13 +53,21 @@ class Relay:
         await self._advance(previous, position)
         return len(waiting)
 
+    def _waiting(self, limit: int) -> tuple[int | None, list[tuple[int, AccountEvent]]]:
+        """The relay's position, and what comes behind it."""
+        previous = self._known if self._known is not None else self._app.position(RELAY)
+        return previous, self._app.notifications(previous or 0, limit)
+
     async def _advance(self, previous: int | None, position: int) -> None:
         if position == (previous or 0):
             return
+        self._known = None
         try:
             await asyncio.to_thread(self._app.record, (), Move(RELAY, previous, position))
         except PositionMovedError as error:
             _logger.warning("relay_position_moved", detail=str(error))
+        else:
+            self._known = position
 
 
 def as_published(event: AccountEvent) -> Event[Raw]:

@@ -32,6 +32,7 @@ from engage.services.committing import Committing
 from engage.services.edge import Edge
 from engage.services.intake import Stamp
 from engage.services.partition_runner import PartitionRunner
+from engage.services.past_ahead import folded_ahead
 
 KEEP_EVERY = 6_000
 """Records of a partition after which its engine's cells are written down. Until then they are what the log's tail makes
@@ -100,8 +101,9 @@ class EmbeddedLog:
         clock. ``marker`` (a name and how far an import has come) is stored in the same transaction.
         """
         checked = await self._edge.take(events)
-        if any(isinstance(event, Event) and event.type in WORDS for event in checked):
-            await self._past_is_there()
+        words = [event for event in checked if isinstance(event, Event) and event.type in WORDS]
+        if words:
+            await self._past_is_there((partition_of(word.subject, self.log.partitions), word) for word in words)
         else:
             await self._ready()
         known = self._known([event.identity for event in checked if isinstance(event, Event)])
@@ -179,14 +181,17 @@ class EmbeddedLog:
         self._relinked += linking.said(event).items()
 
     async def tell(self, words: Sequence[Event[Raw]]) -> None:
-        """Put what operators say to partitions on the log, each event on the partition that its subject names."""
-        await self._past_is_there()
-        now = self._clock()
-        with self._all_or_nothing():
-            for word in words:
-                self._runners[int(word.subject.removeprefix(PARTITION_SUBJECT))].admit(word, now)
-            committed = self._commit({}, None)
-        await committed
+        """Put what operators say to partitions on the log, each event on the partition that its subject names.
+
+        One after the other, as each partition hears of it by itself, so that nobody who publishes waits for all.
+        """
+        for word in words:
+            partition = int(word.subject.removeprefix(PARTITION_SUBJECT))
+            await self._past_is_there([(partition, word)])
+            with self._all_or_nothing():
+                self._runners[partition].admit(word, self._clock())
+                committed = self._commit({}, None)
+            await committed
 
     async def tick(self, now: datetime | None = None, views_due: Mapping[int, datetime] | None = None) -> bool:
         """Let the log say what time it is where a wake is due and nothing arrived; whether anything was due.
@@ -257,10 +262,22 @@ class EmbeddedLog:
             self._give_up()
             raise
 
-    async def _past_is_there(self) -> None:
-        """Have all that was begun on the log, for what asks for a rule's past; then as ``_ready``."""
+    async def _past_is_there(self, words: Iterable[tuple[int, Event[Raw]]]) -> None:
+        """Have all that was begun on the log, and what words, each with its partition, need of it; then as ``_ready``.
+
+        Others are taken in meanwhile.
+        """
+        await self._ready()
+        by_partition: dict[int, list[Event[Raw]]] = {}
+        for partition, word in words:
+            by_partition.setdefault(partition, []).append(word)
+        runners = self._runners
+        ahead = {at: await folded_ahead(self.log, runners[at], told) for at, told in by_partition.items()}
         await self._committing.ended()
         await self._ready()
+        for partition, known in ahead.items():
+            if known is not None:
+                self._runners[partition].know(known.skips, known.pasts)
 
     def _expect(self, events: Iterable[Event[Raw]]) -> None:
         for event in events:

@@ -236,33 +236,44 @@ class PartitionRunner:
             self._told(word, alone)
         return decided
 
-    def _past_for(self, event: Event[Any]) -> tuple[Event[Any] | None, RulePast | None]:
-        """What the log tells the engine, typed (None: it cannot be read), and the rule whose past is needed for it."""
-        word = opened(event)
+    def past_for(self, told: Event[Any]) -> RulePast | None:
+        """The past, yet to be folded, of the rule that needs it for what is told here; None if none does."""
+        word = opened(told)
         if word is None:
-            return None, None
-        engine = self.engine
-        if word.type in WORDS:
-            if word.is_copy:
-                return None, None
-            self._skips.note(word)
+            return None
+        engine, past = self.engine, None
+        if is_word(word):
             name = engine.to_mend(word)
-            return word, None if name is None else RulePast(name, engine.alone(name))
-        past = None
+            return None if name is None else RulePast(name, engine.alone(name))
         if word.type == ACTIVATED:
             past = engine.predecessor(word.data)
         elif word.type == ENABLED:
             past = engine.past_of(word)
-        return word, None if past is None else RulePast(word.data.rule, past)
+        return None if past is None else RulePast(word.data.rule, past)
+
+    def know(self, skips: Skips, pasts: Iterable[RulePast]) -> None:
+        """These were folded from the log ahead of what is admitted next."""
+        if skips.position > self._skips.position:
+            self._skips = skips
+        self._pasts.update((past.name, past) for past in pasts)
+
+    def _past_for(self, event: Event[Any]) -> tuple[Event[Any] | None, RulePast | None]:
+        """What the log tells the engine, typed (None: it cannot be read), and the rule whose past is needed for it."""
+        word = opened(event)
+        if word is None or (word.type in WORDS and word.is_copy):
+            return None, None
+        if word.type in WORDS:
+            self._skips.note(word)
+        return word, self.past_for(word)
 
     def _known_past(self, alone: RulePast, event: Event[Any]) -> RulePast:
-        """The past of the same rule as it was folded for the last word, if nothing else is to be passed over."""
+        """The past of the same rule as far as it was folded before, if nothing else is to be passed over."""
         passed = self._skips.of(alone.name, event.subject, event.offset)
-        known = self._pasts.get(alone.name)
-        if known is None or known.passed != passed or event.type not in WORDS:
+        known = self._pasts.pop(alone.name, None)
+        if known is None or known.passed != passed:
             known = RulePast(alone.name, alone.engine, passed)
-            if event.type in WORDS:  # what an activation was fed with becomes the engine's own
-                self._pasts[alone.name] = known
+        if event.type in WORDS:  # what an activation was fed with becomes the engine's own
+            self._pasts[alone.name] = known
         return known
 
     def _told(self, word: Event[Any] | None, alone: RulePast | None) -> None:

@@ -204,7 +204,7 @@ def _scoring(row: AccountHealth) -> Callable[[datetime], float | None]:
 
 def _close_weeks(row: AccountHealth, now: datetime) -> None:
     """Keep how the score stood when the weeks began that have begun since, before anything new is counted."""
-    if row.evidence and now >= weekly.next_begins(row.as_of):
+    if row.evidence and weekly.week_of(now) > weekly.week_of(row.as_of):
         weekly.remember(row.weekly, row.as_of, now, _scoring(row))
 
 

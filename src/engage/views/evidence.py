@@ -232,7 +232,13 @@ def _of(row: Judged, component: Component) -> tuple[Evidence, list[Reason]]:
 def _weigh(component: Component, evidence: Evidence, reasons: list[Reason]) -> None:
     """Say anew what each reason contributes, and forget the least of them when there are too many."""
     moment = max(evidence.as_of, reasons[-1].time.timestamp())
-    for reason, points in zip(reasons, contributions(component, evidence, reasons, moment), strict=True):
+    whole = component.prior + evidence.weight_at(moment, component.seconds)
+    middle, seconds = component.middle, component.seconds
+    for reason in reasons:  # as ``contributions`` has it, without a call for each
+        points = 0.0
+        if not reason.pending and whole > 0:
+            faded = 2.0 ** ((reason.time.timestamp() - moment) / seconds)
+            points = reason.weight * (reason.mark - middle) * faded / whole
         reason.contribution = round(points, 2)
     if len(reasons) > KEPT_REASONS:
         reasons.remove(min(reasons, key=lambda reason: _standing(component, reason, moment)))

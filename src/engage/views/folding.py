@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, structs
 
 from engage.events.catalogue import CATALOGUE
 from engage.events.codec import open_data
@@ -28,12 +28,14 @@ Listener = tuple[int, Any]
 class _Plan(Struct, frozen=True):
     """Who listens to a type: ``by_key`` those whose rows change, one entry a way to find the row; ``others`` the rest.
 
-    Most models find their rows by the account: it is looked up once for all of them.
+    Most models find their rows by the account: it is looked up once for all of them. ``silent`` says that an event of
+    the type changes nothing here, whatever it says.
     """
 
     catalogued: bool
     by_key: list[tuple[Key, list[Listener]]]
     others: list[Listener]
+    silent: bool = False
 
 
 class Taken(Struct, frozen=True):
@@ -109,6 +111,8 @@ class Folding:
         steps_of = [one.steps if isinstance(one, ProjectionPass) else {} for one in passes]
         for event in events:
             plan, untyped = self._plans.get(event.type) or self._plan(event.type), self._untyped
+            if plan.silent:
+                continue
             if event.linkedto is not None or event.origin is not None or event.retold:
                 passed_over = event.linkedto is not None
                 plan, untyped = self._linked_plan(event.type, plan, passed_over), self._untyped_linked[passed_over]
@@ -174,7 +178,8 @@ class Folding:
                 fold = model.fold_any
             if fold is not None:
                 listeners.append((place, fold))
-        plan = self._plans[kind] = self._planned(kind in CATALOGUE and bool(listeners), listeners)
+        plan = self._planned(kind in CATALOGUE and bool(listeners), listeners)
+        plan = self._plans[kind] = structs.replace(plan, silent=not listeners and kind not in BEGINS_ANEW)
         return plan
 
     def _linked_plan(self, kind: str, plan: _Plan, passed_over: bool) -> _Plan:

@@ -21,7 +21,7 @@ from engage.views.health import SLIPPING, STEADY, THRIVING, Assessment
 
 LEAST_WAIT = DAY
 """Seconds: bands move on their day, and a score that lies close to an edge is looked at no more often than daily."""
-_HOUR = 3_600.0
+_HOUR = 3_600
 _NEVER = 100 * 365 * DAY
 _EDGES = {
     "thriving": (THRIVING, 100.0),
@@ -46,7 +46,7 @@ def next_look(
     )
     if wait >= _NEVER:
         return None
-    return EPOCH + timedelta(seconds=ceil((at + max(wait, LEAST_WAIT)) / _HOUR) * _HOUR)
+    return EPOCH + timedelta(0, ceil((at + max(wait, LEAST_WAIT)) / _HOUR) * _HOUR)
 
 
 def _forgetting(

@@ -230,10 +230,11 @@ class ProjectionPass(ModelPass):
 
     def _fold_row(self, key: str, steps: list[Step], row: Any, until: datetime | None, load: Load, span: Span) -> None:
         walk = Walk(self.projection, key, row)
+        feeds = bool(self.aggregates)
         try:
-            before = self._shares(row)
+            before = self._shares(row) if feeds else []
             walk.go(steps, until, span)
-            after = self._shares(walk.row)
+            after = self._shares(walk.row) if feeds else []
         except Exception as error:
             failed = walk.failed_at(steps, span)
             self.park("row", key, failed, error)
@@ -265,9 +266,10 @@ class ProjectionPass(ModelPass):
             self.folded.announced += walk.announced  # also of a row that has come and gone
         if walk.row is not None or had:
             self.folded.rows[walk.key] = walk.row
-            for one, was, now in zip(self.aggregates, before, after, strict=True):
-                if was != now:
-                    one.exchange(was, now)
+            if before != after:
+                for one, was, now in zip(self.aggregates, before, after, strict=True):
+                    if was != now:
+                        one.exchange(was, now)
 
     def _until(self, key: str, span: Span) -> datetime | None:
         """Up to when the row is to be woken: a row that stands still is, up to the record at which it stopped."""

@@ -10,6 +10,7 @@ from msgspec import Struct
 from engage.events.envelope import EPOCH
 
 WEEK = timedelta(weeks=1)
+_WEEK_SECONDS = WEEK.total_seconds()
 SPAN = 4 * WEEK
 """What a trend looks back."""
 _KEPT = 5
@@ -27,12 +28,7 @@ class Weekly(Struct, array_like=True, gc=False):
 
 def week_of(moment: datetime) -> int:
     """The number of the week that ``moment`` lies in."""
-    return (moment - EPOCH) // WEEK
-
-
-def next_begins(moment: datetime) -> datetime:
-    """When the week after that of ``moment`` begins."""
-    return EPOCH + (week_of(moment) + 1) * WEEK
+    return int(moment.timestamp() // _WEEK_SECONDS)  # exact: a float tells the microseconds before a week's begin
 
 
 def remember(kept: list[Weekly], since: datetime, until: datetime, score: Score) -> None:
@@ -55,11 +51,15 @@ def before(kept: list[Weekly], as_of: datetime, moment: datetime, score: Score) 
     if then >= as_of:
         return score(then)
     week = week_of(then)
-    stood = {one.week: one.score for one in kept}
-    if week not in stood:
+    stood = after = None
+    for one in kept:
+        if one.week == week:
+            stood = one.score
+        elif one.week == week + 1:
+            after = one.score
+    if stood is None:
         return None
     ends = EPOCH + (week + 1) * WEEK
-    after = stood.get(week + 1) if ends <= as_of else score(ends)
-    if after is None:
-        return stood[week]
-    return stood[week] + (after - stood[week]) * ((then - ends + WEEK) / WEEK)
+    if ends > as_of:
+        after = score(ends)
+    return stood if after is None else stood + (after - stood) * ((then - ends + WEEK) / WEEK)

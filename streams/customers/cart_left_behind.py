@@ -28,7 +28,7 @@ class Settings(RuleSettings):
     expires: timedelta = timedelta(days=3)
 
 
-class Cart(Struct, omit_defaults=True):
+class Cart(Struct, omit_defaults=True, gc=False):
     """When it was last touched, and its value in major units of ``currency`` (0: not told)."""
 
     last: datetime
@@ -36,7 +36,7 @@ class Cart(Struct, omit_defaults=True):
     currency: str = ""
 
 
-class State(Struct, omit_defaults=True):
+class State(Struct, omit_defaults=True, gc=False):
     """The carts that wait, by id; the latest that need no reminder (any more); and the newest order."""
 
     carts: dict[str, Cart] = {}

@@ -30,7 +30,7 @@ class Settings(RuleSettings):
     expires: timedelta = timedelta(days=14)
 
 
-class State(Struct, omit_defaults=True):
+class State(Struct, omit_defaults=True, gc=False):
     """The latest bad answers and reviews of which the manager was told."""
 
     told: list[str] = []

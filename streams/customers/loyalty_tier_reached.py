@@ -22,7 +22,7 @@ class Settings(RuleSettings):
     expires: timedelta = timedelta(days=10)
 
 
-class State(Struct, omit_defaults=True):
+class State(Struct, omit_defaults=True, gc=False):
     """When we congratulated on each of the latest tiers, and when their tier last changed."""
 
     congratulated: dict[str, datetime] = {}

@@ -36,7 +36,7 @@ class Settings(RuleSettings):
     expires: timedelta = timedelta(days=30)
 
 
-class Issue(Struct, omit_defaults=True):
+class Issue(Struct, omit_defaults=True, gc=False):
     """When it was sent (None: we only know what became of it), and whether it was opened, or came back."""
 
     sent: datetime | None = None
@@ -44,7 +44,7 @@ class Issue(Struct, omit_defaults=True):
     bounced: bool = False
 
 
-class State(Struct, omit_defaults=True):
+class State(Struct, omit_defaults=True, gc=False):
     """The latest issues by id, and whether they were asked since they last read with interest."""
 
     issues: dict[str, Issue] = {}

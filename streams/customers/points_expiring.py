@@ -24,7 +24,7 @@ class Settings(RuleSettings):
     least: int = 100
 
 
-class Lot(Struct, omit_defaults=True):
+class Lot(Struct, omit_defaults=True, gc=False):
     """Points that lapse in one month: how many were earned, when the first lapse, and whether we reminded.
 
     ``announced``: how many the programme itself says will lapse; it knows better than our count.
@@ -36,7 +36,7 @@ class Lot(Struct, omit_defaults=True):
     reminded: bool = False
 
 
-class State(Struct, omit_defaults=True):
+class State(Struct, omit_defaults=True, gc=False):
     """The lots by month (``2026-05``), points that never lapse, and how many of all these were spent."""
 
     lots: dict[str, Lot] = {}

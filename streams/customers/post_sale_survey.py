@@ -16,6 +16,7 @@ from engage.events.envelope import Event
 from engage.rules.rule import Effect, FollowUpRequest, Forget, Rule, RuleSettings, Wake, Woken
 
 _REMEMBERED = 20
+_DUE = timedelta(days=2)
 
 
 class Settings(RuleSettings):
@@ -26,7 +27,7 @@ class Settings(RuleSettings):
     expires: timedelta = timedelta(days=14)
 
 
-class State(Struct, omit_defaults=True):
+class State(Struct, omit_defaults=True, gc=False):
     """When the account was last asked, and the latest orders that need no survey (any more)."""
 
     asked: datetime | None = None
@@ -73,7 +74,7 @@ def ask(state: State, wake: Woken, settings: Settings) -> Iterable[Effect]:
         purpose="research",
         channels=("email",),
         priority="low",
-        due=timedelta(days=2),
+        due=_DUE,
         expires=settings.expires,
     )
 

@@ -30,7 +30,7 @@ class Settings(RuleSettings):
     expires: timedelta = timedelta(days=14)
 
 
-class State(Struct, omit_defaults=True):
+class State(Struct, omit_defaults=True, gc=False):
     """Whether they ever ordered, when we last asked or they referred, and their last word: when, and whether happy."""
 
     ordered: bool = False

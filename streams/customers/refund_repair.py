@@ -26,7 +26,7 @@ class Settings(RuleSettings):
     expires: timedelta = timedelta(days=14)
 
 
-class State(Struct, omit_defaults=True):
+class State(Struct, omit_defaults=True, gc=False):
     """The latest orders of which a refund was answered, and those that were charged back."""
 
     refunded: list[str] = []

@@ -17,6 +17,7 @@ from engage.rules.rule import Effect, FollowUpRequest, Forget, Rule, RuleSetting
 _GOODS_KEPT = 12
 _DAYS_KEPT = 6
 _LONGEST = 120
+_DAY = timedelta(days=1)
 
 
 class Settings(RuleSettings):
@@ -36,7 +37,7 @@ class Settings(RuleSettings):
     by: Literal["product", "category"] = "product"
 
 
-class Good(Struct, omit_defaults=True):
+class Good(Struct, omit_defaults=True, gc=False):
     """The latest days (ordinals, UTC, in order) it was bought on, the last time, and whether we reminded since."""
 
     last: datetime
@@ -44,7 +45,7 @@ class Good(Struct, omit_defaults=True):
     reminded: bool = False
 
 
-class State(Struct, omit_defaults=True):
+class State(Struct, omit_defaults=True, gc=False):
     """What they bought lately, by product or category."""
 
     goods: dict[str, Good] = {}
@@ -91,7 +92,7 @@ def runs_out(state: State, wake: Woken, settings: Settings) -> Iterable[Effect]:
     good.reminded = True
     yield FollowUpRequest(
         what="replenishment reminder",
-        why=f"They buy {wake.about} about every {rhythm / timedelta(days=1):.0f} days and last did on "
+        why=f"They buy {wake.about} about every {rhythm / _DAY:.0f} days and last did on "
         f"{good.last.date()}: the next is due on {good.last + rhythm:%Y-%m-%d}.",
         about=wake.about,
         purpose="marketing",
@@ -113,7 +114,7 @@ def _rhythm(good: Good, settings: Settings) -> timedelta | None:
     if len(days) < 2:
         return None
     mean = (days[-1] - days[0]) / (len(days) - 1)
-    rhythm = timedelta(days=mean)
+    rhythm = timedelta(mean)
     if not settings.at_least <= rhythm <= settings.at_most:
         return None
     spread = settings.spread * mean

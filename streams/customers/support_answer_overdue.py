@@ -46,7 +46,7 @@ class Settings(RuleSettings):
     expires: timedelta = timedelta(days=14)
 
 
-class Ticket(Struct, omit_defaults=True):
+class Ticket(Struct, omit_defaults=True, gc=False):
     """A ticket: since when it waits for us, when they last asked, and whether the manager was told of this wait.
 
     ``answered`` and ``reopened`` are when we last answered and when it last came back.
@@ -61,7 +61,7 @@ class Ticket(Struct, omit_defaults=True):
     told: bool = False
 
 
-class State(Struct, omit_defaults=True):
+class State(Struct, omit_defaults=True, gc=False):
     """The account's latest tickets, by id: answered ones too, for they may come back."""
 
     tickets: dict[str, Ticket] = {}

@@ -28,7 +28,7 @@ class Settings(RuleSettings):
     expires: timedelta = timedelta(days=21)
 
 
-class Progress(Struct, omit_defaults=True):
+class Progress(Struct, omit_defaults=True, gc=False):
     """How far they came: ``step`` of ``steps`` (0: unknown), and when they last did something in it."""
 
     last: datetime
@@ -37,7 +37,7 @@ class Progress(Struct, omit_defaults=True):
     steps: int = 0
 
 
-class State(Struct, omit_defaults=True):
+class State(Struct, omit_defaults=True, gc=False):
     """The tutorials begun, by id, and the latest ones that need no offer (any more)."""
 
     begun: dict[str, Progress] = {}

@@ -34,7 +34,7 @@ class Settings(RuleSettings):
     expires: timedelta = timedelta(days=30)
 
 
-class Spend(Struct, omit_defaults=True):
+class Spend(Struct, omit_defaults=True, gc=False):
     """What they spent in one currency: fading, in all, the best the fading sum was; whether the manager was told.
 
     Once told, they are measured against what they rise to from there.
@@ -46,7 +46,7 @@ class Spend(Struct, omit_defaults=True):
     told: bool = False
 
 
-class State(Struct, omit_defaults=True):
+class State(Struct, omit_defaults=True, gc=False):
     """Their spending by currency."""
 
     spends: dict[str, Spend] = {}

@@ -30,7 +30,7 @@ class Settings(RuleSettings):
     finished: float = 0.95
 
 
-class Watched(Struct, omit_defaults=True):
+class Watched(Struct, omit_defaults=True, gc=False):
     """How far they came: ``position`` of ``length`` (seconds; 0: not told), and when they last watched."""
 
     last: datetime
@@ -39,7 +39,7 @@ class Watched(Struct, omit_defaults=True):
     length: float = 0.0
 
 
-class State(Struct, omit_defaults=True):
+class State(Struct, omit_defaults=True, gc=False):
     """The videos begun, by id; the latest ones that need no invitation (any more); when they were last invited."""
 
     begun: dict[str, Watched] = {}

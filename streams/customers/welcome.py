@@ -18,6 +18,7 @@ from engage.rules.rule import Effect, FollowUpRequest, Forget, Rule, RuleSetting
 
 WELCOME = "welcome"
 TUTORIAL = "tutorial"
+_WELCOME_DUE, _OFFER_DUE = timedelta(hours=4), timedelta(days=3)
 
 
 class Settings(RuleSettings):
@@ -31,7 +32,7 @@ class Settings(RuleSettings):
     offer_expires: timedelta = timedelta(days=21)
 
 
-class State(Struct, omit_defaults=True):
+class State(Struct, omit_defaults=True, gc=False):
     """Whether they were welcomed, and whether they have found a tutorial or were shown the way to one."""
 
     welcomed: bool = False
@@ -55,7 +56,7 @@ def came(state: State, event: Event[SignedUp | OrderCompleted], settings: Settin
         about=WELCOME,
         purpose="service",
         channels=("email",),
-        due=timedelta(hours=4),
+        due=_WELCOME_DUE,
         expires=settings.welcome_expires,
     )
     return (welcome,) if state.guided else (welcome, Wake(event.time + settings.offer_after, about=TUTORIAL))
@@ -81,6 +82,6 @@ def offer(state: State, wake: Woken, settings: Settings) -> Iterable[Effect]:
         purpose="marketing",
         channels=("email",),
         priority="low",
-        due=timedelta(days=3),
+        due=_OFFER_DUE,
         expires=settings.offer_expires,
     )

@@ -17,6 +17,7 @@ from engage.rules.rule import Effect, FollowUpRequest, Rule, RuleSettings, Wake,
 
 LAPSE = "lapse"
 _DAYS_KEPT = 12
+_DUE = timedelta(days=3)
 
 
 class Settings(RuleSettings):
@@ -32,7 +33,7 @@ class Settings(RuleSettings):
     expires: timedelta = timedelta(days=30)
 
 
-class State(Struct, omit_defaults=True):
+class State(Struct, omit_defaults=True, gc=False):
     """The latest purchase days (ordinals, UTC, in order), the last purchase, and the one after which we asked."""
 
     days: list[int] = []
@@ -72,7 +73,7 @@ def lapsed(state: State, wake: Woken, settings: Settings) -> Iterable[Effect]:
         about=LAPSE,
         purpose="marketing",
         channels=("email",),
-        due=timedelta(days=3),
+        due=_DUE,
         expires=settings.expires,
     )
 
@@ -83,4 +84,4 @@ def _gap(state: State) -> float:
 
 
 def _patience(state: State, settings: Settings) -> timedelta:
-    return min(max(settings.rhythm * timedelta(days=_gap(state)), settings.at_least), settings.at_most)
+    return min(max(settings.rhythm * timedelta(_gap(state)), settings.at_least), settings.at_most)

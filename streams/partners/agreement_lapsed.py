@@ -30,7 +30,7 @@ class Settings(RuleSettings):
     expires: timedelta = timedelta(days=60)
 
 
-class Term(Struct, omit_defaults=True):
+class Term(Struct, omit_defaults=True, gc=False):
     """The latest term of an agreement that we know of."""
 
     ends: datetime
@@ -38,7 +38,7 @@ class Term(Struct, omit_defaults=True):
     told: bool = False
 
 
-class State(Struct, omit_defaults=True):
+class State(Struct, omit_defaults=True, gc=False):
     """The terms by agreement, and the latest agreements that were ended on purpose."""
 
     terms: dict[str, Term] = {}

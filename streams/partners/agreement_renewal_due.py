@@ -29,7 +29,7 @@ class Settings(RuleSettings):
     near: timedelta = timedelta(days=14)
 
 
-class Term(Struct, omit_defaults=True):
+class Term(Struct, omit_defaults=True, gc=False):
     """The term that runs: until ``ends``, as said at ``said``; ``asked`` once the manager was asked about it."""
 
     said: datetime
@@ -39,7 +39,7 @@ class Term(Struct, omit_defaults=True):
     asked: bool = False
 
 
-class State(Struct, omit_defaults=True):
+class State(Struct, omit_defaults=True, gc=False):
     """The running terms by agreement, and the latest agreements that ended."""
 
     terms: dict[str, Term] = {}

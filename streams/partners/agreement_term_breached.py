@@ -49,7 +49,7 @@ class Settings(RuleSettings):
     expires: timedelta = timedelta(days=30)
 
 
-class Watched(Struct, omit_defaults=True):
+class Watched(Struct, omit_defaults=True, gc=False):
     """A term; ``at`` is when it was last measured, ``asked`` when its being ``broken`` was last spoken of."""
 
     agreement_id: str
@@ -64,7 +64,7 @@ class Watched(Struct, omit_defaults=True):
     asked: datetime | None = None
 
 
-class Sample(Struct, frozen=True, array_like=True, order=True):
+class Sample(Struct, frozen=True, array_like=True, order=True, gc=False):
     """One delivery's part in a share: ``bad`` of ``of`` (pieces, or the delivery itself)."""
 
     at: datetime
@@ -73,7 +73,7 @@ class Sample(Struct, frozen=True, array_like=True, order=True):
     of: int
 
 
-class State(Struct, omit_defaults=True):
+class State(Struct, omit_defaults=True, gc=False):
     """The watched terms, when each agreement's were agreed, which agreements ended, and what we measured ourselves."""
 
     terms: dict[str, Watched] = {}

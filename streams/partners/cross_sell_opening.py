@@ -32,7 +32,7 @@ class Settings(RuleSettings):
     expires: timedelta = timedelta(days=60)
 
 
-class State(Struct, omit_defaults=True):
+class State(Struct, omit_defaults=True, gc=False):
     """When the manager was last asked about each opening; the latest of them."""
 
     asked: dict[str, datetime] = {}

@@ -26,7 +26,7 @@ class Settings(RuleSettings):
     expires: timedelta = timedelta(days=30)
 
 
-class Deal(Struct, frozen=True):
+class Deal(Struct, frozen=True, gc=False):
     """A deal that waits for our word: since when, and what it may bring."""
 
     registered: datetime
@@ -34,7 +34,7 @@ class Deal(Struct, frozen=True):
     currency: str
 
 
-class State(Struct, omit_defaults=True):
+class State(Struct, omit_defaults=True, gc=False):
     """The deals that wait, by id, and the latest that do no more or that the manager was told of."""
 
     pending: dict[str, Deal] = {}

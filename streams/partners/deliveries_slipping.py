@@ -31,7 +31,7 @@ class Settings(RuleSettings):
     expires: timedelta = timedelta(days=30)
 
 
-class Delivery(Struct, frozen=True, array_like=True, order=True):
+class Delivery(Struct, frozen=True, array_like=True, order=True, gc=False):
     """A delivery that came, or is overdue; in the order of their promises."""
 
     promised: datetime
@@ -39,7 +39,7 @@ class Delivery(Struct, frozen=True, array_like=True, order=True):
     late: bool
 
 
-class State(Struct, omit_defaults=True):
+class State(Struct, omit_defaults=True, gc=False):
     """The latest deliveries, and whether they slip."""
 
     latest: list[Delivery] = []

@@ -47,7 +47,7 @@ class Settings(RuleSettings):
     expires: timedelta = timedelta(days=21)
 
 
-class Dispute(Struct, omit_defaults=True):
+class Dispute(Struct, omit_defaults=True, gc=False):
     """A dispute: its stage, since when, and whose turn it is; ``waits`` until the manager was told or it is settled."""
 
     stage: int
@@ -56,7 +56,7 @@ class Dispute(Struct, omit_defaults=True):
     waits: bool = True
 
 
-class State(Struct, omit_defaults=True):
+class State(Struct, omit_defaults=True, gc=False):
     """The account's disputes, by id; of those for which nothing is due, the latest tell late news from new."""
 
     disputes: dict[str, Dispute] = {}

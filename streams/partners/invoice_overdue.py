@@ -35,7 +35,7 @@ class Settings(RuleSettings):
     expires: timedelta = timedelta(days=60)
 
 
-class Invoice(Struct, omit_defaults=True):
+class Invoice(Struct, omit_defaults=True, gc=False):
     """An open invoice; ``outstanding`` None when nobody said how much, ``asked`` how often it was spoken of (0-2)."""
 
     direction: InvoiceDirection
@@ -45,7 +45,7 @@ class Invoice(Struct, omit_defaults=True):
     asked: int = 0
 
 
-class State(Struct, omit_defaults=True):
+class State(Struct, omit_defaults=True, gc=False):
     """The open invoices, and the latest that are paid, cancelled or disputed."""
 
     invoices: dict[str, Invoice] = {}

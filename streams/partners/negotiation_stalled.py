@@ -29,7 +29,7 @@ class Settings(RuleSettings):
     expires: timedelta = timedelta(days=30)
 
 
-class Negotiation(Struct, omit_defaults=True):
+class Negotiation(Struct, omit_defaults=True, gc=False):
     """The latest offer: its round (0: there is none yet), when, by whom and until when it is open.
 
     ``waits`` until the manager was told of this round or the negotiation is over.
@@ -43,7 +43,7 @@ class Negotiation(Struct, omit_defaults=True):
     closed: bool = False
 
 
-class State(Struct, omit_defaults=True):
+class State(Struct, omit_defaults=True, gc=False):
     """The account's negotiations, by id: of those for which nothing is due only the latest."""
 
     negotiations: dict[str, Negotiation] = {}

@@ -27,7 +27,7 @@ class Settings(RuleSettings):
     expires: timedelta = timedelta(days=21)
 
 
-class State(Struct, omit_defaults=True):
+class State(Struct, omit_defaults=True, gc=False):
     """When the partnership began, by all that we were told, and whether the manager was asked to welcome them."""
 
     since: datetime | None = None

@@ -40,7 +40,7 @@ class Settings(RuleSettings):
     expires: timedelta = timedelta(days=30)
 
 
-class State(Struct, omit_defaults=True):
+class State(Struct, omit_defaults=True, gc=False):
     """Whether it is a partner, ``said`` when, and the latest days (ordinals, UTC, in order) and moment we heard of it.
 
     ``told_after`` is the interaction after which the manager was told.

@@ -29,7 +29,7 @@ class Settings(RuleSettings):
     expires: timedelta = timedelta(days=30)
 
 
-class Inspection(Struct, frozen=True, array_like=True, order=True):
+class Inspection(Struct, frozen=True, array_like=True, order=True, gc=False):
     """What the last look at a delivery found, in pieces; in the order in which they took place."""
 
     at: datetime
@@ -38,7 +38,7 @@ class Inspection(Struct, frozen=True, array_like=True, order=True):
     defective: int
 
 
-class State(Struct, omit_defaults=True):
+class State(Struct, omit_defaults=True, gc=False):
     """The latest inspections, one a delivery, and whether quality falls."""
 
     latest: list[Inspection] = []

@@ -59,7 +59,7 @@ class Settings(RuleSettings):
     expires: timedelta = timedelta(days=30)
 
 
-class Harm(Struct, frozen=True, array_like=True, order=True):
+class Harm(Struct, frozen=True, array_like=True, order=True, gc=False):
     """A disappointment: when, of which kind, and what about."""
 
     at: datetime
@@ -67,7 +67,7 @@ class Harm(Struct, frozen=True, array_like=True, order=True):
     about: str
 
 
-class State(Struct, omit_defaults=True):
+class State(Struct, omit_defaults=True, gc=False):
     """The latest disappointments, in order of time, and whether the manager was told that trust has fallen."""
 
     harms: list[Harm] = []

@@ -22,7 +22,7 @@ class RuleSettings(Struct, metaclass=ValueMeta):
     """Base of a rule's settings: times, thresholds and limits, each with a default; they are on the log."""
 
 
-class NoState(Struct):
+class NoState(Struct, gc=False):
     """The state of a rule that needs none but its timers."""
 
 
@@ -84,7 +84,8 @@ class Rule(Generic[S, C]):
     """A follow-up rule: handlers by event type over one account's state.
 
     Handlers change the state they are handed and yield effects; they are pure otherwise: no clock, no I/O, no
-    randomness. A state equal to a fresh ``state()`` without wakes is not kept.
+    randomness. A state equal to a fresh ``state()`` without wakes is not kept. It is a tree of plain values, so its
+    Structs may be ``gc=False``: Python need not look for cycles among those of all accounts.
     """
 
     def __init__(self, name: str, *, version: int, settings: C, state: type[S]) -> None:

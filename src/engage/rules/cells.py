@@ -231,14 +231,15 @@ class Cells:
         rules = list(self._rules.values())
         by_place: list[list[tuple[str, str, bytes | None]]] = [[] for _ in rules]
         for account, row in self.changed.items():
-            bits, row.changed = row.changed, 0
+            bits, row.changed, stored = row.changed, 0, row.stored
             while bits:
-                cells = rules[bits.bit_length() - 1]
+                place = bits.bit_length() - 1
+                cells = rules[place]
                 bits ^= cells.bit
                 value = cells.encoded(row)
-                if value != row.stored[cells.place]:  # many a handler leaves its state as it was
-                    row.stored[cells.place] = value
-                    by_place[cells.place].append((cells.rule, account, value or None))
+                if value != stored[place]:  # many a handler leaves its state as it was
+                    stored[place] = value
+                    by_place[place].append((cells.rule, account, value or None))
         self.changed.clear()
         changes: list[tuple[str, str, bytes | None]] = [(rule, account, None) for rule, account in sorted(self._gone)]
         self._gone.clear()

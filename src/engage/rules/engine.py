@@ -28,7 +28,7 @@ from engage.rules.cells import Cells
 from engage.rules.deciding import Basis, Deciding, Observer
 from engage.rules.decisions import TYPES as DECISIONS
 from engage.rules.decisions import Proposal, check_request, check_wake
-from engage.rules.mending import SKIPPED, WORDS, Hushed, PassedOver, rule_of
+from engage.rules.mending import SKIPPED, WORDS, Hushed, OfEvent, PassedOver, rule_of
 from engage.rules.policy import OBSERVERS, PolicySettings, PolicyState
 from engage.rules.rule import Effect, FollowUpRequest, Forget, OnEvent, Rule, RuleSettings, Wake, Woken
 
@@ -102,34 +102,33 @@ class Engine:
         now = event.recorded
         assert now is not None, "an event that is folded has been recorded"
         passed = self.passed.at(event.offset) if self.passed is not None else ()
-        timers = self.cells.timers
+        cells = self.cells
+        timers = cells.timers
         decided: list[Event[Any]] = []
         if timers and timers[0][0] <= now:
             proposals = self._fire(event, now, passed)
             if proposals and not silent:
                 decided += self.deciding.decide_on(proposals, self.basis)
         heard_by = self._dispatch.get(event.type)
-        if passed and heard_by is not None and heard_by is not self._anew:
-            heard_by = _without(passed, event, *heard_by)
-        elsewhere = event.linkedto is not None or event.retold
-        if known and (elsewhere or heard_by is self._anew):
+        if heard_by is self._anew or event.linkedto is not None or event.retold:
             # Nothing is asked for at these: it fell due, and was known before they were heard.
-            self.deciding.learn(known)
-            known = ()
-        if elsewhere:
-            self._fold_linked(event, now, heard_by)
-        elif heard_by is self._anew:
-            self._begin_anew(event)
-        elif heard_by is not None and is_account(event.subject):
-            proposals = self._hand(event, now, *heard_by)
-            if proposals and not silent:
-                decided += self.deciding.decide_on(proposals, self.basis)
-            if timers and timers[0][0] <= now:  # what the handlers armed for a moment that is past already
-                proposals = self._fire(event, now, passed)
-                if proposals and not silent:
-                    decided += self.deciding.decide_on(proposals, self.basis)
-        if known:
-            self.deciding.learn(known)
+            if known:
+                self.deciding.learn(known)
+            self._fold_linking(event, now, heard_by, passed)
+        else:
+            if heard_by is not None:
+                account = event.subject
+                row = cells.awake.get(account) or (cells.row(account) if is_account(account) else None)
+                if row is not None:
+                    proposals = self._hand(event, now, row, heard_by, passed)
+                    if proposals and not silent:
+                        decided += self.deciding.decide_on(proposals, self.basis)
+                    if timers and timers[0][0] <= now:  # what the handlers armed for a moment that is past already
+                        proposals = self._fire(event, now, passed)
+                        if proposals and not silent:
+                            decided += self.deciding.decide_on(proposals, self.basis)
+            if known:
+                self.deciding.learn(known)
         self.position = event.offset + 1
         return decided
 
@@ -305,14 +304,21 @@ class Engine:
         dispatch.update(dict.fromkeys(BEGINS_ANEW, self._anew))
         return dispatch
 
-    def _fold_linked(self, event: Event[Any], now: datetime, heard_by: Heard | None) -> None:
-        """A record that stands elsewhere too: nothing is asked for at it, for that was decided where it was said."""
+    def _fold_linking(
+        self, event: Event[Any], now: datetime, heard_by: Heard | None, passed: Collection[OfEvent]
+    ) -> None:
+        """A record that begins an account anew, or one that stands elsewhere too: nothing is asked for at it.
+
+        What stands elsewhere was decided where it was said.
+        """
         if event.linkedto is not None:
             return
-        if event.type in DECISIONS:
+        if not event.retold:
+            self._begin_anew(event)
+        elif event.type in DECISIONS:
             self.deciding.learn_retold(codec.open_data(event) if type(event.data) is Raw else event, now)
-        elif heard_by is not None:
-            self._hand(event, now, *heard_by)
+        elif heard_by is not None and heard_by is not self._anew:
+            self._hand(event, now, self.cells.row(event.subject), heard_by, passed)
 
     def _begin_anew(self, event: Event[Any]) -> None:
         """Forget what is known of the account: where it is known still, it is told once more."""
@@ -325,7 +331,7 @@ class Engine:
             self.cells.of(name).forget(row)
         self.deciding.begin_anew(row, wholly=wholly)
 
-    def _fire(self, event: Event[Any], now: datetime, passed: Collection[tuple[str, str, str]]) -> list[Proposal]:
+    def _fire(self, event: Event[Any], now: datetime, passed: Collection[OfEvent]) -> list[Proposal]:
         """What is due at this record, but for what is passed over."""
         proposals: list[Proposal] = []
         pop_due = self.cells.pop_due
@@ -346,16 +352,16 @@ class Engine:
                 effects = list(handler(cell.state, woken, rule.settings) or ())
                 if effects:
                     self._check_wakes(effects, armed.due)
-                    proposals += self._apply(effects, rule, row, cell, event, now, armed)
+                    proposals += self._apply(effects, rule, row, cell, event, now, armed, woken=True)
             except Exception:
                 self._park(cells, row, cell, armed.cause_id, event.offset)
         return proposals
 
     def _hand(
-        self, event: Event[Any], now: datetime, observer: Observer | None, listeners: Sequence[Listener]
+        self, event: Event[Any], now: datetime, row: Row, heard_by: Heard, passed: Collection[OfEvent]
     ) -> list[Proposal]:
-        """Give the event to the policy and to each rule that listens for it."""
-        row = self.cells.awake.get(event.subject) or self.cells.row(event.subject)
+        """Give the event to the policy and to each rule that listens for it; ``row`` is its account's."""
+        observer, listeners = _without(passed, event, *heard_by) if passed else heard_by
         try:
             if type(event.data) is Raw:
                 event = codec.open_data(event)
@@ -372,7 +378,7 @@ class Engine:
                     self._park(cells, row, cell, event.id, event.offset)
             return []
         proposals: list[Proposal] = []
-        row_cells, changed = row.cells, 0
+        row_cells, changed, origin = row.cells, 0, None
         for rule, cells, handler, settings in listeners:
             cell = row_cells[cells.place] or cells.lend(row)
             if cell.parked is not None:
@@ -385,7 +391,9 @@ class Engine:
                     if effects:
                         if cell is cells.spare:
                             cells.keep(row)
-                        proposals += self._apply(effects, rule, row, cell, event, now, None)
+                        if origin is None:  # read once: each type's events are of a class of their own, which is slow
+                            origin = Armed(now, event.time, event.id, event.source, event.offset)
+                        proposals += self._apply(effects, rule, row, cell, event, now, origin, woken=False)
             except Exception:
                 self._park(cells, row, cell, event.id, event.offset)
             if cell is cells.spare:
@@ -405,27 +413,27 @@ class Engine:
         cell: Cell[Any],
         event: Event[Any],
         now: datetime,
-        woken_by: Armed | None,
+        origin: Armed,
+        *,
+        woken: bool,
     ) -> list[Proposal]:
-        """Do what the rule asked for when it heard ``event``, or was ``woken_by`` a wake; its requests come back."""
+        """Do what the rule asked for when it heard ``event``, or was ``woken`` at it; its requests come back.
+
+        ``origin`` is the wake that fired, or the event itself as one that was due when it happened.
+        """
         proposals: list[Proposal] = []
-        retold = event.retold and woken_by is None
-        if woken_by is None:
-            base, cause_id, source, offset = event.time, event.id, event.source, event.offset
-        else:
-            base, cause_id = woken_by.due, woken_by.cause_id
-            source, offset = woken_by.cause_source, woken_by.cause_offset
+        base, cause_id, source, offset = origin.due, origin.cause_id, origin.cause_source, origin.cause_offset
         for effect in effects:
             if isinstance(effect, Wake):
                 at = fires = effect.at
                 about = effect.about
-                if retold and at <= now:
-                    continue  # it fired where the event was said first
                 # Most are in UTC, and checking and converting them takes longer than making the wake.
                 if type(at) is not datetime or at.tzinfo is not UTC or type(about) is not str:
                     check_wake(effect)
                     at = fires = at.astimezone(UTC)
-                if woken_by is None and now - base > self.settling:
+                if not woken and at <= now and event.retold:
+                    continue  # it fired where the event was said first
+                if not woken and now - base > self.settling:
                     fires = max(at, now + self.settling)
                 self.cells.arm(row, cell, rule.name, about, Armed(fires, at, cause_id, source, offset))
             elif isinstance(effect, Forget):
@@ -443,7 +451,7 @@ class Engine:
                         base=base,
                         now=now,
                         decided_at=event.offset,
-                        wake_due=None if woken_by is None else base,
+                        wake_due=base if woken else None,
                     )
                 )
             else:
@@ -470,7 +478,7 @@ class Engine:
 
 
 def _without(
-    passed: Collection[tuple[str, str, str]], event: Event[Any], observer: Observer | None, listeners: list[Listener]
+    passed: Collection[OfEvent], event: Event[Any], observer: Observer | None, listeners: list[Listener]
 ) -> tuple[Observer | None, list[Listener]]:
     """Those who are told of the event, but for those by whom it is passed over."""
     account, event_id = event.subject, event.id

@@ -38,16 +38,20 @@ class Passed(Struct, frozen=True):
     event_id: str
 
 
+OfEvent = tuple[str, str, str]
+"""What a rule makes of an event, or of a wake that it armed: rule, account, and the event's id."""
+
+
 class PassedOver:
     """What rules are not told, looked up by the record at which they would be."""
 
     def __init__(self, passed: Iterable[Passed] = ()) -> None:
-        self._at: dict[int, set[tuple[str, str, str]]] = {}
+        self._at: dict[int, set[OfEvent]] = {}
         for one in passed:
             self._at.setdefault(one.offset, set()).add((one.rule, one.account, one.event_id))
 
-    def at(self, offset: int) -> Collection[tuple[str, str, str]]:
-        """``(rule, account, event id)`` of what is passed over at a record."""
+    def at(self, offset: int) -> Collection[OfEvent]:
+        """What is passed over at a record."""
         return self._at.get(offset, ())
 
 

@@ -91,6 +91,11 @@ def test_a_variable_that_no_option_has_is_refused(home: Path):
     assert "did you mean ENGAGE_LOG_COUNT__BY?" in told.stderr
 
 
+def test_a_value_that_does_not_fit_is_told_with_its_variables_as_people_write_them():
+    told = run("up", "--port", "99999", COLUMNS="200", TERMINAL_WIDTH="200")
+    assert (told.exit_code, "(env var: 'ENGAGE_UP__PORT or ENGAGE_PORT')" in told.stderr) == (2, True), told.stderr
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_is_0_and_an_option_that_is_not_there_2(name: str):
     path, _ = COMMANDS[name]

@@ -15,7 +15,7 @@ from engage.cli import completing
 from engage.cli.log import Types
 from engage.cli.moments import back, between
 from engage.cli.output import NOT_FOUND, USAGE, CommandFailedError, JsonFlag, emit, say
-from engage.cli.read_models import Name
+from engage.cli.read_models import Name, named
 from engage.cli.rows import AsCsv, AsLines, Where, parameters, show_rows
 
 if TYPE_CHECKING:
@@ -62,12 +62,8 @@ async def _as_of(
     from engage.services.known_accounts import must_be_known
     from engage.services.view_query import QueryError, question, shape_of
 
-    moment, models = back(time, "TIME"), bootstrap.read_models(settings)
+    moment, model = back(time, "TIME"), named(settings, name)
     async with bootstrap.readers(settings) as (log, store, _):
-        model = next((one for one in models if one.name == name), None)
-        if model is None:
-            known = ", ".join(one.name for one in models)
-            raise CommandFailedError(f"there is no read model {name!r}: {known}", NOT_FOUND)
         try:
             question(shape_of(model), asked, whole=True)
         except QueryError as error:
@@ -124,7 +120,7 @@ async def _standing(
 def replay(
     names: Annotated[
         list[str],
-        typer.Argument(metavar="NAME...", help="The read models to fold.", autocompletion=completing.read_models),
+        typer.Argument(metavar="NAME", help="The read models to fold.", autocompletion=completing.read_models),
     ],
     into: Annotated[
         str,
@@ -159,9 +155,7 @@ def replay(
     url = into if "://" in into else f"sqlite:///{Path(into).absolute()}"
     if url == settings.views or Path(into).absolute() in {path.absolute() for path in settings.home_path.glob("*.db")}:
         raise CommandFailedError(f"{into} is engage's own: name a file or a database beside it", USAGE)
-    known = {model.name: model for model in bootstrap.read_models(settings)}
-    if missing := [name for name in names if name not in known]:
-        raise CommandFailedError(f"there is no read model {missing[0]!r}: {', '.join(known)}", NOT_FOUND)
+    models = [named(settings, name) for name in names]
     first, last = between(since, until)
     wanted = Wanted(account=account, types=tuple(types or ()), since=first, until=last, partition=partition)
 
@@ -173,9 +167,7 @@ def replay(
                 await must_be_known(log, account)
             with _beside(into, url) as store, Progress("folding", patience=_PATIENCE) as bar:
                 try:
-                    return await fold(
-                        log, store, [known[name] for name in names], wanted, lambda done, of: bar.to(done, total=of)
-                    )
+                    return await fold(log, store, models, wanted, lambda done, of: bar.to(done, total=of))
                 except GenerationError as error:
                     raise CommandFailedError(
                         f"{into} holds another part of the log, or one of another log: name another file"

@@ -34,7 +34,7 @@ app = typer.Typer(
     help="What consumers could not take: an account stands still for that rule or read model, and no other waits.",
 )
 
-Ids = Annotated[list[str] | None, typer.Argument(metavar="ID...", help="Ids from the list, or how they begin.")]
+Ids = Annotated[list[str] | None, typer.Argument(metavar="ID", help="Ids from the list, or how they begin.")]
 Where = Annotated[
     str,
     typer.Option(

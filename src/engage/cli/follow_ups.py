@@ -160,6 +160,7 @@ def _list(account: str | None, rule: str | None, assignee: str | None, status: s
 
     from engage import bootstrap
     from engage.cli.door import must_exist
+    from engage.near_names import meant
     from engage.services.platform import utc_now
     from engage.services.reading import Reading, Which
     from streams import RULES
@@ -173,7 +174,7 @@ def _list(account: str | None, rule: str | None, assignee: str | None, status: s
         found = Reading(store, utc_now).follow_ups(which, account=account, rule=rule, assignee=assignee, limit=limit)
     names = sorted(known.name for known in RULES)
     if not found and rule is not None and rule not in names:
-        raise CommandFailedError(f"--rule {rule!r} is none: choose one of {', '.join(names)}", USAGE)
+        raise CommandFailedError(f"--rule {rule!r} is none: {meant(rule, names)}", USAGE)
     if as_json:
         emit({"follow_ups": found})
     else:

@@ -111,7 +111,14 @@ def find(
         return found
 
     if not _on_log(run):
-        raise CommandFailedError("nothing on the log fits all of that: leave a condition out, or widen it", NOT_FOUND)
+        from engage.events.catalogue import CATALOGUE
+        from engage.services.mapping_check import did_you_mean
+
+        strange = [one for one in types or () if one not in CATALOGUE]
+        unknown = "".join(f"; {one!r} is no type that engage knows{did_you_mean(one)}" for one in strange)
+        raise CommandFailedError(
+            f"nothing on the log fits all of that: leave a condition out, or widen it{unknown}", NOT_FOUND
+        )
 
 
 @app.command()

@@ -67,9 +67,7 @@ def list_(as_json: JsonFlag = False) -> None:
 def verify(
     names: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[NAME...]", help="Only these; all, if left out.", autocompletion=completing.read_models
-        ),
+        typer.Argument(metavar="NAME", help="Only these; all, if left out.", autocompletion=completing.read_models),
     ] = None,
     sample: Sample = None,
     as_json: JsonFlag = False,

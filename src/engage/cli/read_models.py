@@ -8,6 +8,7 @@ import typer
 
 from engage.cli import completing
 from engage.cli.output import NOT_FOUND, CommandFailedError
+from engage.near_names import meant
 
 if TYPE_CHECKING:
     from engage.settings import Settings
@@ -28,5 +29,5 @@ def named(settings: Settings, name: str) -> ReadModel[Any]:
 
     models = {model.name: model for model in bootstrap.read_models(settings)}
     if name not in models:
-        raise CommandFailedError(f"there is no read model {name!r}: {', '.join(models)}", NOT_FOUND)
+        raise CommandFailedError(f"there is no read model {name!r}: {meant(name, models)}", NOT_FOUND)
     return models[name]

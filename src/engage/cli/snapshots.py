@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from engage.cli import completing
-from engage.cli.output import NOT_FOUND, CommandFailedError, JsonFlag, data, emit, moment, say, table
+from engage.cli.output import JsonFlag, data, emit, moment, say, table
+from engage.cli.read_models import named
 
 if TYPE_CHECKING:
     from engage.services.snapshots import Snapshot
@@ -60,8 +61,7 @@ def show(as_json: JsonFlag = False) -> None:
         say("there are no snapshots: `engage snapshots make` makes some, as-of reads leave some by themselves")
         return
     rows = [
-        (one.model, f"{one.records:,}", moment(one.moment) if one.moment else "", f"{one.bytes / 2**20:.1f}")
-        for one in found
+        (one.model, f"{one.records:,}", moment(one.moment or one.made), f"{one.bytes / 2**20:.1f}") for one in found
     ]
     for line in table(("read model", "records", "as of", "MiB"), rows, right=(1, 3)):
         data().print(line, soft_wrap=True)
@@ -84,10 +84,7 @@ def drop(names: Names = None, as_json: JsonFlag = False) -> None:
 def _models(settings: Settings, names: list[str] | None) -> list[ReadModel[Any]]:
     from engage import bootstrap
 
-    known = {model.name: model for model in bootstrap.read_models(settings)}
-    if missing := [name for name in names or () if name not in known]:
-        raise CommandFailedError(f"there is no read model {missing[0]!r}: {', '.join(known)}", NOT_FOUND)
-    return [known[name] for name in names or known]
+    return [named(settings, name) for name in names or ()] or list(bootstrap.read_models(settings))
 
 
 async def _make(settings: Settings, models: list[ReadModel[Any]]) -> list[Snapshot]:

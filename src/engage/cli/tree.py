@@ -19,6 +19,13 @@ LISTED = ","
 """Parts the values of an option that may be given again; paths are parted as in ``PATH``."""
 
 
+class Variables(list[str]):
+    """The variables that an option is taken from, the first that is set; a message names them as people do."""
+
+    def __str__(self) -> str:
+        return " or ".join(self)
+
+
 def commands(root: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Every command below ``root`` that does something, with the words that it is called by."""
     for name, inner in root.commands.items():
@@ -53,7 +60,7 @@ def dress(root: Any) -> None:
         command.epilog = None if example is None else f"Example: engage {example}"
         for option in options(command):
             known = [option.envvar] if isinstance(option.envvar, str) else list(option.envvar or ())
-            option.envvar = [variable(path, option), *known]
+            option.envvar = Variables([variable(path, option), *known])
             option.show_envvar = bool(known)
             option.envvar_list_splitter = LISTED  # of paths typer itself parts them, as PATH does
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import Any
 
 from fastapi import Request
@@ -11,6 +10,7 @@ from fastapi.routing import APIRoute
 
 from engage.events.validation import Fault
 from engage.http.problems import faulty
+from engage.near_names import meant
 
 
 def must_be_known(request: Request) -> None:
@@ -41,5 +41,4 @@ def _declared(dependant: Any) -> Iterable[str]:
 def _words(name: str, known: list[str]) -> str:
     if not known:
         return "is not known here, and nothing else is"
-    close = get_close_matches(name, known, n=1)
-    return f"is not known here: did you mean {close[0]}?" if close else f"is not known here: {', '.join(known)}"
+    return f"is not known here: {meant(name, known)}"

@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Struct
 
 from engage.events.validation import Fault
+from engage.near_names import meant
 from engage.views.asking import Condition, Order, Question, Test
 from engage.views.columns import ColumnType, ViewColumn, columns_of, seen_row
 from engage.views.projection import ReadModel
@@ -118,7 +119,8 @@ def _conditions(shape: Shape, said: Mapping[str, list[str]], faults: list[Fault]
         column_name, _, test = name.rpartition("__") if "__" in name else (name, "", "eq")
         column = shape.columns.get(column_name)
         if column is None:
-            faults.append(_fault(name, f"{shape.name} has no column {column_name!r}: {', '.join(shape.columns)}"))
+            told = f"{shape.name} has no column {column_name!r}: {meant(column_name, shape.columns)}"
+            faults.append(_fault(name, told))
         elif test not in _TESTS:
             faults.append(_fault(name, f"there is no test {test!r}: {', '.join(_TESTS)}"))
         elif column.type == "json" and test != "null":
@@ -190,8 +192,8 @@ def _order(shape: Shape, text: str, faults: list[Fault]) -> tuple[Order, ...]:
         name = part.removeprefix("-")
         column = shape.columns.get(name)
         if column is None or column.type == "json":
-            why = "is JSON, which has no order" if column else f"is no column of {shape.name}"
-            faults.append(_fault("sort", f"{name!r} {why}"))
+            strange = f"is no column of {shape.name}: {meant(name, shape.columns)}"
+            faults.append(_fault("sort", f"{name!r} {'is JSON, which has no order' if column else strange}"))
         else:
             found.setdefault(name, Order(name, part.startswith("-")))
     return tuple(found.values())
@@ -202,7 +204,8 @@ def _fields(shape: Shape, text: str, faults: list[Fault]) -> tuple[str, ...]:
         return tuple(shape.columns)
     wanted = dict.fromkeys(text.split(","))
     if unknown := [name for name in wanted if name not in shape.columns]:
-        faults.append(_fault("fields", f"{', '.join(map(repr, unknown))}: no column of {shape.name}"))
+        told = "; ".join(f"{name!r} is no column of {shape.name}: {meant(name, shape.columns)}" for name in unknown)
+        faults.append(_fault("fields", told))
     return tuple(wanted)
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
+from engage.near_names import meant
 from engage.rules.deciding import Basis
 from engage.rules.rule import Rule
 from engage.services.letters.source import Source
@@ -26,7 +27,7 @@ class NoSuchRuleError(LookupError):
     """There is no such rule: the message names those there are."""
 
     def __init__(self, name: str, known: Sequence[str]) -> None:
-        super().__init__(f"there is no rule {name!r}: the rules are {', '.join(known)}")
+        super().__init__(f"there is no rule {name!r}: {meant(name, known)}")
         self.status = 404
 
 

@@ -142,6 +142,7 @@ def run(app: StreamsApp) -> None:
     """Work until SIGTERM or Ctrl-C; ends the process."""
     tune()
     worker = faust.Worker(app, loglevel="WARN", quiet=True, redirect_stdouts=False, stdout=io.StringIO())
+    worker.spinner = None  # quiet or not, it would have every library make its debug lines, for the spinner to turn by
     worker.execute_from_commandline()
 
 

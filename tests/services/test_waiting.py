@@ -1,7 +1,7 @@
 """Readers that wait for a view are woken by whoever moves it, in this process and in others."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -79,10 +79,10 @@ async def test_a_crowd_that_waits_looks_once_for_all_and_misses_nothing(
         projector, waiting = Projector(log, store, [spend]), Waiting(store, log.partitions)
         looks, look = 0, store.reached
 
-        def counted() -> Any:
+        def counted(projections: Collection[str]) -> Any:
             nonlocal looks
             looks += 1
-            return look()
+            return look(projections)
 
         monkeypatch.setattr(store, "reached", counted)
         crowd = [asyncio.create_task(waiting.until(f"0:{number}", [spend], 50)) for number in range(200)]

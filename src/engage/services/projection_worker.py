@@ -26,6 +26,8 @@ which takes as long as to fold it, the other one folds."""
 _GATHER_SECONDS = 0.03
 """From one small batch to the next, at least: a commit costs about what folding thirty events does, so what comes
 meanwhile goes together."""
+_SPOKEN_SECONDS = 0.1
+"""From one batch of announcements to the next, at least: each takes two transactions and a round through Kafka."""
 _TICK_SECONDS = 0.25
 """How often it is asked whether a row waits for a moment that has come."""
 _REST, _MOST_REST = 3.0, 5.0
@@ -68,7 +70,7 @@ class ProjectionWorker:
         self._moved = {name: asyncio.Event() for name in ("announcements", "feeds", "lag")}
         self._noted = Feeds(platform.store.database)
         self._told = [model.name for model in platform.projector.projections if not model.append_only]
-        self._shown = self._ticked = self._feeds_rest = 0.0
+        self._shown = self._ticked = self._feeds_rest = self._silent_until = 0.0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set; what fails is told and tried again."""
@@ -102,7 +104,10 @@ class ProjectionWorker:
         ours = self._shares.partitions
         if not ours:
             return 0
+        await asyncio.sleep(max(0.0, self._silent_until - asyncio.get_running_loop().time()))
         done, now = await self._announcer.step(BATCH, ours), asyncio.get_running_loop().time()
+        if done:
+            self._silent_until = now + _SPOKEN_SECONDS
         if now - self._ticked > _TICK_SECONDS:
             self._ticked = now
             done += await self._view_clock.step(self._clock(), ours)

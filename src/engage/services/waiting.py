@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
 import psycopg
@@ -54,6 +54,7 @@ class Waiting:
         self.heard = asyncio.Event()
         self.waiters = 0
         self.closed = False
+        self._asked: set[str] = set()
         self._last: asyncio.Task[Reached] | None = None
         self._next: asyncio.Task[Reached] | None = None
 
@@ -81,7 +82,7 @@ class Waiting:
         deadline = asyncio.get_running_loop().time() + seconds
         while True:
             moved = self._moved
-            reached, paused = await self._look()
+            reached, paused = await self._look(model.name for model in models)
             stands = {model.name: reached.get((model.name, wanted.partition), 0) for model in models}
             behind = {name: position for name, position in stands.items() if position <= wanted.offset}
             if not behind:
@@ -106,8 +107,9 @@ class Waiting:
             finally:
                 self.waiters -= 1
 
-    async def _look(self) -> Reached:
-        """How far everything is; one look is for all who ask before it begins, or a crowd would look without end."""
+    async def _look(self, names: Iterable[str]) -> Reached:
+        """How far these are; one look is for all who ask before it begins, or a crowd would look without end."""
+        self._asked.update(names)
         if self._next is None:
             self._next = asyncio.create_task(self._look_behind(self._last))
         return await asyncio.shield(self._next)
@@ -116,7 +118,8 @@ class Waiting:
         if last is not None:
             await asyncio.wait([last])
         self._last, self._next = self._next, None  # who asks from here on asks for what comes after it
-        return await asyncio.to_thread(self._store.reached)
+        asked, self._asked = self._asked, set()
+        return await asyncio.to_thread(self._store.reached, asked)
 
     @contextlib.asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:

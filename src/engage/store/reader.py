@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cached_property
@@ -158,10 +158,12 @@ class ViewReader:
         with self.database.read() as connection:
             return ledger.behind(connection, [model.name for model in models], partition, offset)
 
-    def reached(self) -> tuple[dict[tuple[str, int], int], dict[str, Paused]]:
-        """Up to which token each read model includes everything, by name and partition; and which are paused."""
+    def reached(self, projections: Collection[str]) -> tuple[dict[tuple[str, int], int], dict[str, Paused]]:
+        """Up to which token each of these includes everything, by name and partition; and what is paused."""
         with self.database.read() as connection:
-            return ledger.reached(connection), pauses.pauses(connection)
+            asked = [ledger.reaching(self.database, projections), pauses.PAUSED]
+            found, paused = self.database.ask(connection, asked)
+            return ledger.reached(found), pauses.pauses(connection) if paused else {}
 
     def parked(self, projection: ReadModel[Any], slot: Slot = "live") -> list[Parked]:
         """What stands still in a read model, in the order of the log."""

@@ -166,10 +166,11 @@ async def _heard(
             token = told[letter.id]
             last[token.partition] = max(token, last.get(token.partition, token))
     rules = dict.fromkeys(last, False)
+    views = {view for letter in waiting if (view := view_of(letter.consumer)) is not None}
     while True:
         for partition, token in last.items():
             rules[partition] = rules[partition] or await letters.source.passed(token)
-        reached = {} if letters.store is None else (await asyncio.to_thread(letters.store.reached))[0]
+        reached = {} if letters.store is None else (await asyncio.to_thread(letters.store.reached, views))[0]
         for letter in waiting:
             token = told[letter.id]
             view = view_of(letter.consumer)

@@ -36,10 +36,12 @@ def test_a_visitor_is_linked_and_parted_by_the_owner_of_the_folder(kept: Path):
         assert again.stdout == f"{VISITOR} was already linked to {ACCOUNT}\n"
         ring = engage("link", ACCOUNT, VISITOR)
         assert (ring.returncode, "both would belong to nobody" in ring.stderr) == (1, True), ring.stderr
-        parted = engage("unlink", VISITOR, "--json")
+        parted = engage("unlink", VISITOR, "--json", "--actor", "ada")
         assert json.loads(parted.stdout) == {"unlinked": {"visitor": VISITOR, "account": ACCOUNT}}
         nothing = engage("unlink", VISITOR)
         assert (nothing.returncode, "linked to no account" in nothing.stderr) == (4, True), nothing.stderr
+    [said] = engage("log", "find", "--type", "identity.unlinked", "--json").stdout.splitlines()
+    assert json.loads(said)["actor"] == "ada", "the owner is told who asks"
 
 
 @pytest.mark.parametrize(

@@ -220,6 +220,14 @@ def test_every_command_ends_with_the_code_that_its_outcome_has(case: str, home: 
         assert told.stderr.strip(), "it says why"
 
 
+@pytest.mark.parametrize("line", [case[2:] for case in CASES.strip().splitlines() if case[0] == "0"])
+def test_who_only_looks_makes_no_house_where_there_is_none(line: str, tmp_path: Path):
+    told = run(*line.split(), ENGAGE_HOME=str(tmp_path / "none"))
+    assert told.exit_code in (0, 4), told.output
+    assert told.output.strip(), "it says that there is nothing yet"
+    assert not (tmp_path / "none").exists()
+
+
 def test_no_command_is_left_out_of_these():
     tried = {name for name in COMMANDS for case in CASES.strip().splitlines() if f"{case[2:]} ".startswith(f"{name} ")}
     assert COMMANDS.keys() - tried == LEFT_OUT, "give it a line in CASES"

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from engage.cli.output import JsonFlag, data, emit, moment, table
+from engage.cli.output import JsonFlag, data, emit, moment, say, table
 
 
 def audit(
@@ -29,6 +29,9 @@ def audit(
             store.close()
     if as_json:
         emit({"commands": deeds})
+        return
+    if not deeds:
+        say("nobody has given a command here yet")
         return
     rows = [(moment(one.time), one.actor, one.command, one.thing, one.outcome) for one in deeds]
     for line in table(("when (UTC)", "who", "what", "of", "outcome"), rows):

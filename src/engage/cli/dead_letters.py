@@ -167,7 +167,7 @@ def _act(
     must_exist(settings)
 
     async def run() -> list[Done]:
-        async with open_door(settings) as door:
+        async with open_door(settings, actor) as door:
             if isinstance(door, Client):
                 said = {name: value for name, value in msgspec.to_builtins(chosen).items() if value}
                 said |= {"all": True} if every else {}

@@ -26,8 +26,11 @@ _PATIENCE = 5.0
 
 
 @asynccontextmanager
-async def open_door(settings: Settings) -> AsyncIterator[Platform | Client]:
-    """The platform, or a client of the process that owns its folder; FolderOwnedError if that one serves nobody."""
+async def open_door(settings: Settings, actor: str | None = None) -> AsyncIterator[Platform | Client]:
+    """The platform, or a client of the process that owns its folder; FolderOwnedError if that one serves nobody.
+
+    ``actor`` is who gives the command, as that process is told; None for whoever is logged in on this machine.
+    """
     from engage.cli.log_lines import log_to_stderr
     from engage.services.owner import FolderOwnedError, door_secret
 
@@ -42,7 +45,7 @@ async def open_door(settings: Settings) -> AsyncIterator[Platform | Client]:
 
             say(f"going through process {error.owner.pid}, which serves at {error.owner.url}")
             secret = door_secret(settings.home_path)
-            yield stack.enter_context(Client(error.owner.url, key=secret, actor=who(None), patience=_PATIENCE))
+            yield stack.enter_context(Client(error.owner.url, key=secret, actor=who(actor), patience=_PATIENCE))
             return
         yield platform
 

@@ -74,7 +74,7 @@ async def _linked(settings: Settings, visitor: str, account: str, actor: str) ->
     from engage.services.known_accounts import NoSuchAccountError
     from engage.services.linking import Linked, LinkingError, link
 
-    async with open_door(settings) as door:
+    async with open_door(settings, actor) as door:
         if isinstance(door, Client):
             return msgspec.convert(await asyncio.to_thread(door.link, visitor, account), Linked)
         with door.trail.of(actor, "link", visitor):
@@ -96,7 +96,7 @@ async def _unlinked(settings: Settings, visitor: str, actor: str) -> Unlinked:
     from engage.client import Client
     from engage.services.linking import LinkingError, NotLinkedError, Unlinked, unlink
 
-    async with open_door(settings) as door:
+    async with open_door(settings, actor) as door:
         if isinstance(door, Client):
             return msgspec.convert(await asyncio.to_thread(door.unlink, visitor), Unlinked)
         with door.trail.of(actor, "unlink", visitor):

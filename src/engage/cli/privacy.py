@@ -131,7 +131,7 @@ async def _erased(settings: Settings, account: str, actor: str) -> Erased:
     from engage.services.privacy import Erased
     from engage.services.privacy import erase as forget
 
-    async with open_door(settings) as door:
+    async with open_door(settings, actor) as door:
         if isinstance(door, Client):
             return msgspec.convert(await asyncio.to_thread(door.erase, account), Erased)
         with door.trail.of(actor, "erase", account):

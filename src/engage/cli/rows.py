@@ -19,7 +19,7 @@ _WIDE = 40
 Where = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[ASK]...",
+        metavar="ASK",
         help="band=slipping, score__lt=40 (or ne le gt ge in prefix null), sort=-score, fields=account,score, limit=9.",
         autocompletion=completing.conditions,
     ),

@@ -180,7 +180,7 @@ def _switch(name: str, on: bool, actor: str | None, reason: str | None, as_json:
         raise CommandFailedError(str(error), NOT_FOUND) from error
 
     async def run() -> Switched:
-        async with open_door(settings) as door:
+        async with open_door(settings, actor) as door:
             if isinstance(door, Client):
                 said = {"reason": reason} if reason else None
                 return msgspec.convert(door.ask("POST", f"/v1/rules/{name}/{verb}", said), Switched)

@@ -20,7 +20,7 @@ app = typer.Typer(help="Keep read models of the past, so that whole ones as of a
 Names = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[NAME]...",
+        metavar="NAME",
         help="The read models; all of them where none is named.",
         autocompletion=completing.read_models,
     ),

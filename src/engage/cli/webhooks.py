@@ -189,13 +189,17 @@ def _do(ask: Ask, method: str, path: str = "", body: Any = None) -> Any:
     import msgspec
 
     from engage import bootstrap
-    from engage.cli.door import open_door
+    from engage.cli.door import must_exist, open_door
     from engage.client import Client, ClientError
     from engage.services.webhooks.destination import EndpointError
     from engage.services.webhooks.managing import WebhookNotFoundError
 
+    settings = bootstrap.settings()
+    if method == "GET" or path:
+        must_exist(settings)
+
     async def run() -> Any:
-        async with open_door(bootstrap.settings()) as door:
+        async with open_door(settings) as door:
             if isinstance(door, Client):
                 return door.ask(method, f"/v1/webhooks{path}", None if body is None else msgspec.to_builtins(body))
             if method == "GET":

@@ -165,7 +165,7 @@ def _wrong_views(
             yield Finding(about, "warning", words, "see that a process projects, and what its own log says")
         if found.parked and not isinstance(model, Aggregate):
             words = f"{found.parked:,} of its rows stand still: an event could not be folded"
-            remedy = f"mend the fold, then `engage projections rebuild {model.name} --account ID`, or all of it"
+            remedy = "`engage dead-letters list` has the error: mend the fold, then retry them, or skip the event"
             yield Finding(about, "warning", words, remedy)
 
 

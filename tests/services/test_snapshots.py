@@ -142,3 +142,12 @@ async def test_what_lies_ahead_is_refused(tmp_path: Path):
             town_log(), warmths, datetime(2027, 1, 1, tzinfo=UTC), NOW, Snapshots(tmp_path, PLENTY, lambda: 0)
         ):
             pass
+
+
+async def test_what_is_announced_of_the_past_is_not_kept_for_anybody():
+    log, moment = town_log(), MARCH + timedelta(days=28)
+    with kept() as snapshots:
+        await fold_whole(log, warmths, await ends_at(log, moment), moment, snapshots, every=20)
+        async with whole_as_of(log, warmths, moment, NOW, snapshots) as then:
+            assert stored(then)["regulars"]
+            assert then.announcements(1) == []

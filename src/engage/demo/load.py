@@ -31,7 +31,7 @@ from engage.relationships.commands import Assign, Command, Complete, Dismiss
 from engage.rules.rule import MANAGER
 from engage.services.embedded import EmbeddedLog
 from engage.services.platform import BATCH, Platform
-from engage.store.views import PositionMovedError
+from engage.store.views import NEVER, PositionMovedError
 
 STAFF = "engage/demo/staff"
 """Who acts when a simulated manager does."""
@@ -41,7 +41,6 @@ _ROUNDS = DAYS + 2
 # Marker: twice the rounds published, plus one when the last of them is being relayed.
 _MARKER = "demo"
 _DONE = 2 * _ROUNDS + 2
-_NEVER = 1 << 62
 _LOOK_SECONDS = 0.2
 
 _REQUESTED = type_of(FollowUpRequested)
@@ -109,7 +108,7 @@ async def load(
     plan = await _agree(platform.embedded, wanted)
     partitions = range(platform.log.partitions)
     if not is_loaded(platform.embedded.log):
-        platform.store.announce_from(dict.fromkeys(partitions, _NEVER))
+        platform.store.announce_from(dict.fromkeys(partitions, NEVER))
         if beside is not None:
             beside.follow(partitions)
         try:

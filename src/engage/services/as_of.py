@@ -17,7 +17,7 @@ from engage.services.log_search import Wanted
 from engage.services.prefix import PrefixLog
 from engage.services.projector import Projector
 from engage.services.verifying import needed
-from engage.store.views import ViewStore
+from engage.store.views import NEVER, ViewStore
 from engage.views.aggregate import Aggregate
 from engage.views.projection import ReadModel
 
@@ -86,6 +86,7 @@ async def fold_into(
     """Fold ``log`` to its end into ``models``, and what they are made of, in ``store``; the number of records."""
     every = dict.fromkeys(one for model in models for one in needed(model))
     projector = await Projector.opened(log, store, list(every))
+    store.announce_from(dict.fromkeys(range(log.partitions), NEVER))  # nobody publishes it from here
     whole = sum([await log.end(partition) for partition in range(log.partitions)])
 
     def told(done: int) -> None:

@@ -25,6 +25,7 @@ from engage.views.projection import ReadModel
 from engage.views.walk import Announced
 
 __all__ = [
+    "NEVER",
     "Change",
     "Changed",
     "GenerationError",
@@ -36,6 +37,8 @@ __all__ = [
     "ViewStore",
 ]
 
+NEVER = 1 << 62
+"""An offset behind all that a log will ever have: for ``announce_from``."""
 _AT_ONCE = 1_000
 """Rows that are encoded before they are sent, about: a whole batch of a long history would be tens of megabytes."""
 SCHEMA = 5

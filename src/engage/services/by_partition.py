@@ -75,10 +75,12 @@ def by_partition(fold: Callable[[int, int, Told], T], ends: Sequence[int], progr
             if progress is not None:
                 progress(sum(reached), sum(ends))
     finally:
-        for connection, (_, process) in running.items():
-            if process.pid is not None:
-                process.kill()
-                process.join()
+        begun = [process for _, process in running.values() if process.pid is not None]
+        for process in begun:
+            process.kill()
+        for process in begun:
+            process.join()
+        for connection in running:
             connection.close()
     return [made[partition] for partition in range(len(ends))]
 

@@ -4,6 +4,7 @@ import asyncio
 import sys
 
 import pytest
+import uvloop
 
 from engage.services.folded_beside import FoldedBeside
 from engage.services.folding import Folding, Told, read
@@ -27,6 +28,25 @@ async def test_one_that_says_what_cannot_be_read_is_started_again(said: str):
         await beside.run(stop, tell)
     assert [one.done for one in heard] == [7, 0, 7, 0]
     assert "ended with" in str(heard[1].trouble)
+
+
+def test_that_the_log_grows_while_it_ends_or_when_it_is_gone_hurts_nobody():
+    async def grown_all_the_time(program: str) -> None:
+        beside, stop = FoldedBeside((sys.executable, "-I", "-S", "-c", program)), asyncio.Event()
+        ended = asyncio.create_task(beside.run(stop, lambda _: stop.set()))
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while not ended.done():
+                    beside.grown()
+                    beside._asked = False  # it answers nothing
+                    await asyncio.sleep(0)
+        finally:
+            stop.set()
+            await ended
+
+    # On the loop that engage runs on: to write where nobody reads is an error there.
+    uvloop.run(grown_all_the_time("import sys; print('{}', flush=True); sys.stdin.read()"))
+    uvloop.run(grown_all_the_time("import os; os.close(0); print('{}', flush=True)"))
 
 
 class Busy:

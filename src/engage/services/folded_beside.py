@@ -34,12 +34,12 @@ class FoldedBeside:
 
     def grown(self) -> None:
         """The log has grown: it is told so once, until it answers."""
-        if self._process is None or self._asked:
+        stdin = None if self._process is None else self._process.stdin
+        if stdin is None or stdin.is_closing() or self._asked:
             self._grown = True
             return
         self._asked, self._grown = True, False
-        assert self._process.stdin is not None, "it was asked for"
-        self._process.stdin.write(GROWN)
+        stdin.write(GROWN)
 
     async def run(self, stop: asyncio.Event, tell: Callable[[Told], None]) -> None:
         """Keep it running until ``stop`` is set; ``tell`` hears what it says, and if it is not there."""

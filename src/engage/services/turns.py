@@ -16,6 +16,8 @@ Part = Callable[[], Awaitable[int]]
 
 IDLE_SECONDS = 0.25
 """How long to wait for the log to grow before wakes and people's commands are looked after again."""
+_MOST_REST = 0.5
+"""Seconds between two turns at most, however long one takes."""
 MOST_PATIENCE = 30.0
 """A part that goes on failing is tried again after at most this many seconds."""
 
@@ -25,9 +27,10 @@ _logger = structlog.get_logger(__name__)
 class Turns:
     """Runs ``parts`` (by name) until told to stop; ``troubles`` says what is failing now, and why.
 
-    ``rest`` is how many seconds lie between two turns at least: each commits a little for every part. Those named
-    ``beside`` take turns of their own: nobody waits for the others' commits who waits for them. So do those that are
-    ``driven`` by something else than the log, each with the event that says that there may be more to do.
+    ``rest`` is how many seconds lie between two turns at least, and twice as long as the last one took: each commits a
+    little for every part, and the more there is to do, the more pays to be done together. Those named ``beside`` take
+    turns of their own: nobody waits for the others' commits who waits for them. So do those that are ``driven`` by
+    something else than the log, each with the event that says that there may be more to do.
     """
 
     def __init__(
@@ -59,16 +62,21 @@ class Turns:
                 group.create_task(self._run_driven(stop, name, more))
 
     async def _run(self, stop: asyncio.Event, names: Sequence[str]) -> None:
+        loop = asyncio.get_running_loop()
+        rests = 0.0 if names[0] in self._beside else self._rest
         while not stop.is_set():
             try:
                 # The ends before the turn: what comes during it is not waited for, there is another turn at once.
                 partitions = range(self._log.partitions)
                 found = await asyncio.gather(*(self._log.end(partition) for partition in partitions))
                 ends = dict(zip(partitions, found, strict=True))
-                if not await self.turn(names):
+                began = loop.time()
+                done = await self.turn(names)
+                took = loop.time() - began
+                if not done:
                     await self._log.wait(ends, IDLE_SECONDS)
                 # A turn may wait for nothing: others on the loop have their turn as well.
-                await asyncio.sleep(0 if names[0] in self._beside else self._rest)
+                await asyncio.sleep(max(rests, min(_MOST_REST, 2 * took)) if rests else 0)
                 self.troubles.pop("log", None)
             except Exception as error:
                 self._tell("log", error)

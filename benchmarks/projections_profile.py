@@ -50,11 +50,11 @@ class ProjectorProfile:
     def _time(self, home: type, name: str, step: str) -> None:
         inner: Callable[..., Any] = getattr(home, name)
 
-        def timed(*args: Any) -> Any:
+        def timed(*args: Any, **named: Any) -> Any:
             begun = _clock()
             self._within.append(0.0)
             try:
-                return inner(*args)
+                return inner(*args, **named)
             finally:
                 whole = _clock() - begun
                 self._spent[step] += whole - self._within.pop()

@@ -123,3 +123,11 @@ def test_what_was_not_asked_for_for_longest_makes_room() -> None:
     kept = cache.take("spend", 0, MARK, [str(number) for number in range(20)])
     assert 1 <= len(kept) <= 5
     assert {"0", "19"} <= kept.keys()
+
+
+def test_rows_of_a_batch_whose_tables_would_push_each_other_out_are_not_kept() -> None:
+    cache = RowCache(4)
+    cache.keep("spend", 0, MARK, MARK, {"a": 1, "b": 2}, tables=2)
+    assert cache.take("spend", 0, MARK, ["a"]) == {"a": 1}
+    cache.keep("spend", 0, MARK, MARK, {"a": 1}, tables=5)
+    assert cache.take("spend", 0, MARK, ["a", "b"]) == {}

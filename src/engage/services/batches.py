@@ -85,7 +85,7 @@ class Batches:
         self._records = log
         self._store = store
         self._slot = slot
-        self._began = 0
+        self._began = self._tables = 0
         self._foldings: dict[tuple[str, ...], Folding] = {}
         self._cache = RowCache() if cache is None else cache
         self._mend = mend
@@ -155,6 +155,7 @@ class Batches:
         await self._committed(taken, standing)
 
     async def _committed(self, cuts: Sequence[Cut], standing: Standing) -> None:
+        self._tables = max((len(cut.models) for cut in cuts), default=0)
         # In a thread: a database that lets us wait must not let those wait who publish on this loop.
         with uncollected() if sum(len(cut.events) for cut in cuts) >= MANY else nullcontext():
             for together in _portions(cuts):
@@ -253,7 +254,8 @@ class Batches:
             mark = standing.marks[place] = Mark(cut.position, moved[place].change, before.epoch)
             absent = self._absent.get(place, ())
             if not one.model.append_only:
-                self._cache.keep(name, cut.partition, before, mark, dict.fromkeys(absent) | one.rows)
+                rows = dict.fromkeys(absent) | one.rows
+                self._cache.keep(name, cut.partition, before, mark, rows, tables=self._tables)
             self._dues.follow(cut.partition, one, before, mark)
             for (scope, key), stopped in one.parked.items():
                 standing.stops.setdefault(name, Stops()).add(scope, key, stopped.offset)

@@ -46,13 +46,19 @@ class RowCache:
             found |= ours
         return found
 
-    def keep(self, table: str, partition: int, before: Mark, mark: Mark, rows: Mapping[str, Any]) -> None:
+    def keep(
+        self, table: str, partition: int, before: Mark, mark: Mark, rows: Mapping[str, Any], *, tables: int = 1
+    ) -> None:
         """Keep what was written, as it stands in the table at ``mark``; None is a row that is not there.
 
         It was folded on what stood there at ``before``: rows that were kept at another state are not what stands there
-        any more. The keys of these must have been asked for.
+        any more. The keys of these must have been asked for. So many rows of each of ``tables`` come with the same
+        batch: where they do not fit, none is kept, for each table would push out the one before.
         """
         place = table, partition
+        if len(rows) * tables > 2 * self._half:
+            self.forget(table, partition)
+            return
         if self._marks.get(place) != before:  # somebody else has written, and this batch asked for no row
             self.forget(table, partition)
         self._marks[place] = mark

@@ -24,8 +24,10 @@ from msgspec import Struct
 
 BATCH = 8_000
 """Records at most that an agent is handed at once."""
-_FETCH_WAIT_MS = 25
-"""How long a fetch may wait for news: as long as it does, the broker is not asked about other partitions."""
+_FETCH_WAIT_MS, _FETCH_ENOUGH = 50, 200_000
+"""How long a fetch waits until so many bytes are there: as long as it does, the broker is not asked about other
+partitions. What comes meanwhile is one batch and one transaction a partition: at 1,000 events a second that is half the
+transactions, a quarter of the broker's work less, and a queue less for whoever waits; on an idle log it costs 25 ms."""
 _RETRY_MS = 20
 
 _logger = structlog.get_logger(__name__)
@@ -105,6 +107,7 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
             max_poll_interval_ms=int(conf.broker_max_poll_interval * 1_000),
             max_partition_fetch_bytes=conf.consumer_max_fetch_size,
             fetch_max_wait_ms=_FETCH_WAIT_MS,
+            fetch_min_bytes=_FETCH_ENOUGH,
             retry_backoff_ms=_RETRY_MS,
             request_timeout_ms=int(conf.broker_request_timeout * 1_000),
             session_timeout_ms=int(conf.broker_session_timeout * 1_000),

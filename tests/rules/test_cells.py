@@ -2,17 +2,20 @@
 
 import gc
 import tracemalloc
-from datetime import timedelta
+from datetime import datetime, timedelta
 from unittest.mock import patch
 
 from hypothesis import given as for_all
+from hypothesis import strategies as st
 
 from engage.events.catalogue.commerce import CartViewed, OrderCompleted, OrderDelivered
 from engage.events.catalogue.consent import ConsentGiven
 from engage.events.catalogue.support import TicketOpened
 from engage.rules import cells
+from engage.rules.cell import Armed
+from engage.rules.cells import Cells
 from engage.rules.engine import Engine
-from engage.rules.rule import Rule
+from engage.rules.rule import NoState, Rule
 from engage.testing.events import happened, moment
 from streams import RULES
 from tests.rules.ledger import Ledger
@@ -29,6 +32,39 @@ def test_accounts_that_sleep_whenever_they_can_are_decided_on_as_if_they_were_aw
     awake = live(steps)
     assert told(sleepers) == told(awake)
     assert sleepers.state() == awake.state()
+
+
+@for_all(st.lists(st.tuples(st.sampled_from(["a", "b", "forget a", "pass"]), st.integers(0, 20)), max_size=40))
+def test_a_wake_fires_at_the_moment_that_was_said_last_however_often_it_was_moved(steps):
+    waiting: dict[str, datetime] = {}
+    with patch.object(cells, "_COMPACT_FROM", 3):
+        held = Cells({"rule": NoState})
+        row = held.row("acc-1")
+        cell = held.of("rule").get(row)
+        for step, minute in steps:
+            at = START + timedelta(minutes=minute)
+            if step == "pass":
+                fired = list(iter(lambda now=at: held.pop_due(now), None))
+                due = sorted((when, about) for about, when in waiting.items() if when <= at)
+                assert [(wake[4].fires, wake[3]) for wake in fired] == due
+                waiting = {about: when for about, when in waiting.items() if when > at}
+            elif step == "forget a":
+                cell.wakes.pop("a", None)
+                waiting.pop("a", None)
+            else:
+                held.arm(row, cell, "rule", step, Armed(at, at, "e-1", "test", 0))
+                waiting[step] = at
+            assert held.next_due() == min(waiting.values(), default=None)
+
+
+def test_a_wake_that_is_put_off_every_day_keeps_one_timer():
+    held = Cells({"rule": NoState})
+    row = held.row("acc-1")
+    cell = held.of("rule").get(row)
+    for day in range(100):
+        at = START + timedelta(days=day)
+        held.arm(row, cell, "rule", "order", Armed(at, at, "e-1", "test", 0))
+    assert len(held.timers) == 1
 
 
 def test_who_is_parked_is_known_while_all_others_sleep():

@@ -42,6 +42,10 @@ MANY, PORTIONS = 2_000, 6
 the demo touch take 100 MB (batches of up to 5,000 that went whole took 40 MB more than that in portions), and a row
 that is written once for twice as many events costs half."""
 
+VERY_MANY = 10_000
+"""From so many events on, no garbage is looked for while they are folded, which takes some 30 MB: the load of the demo,
+whose memory is counted, folds fewer at a time."""
+
 _DECODED_AT_ONCE = 500
 """Records whose events are still in the processor's cache when their places are put into them."""
 
@@ -157,7 +161,7 @@ class Batches:
     async def _committed(self, cuts: Sequence[Cut], standing: Standing) -> None:
         self._tables = max((len(cut.models) for cut in cuts), default=0)
         # In a thread: a database that lets us wait must not let those wait who publish on this loop.
-        with uncollected() if sum(len(cut.events) for cut in cuts) >= MANY else nullcontext():
+        with uncollected() if sum(len(cut.events) for cut in cuts) >= VERY_MANY else nullcontext():
             for together in _portions(cuts):
                 await asyncio.to_thread(self._commit, together, standing)
 

@@ -5,6 +5,7 @@ import tracemalloc
 from datetime import datetime, timedelta
 from unittest.mock import patch
 
+import pytest
 from hypothesis import given as for_all
 from hypothesis import strategies as st
 
@@ -65,6 +66,23 @@ def test_a_wake_that_is_put_off_every_day_keeps_one_timer():
         at = START + timedelta(days=day)
         held.arm(row, cell, "rule", "order", Armed(at, at, "e-1", "test", 0))
     assert len(held.timers) == 1
+
+
+@pytest.mark.parametrize("sooner", ["forgotten", "moved forward"])
+def test_a_wake_that_is_set_anew_at_every_event_leaves_few_timers(sooner):
+    held = Cells({"rule": NoState})
+    row = held.row("acc-1")
+    cell = held.of("rule").get(row)
+    for number in range(10_000):
+        at = START + timedelta(days=30, minutes=number)
+        if sooner == "forgotten":
+            cell.wakes.pop("order", None)
+        else:
+            soon = at - timedelta(hours=1)
+            held.arm(row, cell, "rule", "order", Armed(soon, soon, "e-1", "test", 0))
+        held.arm(row, cell, "rule", "order", Armed(at, at, "e-1", "test", 0))
+    assert len(held.timers) < 2_000
+    assert held.next_due() == at
 
 
 def test_who_is_parked_is_known_while_all_others_sleep():

@@ -114,12 +114,14 @@ class Cells:
                 self._compact()
 
     def _compact(self) -> None:
-        """Drop the timers of what was forgotten or moved forward: a wake that is set again and again may leave some.
+        """Keep the first timer of each wake that waits: one that is forgotten or moved forward leaves its timer behind.
 
         They are looked through and not the cells, of which there are many times more.
         """
-        self.timers[:] = [timer for timer in set(self.timers) if self._waits(timer)]
-        heapq.heapify(self.timers)
+        first: dict[tuple[str, str, str], Timer] = {}
+        for timer in sorted(self.timers):
+            first.setdefault(timer[1:], timer)
+        self.timers[:] = filter(self._waits, first.values())  # sorted, and so a heap
         self._compact_at = 2 * len(self.timers) + _COMPACT_FROM
 
     def next_due(self) -> datetime | None:

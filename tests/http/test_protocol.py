@@ -1,8 +1,10 @@
 """Connections as they are, broken and slow: each ends in bounded time and memory, and others are answered meanwhile."""
 
 import asyncio
+import gc
 import json
 import socket
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import quote
@@ -105,14 +107,38 @@ async def test_an_early_answer_is_heard_and_the_rest_of_the_body_not_waited_for(
     assert answer[9:12] == b"413"
 
 
-async def test_one_connection_serves_many_requests(port: int):
+async def answered(port: int, *, times: int) -> None:
+    """Publish so often over one connection, each time when the answer before is there."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    for number in range(20):
+    for number in range(times):
         writer.write(request(json.dumps(order(f"o-{number}")).encode(), close=False))
         head = await reader.readuntil(b"\r\n\r\n")
         length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
         assert json.loads(await reader.readexactly(length))["taken"] == 1
     writer.close()
+
+
+async def test_one_connection_serves_many_requests(port: int):
+    await answered(port, times=20)
+
+
+async def test_of_a_request_that_is_answered_nothing_is_left_for_the_garbage_collector(
+    port: int, monkeypatch: pytest.MonkeyPatch
+):
+    left = weakref.WeakSet[object]()
+    complete = Protocol.on_message_complete
+
+    def noted(connection: Protocol) -> None:
+        left.add(connection.cycle)
+        complete(connection)
+
+    monkeypatch.setattr(Protocol, "on_message_complete", noted)
+    gc.disable()
+    try:
+        await answered(port, times=20)
+        assert len(left) <= 1, "but for the last one, which the connection holds"
+    finally:
+        gc.enable()
 
 
 async def test_an_answer_says_the_same_over_a_connection_as_it_does_without_one(port: int, http: AsyncClient):

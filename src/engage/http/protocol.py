@@ -6,6 +6,7 @@ A whole answer may be told in one go (``told_whole``): bit by bit it costs more 
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -62,7 +63,8 @@ class Protocol(HttpToolsProtocol):
         self._unset()
         super().on_headers_complete()
         scope: Any = self.scope
-        scope[_TELL_WHOLE] = partial(_tell_whole, self.cycle)
+        # Weak, for the cycle holds the scope: else each request, its body with it, would lie there for the collector.
+        scope[_TELL_WHOLE] = partial(_tell_whole, weakref.ref(self.cycle))
 
     def on_message_complete(self) -> None:
         """The body is there."""
@@ -118,8 +120,9 @@ def told_whole(scope: Scope, headers: Headers, body: bytes | memoryview) -> bool
     return tell is not None and tell(headers, body)
 
 
-def _tell_whole(cycle: RequestResponseCycle, headers: Headers, body: bytes | memoryview) -> bool:
-    if cycle.disconnected or cycle.response_started or cycle.flow.write_paused:
+def _tell_whole(asked: weakref.ref[RequestResponseCycle], headers: Headers, body: bytes | memoryview) -> bool:
+    cycle = asked()
+    if cycle is None or cycle.disconnected or cycle.response_started or cycle.flow.write_paused:
         return False
     told: list[bytes | memoryview] = [STATUS_LINE[200]]
     for name, value in (*cycle.default_headers, *headers):

@@ -111,3 +111,25 @@ async def test_who_publishes_meanwhile_is_answered_and_heard_in_its_place(
     asked = [codec.open_data(event).data.why for event in house.events("follow_up.requested")]
     orders = ORDERS + (going_on is retrying) + 2
     assert asked[-1] == f"number {orders}"
+
+
+async def test_whoever_publishes_without_end_does_not_keep_an_operator_waiting(house: House, counting: Counting):
+    told = asyncio.Event()
+
+    async def publishing(publisher: int) -> int:
+        published = 0
+        while not told.is_set():
+            names = [f"o-{publisher}-{number}" for number in range(published, published + 3 * BIT)]
+            await house.embedded.publish([delivered(name) for name in names])
+            published += len(names)
+        return published
+
+    publishers = [asyncio.create_task(publishing(number)) for number in range(3)]
+    try:
+        await asyncio.wait_for(enabling(house, counting), 20)
+    finally:
+        told.set()
+        published = ORDERS + sum(await asyncio.gather(*publishers))
+    await house.embedded.publish([delivered("o-after")])
+    asked = [codec.open_data(event).data.why for event in house.events("follow_up.requested")]
+    assert asked[-1] == f"number {published + 1}"

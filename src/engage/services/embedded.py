@@ -77,6 +77,7 @@ class EmbeddedLog:
         self._stopped: set[tuple[int, CellKey]] = set()
         self._committing = Committing[Writes](lambda several: log.commit(*several), self._give_up)
         self._under_way: list[dict[Identity, Token]] = []
+        self._holding = asyncio.Lock()
 
     async def start(self) -> None:
         """Take up what the last owner left."""
@@ -241,6 +242,12 @@ class EmbeddedLog:
 
     async def _ready(self) -> None:
         """Have engines that are as what was begun leaves the log. Nobody may wait between this and what they do."""
+        while self._holding.locked():  # a word waits for the log to be quiet, which it would never be by itself
+            async with self._holding:
+                pass
+        await self._engines_are_there()
+
+    async def _engines_are_there(self) -> None:
         await self._committing.sound()
         while not self._runners:
             await self._committing.ended()
@@ -265,7 +272,7 @@ class EmbeddedLog:
     async def _past_is_there(self, words: Iterable[tuple[int, Event[Raw]]]) -> None:
         """Have all that was begun on the log, and what words, each with its partition, need of it; then as ``_ready``.
 
-        Others are taken in meanwhile.
+        Others are taken in while the past is folded; only when that is done they wait until all is on the log.
         """
         await self._ready()
         by_partition: dict[int, list[Event[Raw]]] = {}
@@ -273,8 +280,9 @@ class EmbeddedLog:
             by_partition.setdefault(partition, []).append(word)
         runners = self._runners
         ahead = {at: await folded_ahead(self.log, runners[at], told) for at, told in by_partition.items()}
-        await self._committing.ended()
-        await self._ready()
+        async with self._holding:
+            await self._committing.ended()
+            await self._engines_are_there()
         for partition, known in ahead.items():
             if known is not None:
                 self._runners[partition].know(known.skips, known.pasts)

@@ -20,7 +20,8 @@ from engage.services.partition_runner import PartitionRunner
 from engage.services.rule_past import RulePast, Skips
 
 BIT = 100
-"""Records between two turns of the loop: half a millisecond of a rule's own past, as long as a thread would hold it."""
+"""Records between two turns of the loop: half a millisecond of a rule's own past, as long as a thread would hold it;
+more where the log grows by more."""
 
 
 class Ahead(Struct, frozen=True):
@@ -49,9 +50,10 @@ async def folded_ahead(log: Log, runner: PartitionRunner, words: Iterable[Event[
 
 
 async def _bits(log: Log, partition: int) -> AsyncIterator[tuple[Sequence[Record], int]]:
-    position = 0
-    while position < await log.end(partition):
-        batch = await log.read(partition, position, BIT)
-        position = batch.next_position
+    position, known = 0, await log.end(partition)
+    while position < (end := await log.end(partition)):
+        # Twice what came since the last bit, or a busy log's end would never be reached.
+        batch = await log.read(partition, position, BIT + 2 * (end - known))
+        position, known = batch.next_position, end
         yield batch.records, position
         await asyncio.sleep(0)

@@ -264,6 +264,21 @@ def test_what_is_committed_gets_into_the_file_itself_beside_whoever_commits(log,
         time.sleep(0.01)
 
 
+def test_what_is_written_ahead_of_the_file_stays_bounded_while_others_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(sqlite, "_CHECKPOINT_PAGES", 40)
+    monkeypatch.setattr(sqlite_merging, "_EVERY_PAGES", 5)
+    log = SqliteLog(tmp_path / "log.db")
+    reader = SqliteLog(tmp_path / "log.db", read_only=True)
+    longest = 0
+    for offset in range(400):
+        commit(log, record(offset))
+        assert [each.offset for each in reader.scan(0, offset)] == [offset]
+        longest = max(longest, (tmp_path / "log.db-wal").stat().st_size)
+    reader.close()
+    log.close()
+    assert longest < 4 * 40 * 16_384, "each commit writes two pages at least, all of them twenty times as many"
+
+
 def merged(folder):
     """Whether the file alone, without what is written ahead of it, has a record."""
     copied = folder / "alone" / "log.db"

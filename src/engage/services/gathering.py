@@ -1,7 +1,8 @@
-"""Group commit: what several publish at the same time is taken in one transaction, and each gets its own answers.
+"""Group commit: what several publish at the same time is taken in one call, and each gets its own answers.
 
-A transaction costs a sync of the disk however many events it holds, so what comes while one is under way waits for the
-next. It pays as well on Kafka: keys are looked up once, and a partition gets one batch.
+To call costs about as much however many events there are, so what comes while as many calls as may be are under way
+waits for the next. Keys are looked up once, and a partition of Kafka's gets one batch; embedded, calls that wait for
+the disk share a transaction besides (``Committing``).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from engage.log.topics import BrokerUnavailableError
 from engage.services.committing import AbandonedError
 
 MOST = 1_600
-"""Events of one transaction: it holds the event loop for tens of milliseconds at most, and others have their turn."""
+"""Events of one call: it holds the event loop for tens of milliseconds at most, and others have their turn."""
 _ROUNDS = 2
 """Turns of the event loop in which who is ready to publish is waited for: bytes arrive in one, requests in the next."""
 _NOBODYS_FAULT = (BrokerUnavailableError, sqlite3.OperationalError)
@@ -42,7 +43,7 @@ class Gathering:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def publish(self, events: Events) -> list[Answer]:
-        """See ``Publisher.publish``. More events than fit one transaction are taken in several, in order."""
+        """See ``Publisher.publish``. More events than fit one call are taken in several, in order."""
         if len(events) <= self._most:
             return await self._begun(events)
         answers: list[Answer] = []

@@ -174,6 +174,20 @@ def test_contributions_add_up_to_the_distance_from_the_middle() -> None:
         assert isclose(sum(points), expected - component.middle, rel_tol=1e-9)
 
 
+def test_a_reason_keeps_what_it_contributed_when_the_last_one_came() -> None:
+    row = Row()
+    for at, mark in (("2026-01-01", 10.0), ("2026-02-01", 95.0), ("2026-02-02", 60.0)):
+        for component in (MEAN, LEVEL):
+            expect(row, component, event(at), f"pending {at}")
+            count(row, component, event(at), at, mark, 0.7)
+    for component in (MEAN, LEVEL):
+        evidence, reasons = row.evidence[component.name], row.reasons[component.name]
+        points = contributions(component, evidence, reasons, moment("2026-02-02").timestamp())
+        assert [reason.contribution for reason in reasons] == [round(one, 2) for one in points]
+        assert any(reason.contribution for reason in reasons)
+        assert any(reason.pending for reason in reasons)
+
+
 def test_two_markings_for_one_type_are_refused() -> None:
     markings = Markings()
     markings.on(PageViewed)(lambda row, event: None)

@@ -7,7 +7,7 @@ JSON text, which costs this process 5 µs a row of health where a statement a ro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import repeat
 from operator import attrgetter
@@ -61,13 +61,17 @@ class SqliteRows:
 
     def writing(self, parts: Sequence[Part]) -> list[Statement]:
         """See ``RowWriter.writing``."""
-        stamped: list[tuple[Any, ...]] = []
-        for part in parts:
-            if part.rows:
-                columns = self._encode(part.rows)
-                dues = self._dues_of([part.due.get(key) for key in columns[0]]) if part.due else repeat(None)
-                stamped += zip(*columns, *map(repeat, structs.astuple(part.stamp)), dues, strict=False)
-        return [(self._upsert, stamped)] if stamped else []
+        rows = [row for part in parts for row in part.rows]
+        if not rows:
+            return []
+        columns = self._encode(rows)
+        # To encode and to stamp the rows of all partitions at once is two thirds of the time for small batches.
+        stamps = [structs.astuple(part.stamp) for part in parts for _ in part.rows]
+        dues: Iterable[Any] = repeat(None)
+        if any(part.due for part in parts):
+            keys = iter(columns[0])
+            dues = self._dues_of([part.due.get(next(keys)) for part in parts for _ in part.rows])
+        return [(self._upsert, list(zip(*columns, *zip(*stamps, strict=True), dues, strict=False)))]
 
 
 class PostgresRows:

@@ -48,6 +48,8 @@ def tell(
         return False
     if outbox.waits(connection, name, partition):
         return False
-    outbox.put(connection, [(name, one) for one in say(table.of_partition(connection, partition))])
+    said = [(name, one) for one in say(table.of_partition(connection, partition))]
+    for statement in outbox.putting(said, sqlite=table.sqlite):
+        connection.exec_driver_sql(*statement)
     connection.execute(insert(STANDINGS).values(projection=name, partition=partition))
     return True

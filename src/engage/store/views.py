@@ -243,9 +243,9 @@ class ViewStore(ViewReader):
             ]
             of_table: dict[ViewTable, list[Part]] = {}
             for change, stamp in zip(changes, stamps, strict=True):
-                rows = [row for row in change.folded.rows.values() if row is not None]
-                table = self.table(change.folded.model, change.slot)
-                of_table.setdefault(table, []).append(Part(rows, stamp, change.folded.due))
+                if rows := [row for row in change.folded.rows.values() if row is not None]:
+                    table = self.table(change.folded.model, change.slot)
+                    of_table.setdefault(table, []).append(Part(rows, stamp, change.folded.due))
             statements, count = [ledger.steps(self.database, moves), *self.database.telling(MOVED)], 0
             for table, parts in of_table.items():  # of all partitions at once: statements are what small batches cost
                 statements += table.writing(parts)
@@ -253,12 +253,6 @@ class ViewStore(ViewReader):
                 if count > _AT_ONCE:
                     self.database.send(connection, statements)
                     statements, count = [], 0
-            if statements:
-                self.database.send(connection, statements)
-            noted = {name for (name,) in found}
-            for change, stamp in zip(changes, stamps, strict=True):
-                if change.old.projection in noted or _says_more(change):
-                    self._write_beside(connection, change, stamp, change.old.projection in noted)
             told = [
                 (change.old.projection, one)
                 for change in changes
@@ -267,7 +261,11 @@ class ViewStore(ViewReader):
                 for one in change.folded.announced
                 if one.offset >= first
             ]
-            outbox.put(connection, told)
+            self.database.send(connection, [*statements, *outbox.putting(told, sqlite=self.database.sqlite)])
+            noted = {name for (name,) in found}
+            for change, stamp in zip(changes, stamps, strict=True):
+                if change.old.projection in noted or _says_more(change):
+                    self._write_beside(connection, change, stamp, change.old.projection in noted)
         return moved
 
     def _write_beside(self, connection: Connection, change: Change, stamp: Stamp, has_deletions: bool) -> None:

@@ -5,6 +5,8 @@ import os
 import signal
 import threading
 from contextlib import contextmanager
+from functools import partial
+from multiprocessing.connection import Connection
 
 import pytest
 
@@ -106,3 +108,27 @@ def test_interrupted_nobody_is_left():
     with pytest.raises(KeyboardInterrupt):
         by_partition(endless, [1, 2], progress)
     assert multiprocessing.active_children() == []
+
+
+def abandoned(there: Connection, partition: int, end: int, told) -> None:
+    """Goes on until nobody hears of it; ``there`` is open for as long as it lives, which is 30 seconds at most."""
+    signal.alarm(30)
+    while True:
+        told(1)
+
+
+def asking_until_killed(there: Connection) -> None:
+    by_partition(partial(abandoned, there), [1, 1, 1], lambda done, of: os.kill(os.getpid(), signal.SIGKILL))
+
+
+def test_who_asked_is_killed_and_nobody_is_left():
+    ours, theirs = multiprocessing.Pipe(duplex=False)
+    asking = multiprocessing.get_context("spawn").Process(target=asking_until_killed, args=(theirs,))
+    asking.start()
+    theirs.close()
+    asking.join()
+    assert asking.exitcode == -signal.SIGKILL
+    assert ours.poll(20), "somebody lives who holds the other end"
+    with pytest.raises(EOFError):
+        ours.recv()
+    ours.close()

@@ -51,7 +51,9 @@ def by_partition(fold: Callable[[int, int, Told], T], ends: Sequence[int], progr
         # All at once, before ``progress`` begins a thread; the longest first, so that none is left alone at the end.
         for partition in sorted(range(len(ends)), key=lambda partition: -ends[partition]):
             ours, theirs = context.Pipe(duplex=False)
-            process = context.Process(target=_run, args=(fold, partition, ends[partition], turns, theirs), daemon=True)
+            inherited = [*running, ours] if forks else []
+            args = fold, partition, ends[partition], turns, theirs, inherited
+            process = context.Process(target=_run, args=args, daemon=True)
             running[ours] = partition, process
             with _deaf_to_interrupts():
                 process.start()
@@ -103,7 +105,16 @@ def _heard(connection: Connection) -> tuple[str, Any]:
     return said
 
 
-def _run(fold: Callable[[int, int, Told], Any], partition: int, end: int, turns: Any, telling: Connection) -> None:
+def _run(
+    fold: Callable[[int, int, Told], Any],
+    partition: int,
+    end: int,
+    turns: Any,
+    telling: Connection,
+    inherited: Sequence[Connection],
+) -> None:
+    for reading in inherited:  # while one of us could read it, nobody would see that who asked was killed
+        reading.close()
     gc.disable()  # a fold makes no cycles, and to look for them among ever more cells takes a tenth of its time
     said: tuple[str, Any]
     with turns:

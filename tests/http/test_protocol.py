@@ -141,6 +141,34 @@ async def test_of_a_request_that_is_answered_nothing_is_left_for_the_garbage_col
         gc.enable()
 
 
+async def test_who_asks_without_reading_is_not_answered_into_memory(
+    platform: Platform, port: int, monkeypatch: pytest.MonkeyPatch
+):
+    connections: list[Protocol] = []
+    made = Protocol.connection_made
+
+    def noted(connection: Protocol, transport: asyncio.Transport) -> None:
+        connections.append(connection)
+        made(connection, transport)
+
+    monkeypatch.setattr(Protocol, "connection_made", noted)
+    await answered(port, times=1)
+    await platform.projector.catch_up()
+    times, unsent = 3_000, 0
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(b"GET /v1/accounts/customer-17 HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n" * times)
+        async with asyncio.timeout(10):
+            while len(connections) < 2 or not connections[1].flow.write_paused:
+                await asyncio.sleep(0.01)
+            for _ in range(times):
+                unsent = max(unsent, connections[1].transport.get_write_buffer_size())
+                await reader.readuntil(b"HTTP/1.1 200 OK\r\n")
+    finally:
+        writer.transport.abort()
+    assert unsent < 100_000
+
+
 async def test_an_answer_says_the_same_over_a_connection_as_it_does_without_one(port: int, http: AsyncClient):
     head, _, body = (await sent(port, request(json.dumps(order("o-1")).encode()))).partition(b"\r\n\r\n")
     told = await http.post("/v1/events", json=order("o-2"))

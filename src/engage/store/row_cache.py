@@ -13,8 +13,8 @@ from typing import Any
 from engage.store.positions import Mark
 
 MOST_ROWS = 24_000
-"""Rows that are kept, of all read models together: 1.5 kB each of the demo, and three times as much when accounts have
-lived for a year. They are what a live log's batches need; a history's meet other accounts each time."""
+"""Rows that are kept, of all read models of a projector together: 1.5 kB each of the demo, and three times as much when
+accounts have lived for a year. They are what a live log's batches need; a history's meet other accounts each time."""
 
 
 class RowCache:

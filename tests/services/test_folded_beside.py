@@ -55,6 +55,7 @@ class Busy:
     def __init__(self, trouble: str = "") -> None:
         self.turns = 0
         self.trouble = trouble
+        self.moved: dict[tuple[str, int], int] = {}
 
     async def step(self, limit: int) -> int:
         self.turns += 1

@@ -98,3 +98,44 @@ async def test_a_crowd_that_waits_looks_once_for_all_and_misses_nothing(
                     waiting.tell()
             await asyncio.gather(*crowd)
     assert looks <= 6
+
+
+async def test_who_is_told_how_far_views_have_come_does_not_look_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "_LOOK_AGAIN_SECONDS", 60.0)
+    with closing(ViewStore(f"sqlite:///{tmp_path}/views.db")) as store:
+        projector = Projector(log := MemoryLog(partitions=2), store, [spend])
+        waiting, looks, look = Waiting(store, log.partitions), 0, store.reached
+
+        def counted(projections: Collection[str]) -> Any:
+            nonlocal looks
+            looks += 1
+            return look(projections)
+
+        async def waits(token: str) -> asyncio.Task[None]:
+            reader = asyncio.create_task(waiting.until(token, [spend], 50))
+            while not waiting.waiters:
+                await asyncio.sleep(0)
+            return reader
+
+        monkeypatch.setattr(store, "reached", counted)
+        async with asyncio.timeout(20):
+            reader = await waits("1:1")
+            waiting.tell({("spend", 1): 1, ("spend", 0): 9})
+            waiting.tell({("spend", 1): 2})
+            await reader
+            assert looks == 1
+            reader = await waits("1:1")
+            waiting.tell({("spend", 1): 2})
+            waiting.tell()  # it may have been put back
+            while looks < 3:
+                await asyncio.sleep(0)
+            assert not reader.done()
+            for number in range(8):
+                log.append(
+                    happened(OrderCompleted(order_id=f"o-{number}", total=10), at="2026-03-01", subject=f"{number}")
+                )
+            await projector.step(100)
+            assert projector.moved == {("spend", at): await log.end(at) for at in range(2)}
+            waiting.tell({("another", 1): 9})  # says nothing of what is waited for
+            await reader
+        assert looks == 4

@@ -52,11 +52,15 @@ class FirstDues:
         """Know on what was committed: ``mark`` is the state that came of ``before``."""
         place = self._key((folded.model, partition))
         known = self._known.get(place)
-        if known is None or known[0] != before:
-            self._known.pop(place, None)
+        if known is None:
             return
-        dues = [*folded.due.values()] if known[1] is None else [known[1], *folded.due.values()]
-        self._known[place] = mark, min(dues, default=None)
+        if known[0] != before:
+            del self._known[place]
+            return
+        first = known[1]
+        if folded.due:
+            first = min(folded.due.values()) if first is None else min(first, *folded.due.values())
+        self._known[place] = mark, first
 
     def _key(self, place: Place) -> tuple[str, int]:
         return slotted(place[0].name, self._slot), place[1]

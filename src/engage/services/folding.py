@@ -32,11 +32,13 @@ GROWN = b"\n"
 class Told(Struct, omit_defaults=True):
     """What came of a turn.
 
-    ``done``: how many records were folded. ``waited``: for each batch how many seconds its oldest event had waited.
+    ``done``: how many records were folded. ``moved``: where read models stand now, some names that do for each
+    partition and position. ``waited``: for each batch how many seconds its oldest event had waited.
     ``dues``: when the next row wants to be woken, by partition, where that was looked up. ``trouble``: what fails now.
     """
 
     done: int = 0
+    moved: list[tuple[int, int, list[str]]] = []
     waited: list[float] = []
     dues: dict[int, datetime] | None = None
     trouble: str | None = None
@@ -77,7 +79,11 @@ class Folding:
 
     async def _told(self, done: int) -> Told:
         trouble = self._turns.troubles.get("projections")
-        told = Told(done, self._waited[:], trouble=None if trouble is None else trouble[:_MOST_TROUBLE])
+        moved: dict[tuple[int, int], list[str]] = {}
+        for (name, partition), position in (self._projector.moved if done else {}).items():
+            moved.setdefault((partition, position), []).append(name)
+        stands = [(*place, names) for place, names in moved.items()]
+        told = Told(done, stands, self._waited[:], trouble=None if trouble is None else trouble[:_MOST_TROUBLE])
         self._waited.clear()
         now = asyncio.get_running_loop().time()
         if told.trouble is None and (not done or now - self._dues_at > _DUES_SECONDS):

@@ -194,7 +194,7 @@ class Platform:
     def _folded(self, told: Told) -> None:
         """What the process that folds beside says."""
         if told.done:
-            self.waiting.tell()
+            self.waiting.tell({(name, partition): at for partition, at, names in told.moved for name in names} or None)
         for seconds in told.waited:
             metrics.viewed(seconds)
         if told.dues is not None:

@@ -81,6 +81,7 @@ class Projector:
         self._verifier = Verifier(log, store)
         self._standings = Standings(log, store)
         self._waking: list[ReadModel[Any]] = []
+        self.moved: dict[tuple[str, int], int] = {}
         self._ends_known = ends is not None
         self._history = history
         self._strange: set[str] = set()
@@ -108,8 +109,10 @@ class Projector:
 
         Of those that are far from their end one goes on, by more records than that.
         Read models at the same position share one pass; one that is behind is read up to where the next one stands.
+        ``moved`` is to what positions that led, by name and partition, where records were folded.
         PositionMovedError if another process folds the same views: nothing of that batch was written.
         """
+        self.moved = {}
         if not self._ends_known:
             self._store.set_ends(await _ends(self._records))
             self._ends_known = True
@@ -131,6 +134,11 @@ class Projector:
         near, far = await self._near_and_far(reaches)
         done = await self._batches.advance(near, limit, standing)
         done += await self._batches.advance(far, max(limit, self._history), standing, patient=True)
+        self.moved = {
+            place: mark.position
+            for place, mark in standing.marks.items()
+            if place in standing.positions and mark.position > standing.positions[place].position
+        }
         built = [await self._rebuilder.step(family, limit, ours) for family in beside]
         done += sum(one.records for one in built)
         if any(one.swapped for one in built):  # what is live now has the rest of the log before it

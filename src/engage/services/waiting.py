@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -40,6 +40,15 @@ class BadTokenError(ValueError):
     """What was given is no token of this log: send the ``token`` that publishing answered, as it is."""
 
 
+class Move(asyncio.Event):
+    """Set once views have moved; ``reached`` is then how far those have come that did, None where it was not said."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached: Mapping[tuple[str, int], int] | None = None
+        self.next: Move | None = None
+
+
 class Waiting:
     """Those who wait for views to move on; ``tell`` is called by whoever moved them in this process.
 
@@ -50,7 +59,7 @@ class Waiting:
     def __init__(self, store: ViewStore, partitions: int) -> None:
         self._store = store
         self._partitions = partitions
-        self._moved = asyncio.Event()
+        self._moved = Move()
         self.heard = asyncio.Event()
         self.waiters = 0
         self.closed = False
@@ -58,10 +67,15 @@ class Waiting:
         self._last: asyncio.Task[Reached] | None = None
         self._next: asyncio.Task[Reached] | None = None
 
-    def tell(self) -> None:
-        """Views of this process have moved: let all who wait look."""
-        self._moved.set()
-        self._moved = asyncio.Event()
+    def tell(self, reached: Mapping[tuple[str, int], int] | None = None) -> None:
+        """Views have moved: let all who wait look.
+
+        ``reached``, by name and partition, is up to which token those that moved just now include everything: whoever
+        waits for nothing else needs not look in the database, which takes a thread and some milliseconds.
+        """
+        moved, self._moved = self._moved, Move()
+        moved.reached, moved.next = reached, self._moved
+        moved.set()
 
     def moved(self) -> asyncio.Event:
         """Set as soon as views move after this was asked for, or nobody is to wait any longer: look again then."""
@@ -80,9 +94,9 @@ class Waiting:
         """
         wanted = self._parsed(token)
         deadline = asyncio.get_running_loop().time() + seconds
+        moved = self._moved
+        reached, paused = await self._look(model.name for model in models)
         while True:
-            moved = self._moved
-            reached, paused = await self._look(model.name for model in models)
             stands = {model.name: reached.get((model.name, wanted.partition), 0) for model in models}
             behind = {name: position for name, position in stands.items() if position <= wanted.offset}
             if not behind:
@@ -103,9 +117,15 @@ class Waiting:
                 async with asyncio.timeout(min(left, _LOOK_AGAIN_SECONDS)):
                     await moved.wait()
             except TimeoutError:
-                continue
+                pass
             finally:
                 self.waiters -= 1
+            said, moved = _said(moved)
+            if all((name, wanted.partition) in said for name in behind):
+                reached = reached | said
+            else:
+                moved = self._moved
+                reached, paused = await self._look(model.name for model in models)
 
     async def _look(self, names: Iterable[str]) -> Reached:
         """How far these are; one look is for all who ask before it begins, or a crowd would look without end."""
@@ -155,3 +175,15 @@ class Waiting:
         if int(partition) >= self._partitions:
             raise BadTokenError(f"{token!r} is no token of this log, which has {self._partitions} partitions")
         return Token(int(partition), int(offset))
+
+
+def _said(moved: Move) -> tuple[dict[tuple[str, int], int], Move]:
+    """How far views have come since ``moved`` was asked for, as far as it was said, and what is set at the next move.
+
+    Nothing of what was said before a move of which it was not: views may have been put back.
+    """
+    said: dict[tuple[str, int], int] = {}
+    while moved.next is not None:
+        said = {} if moved.reached is None else {**said, **moved.reached}
+        moved = moved.next
+    return said, moved

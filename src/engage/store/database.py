@@ -64,6 +64,7 @@ class Database:
         self._cache_mib = cache_mib
         self._looking: PoolProxiedConnection | None = None
         self.engine: Engine = self._open_sqlite(synchronous) if self.sqlite else self._open_postgresql()
+        self._writing = self.engine.execution_options(engage_begin="BEGIN IMMEDIATE")
 
     @property
     def name(self) -> str:
@@ -78,7 +79,7 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that may write; in SQLite it waits for the one before it."""
-        with self.engine.execution_options(engage_begin="BEGIN IMMEDIATE").begin() as connection:
+        with self._writing.begin() as connection:
             yield connection
 
     @contextmanager
@@ -223,7 +224,8 @@ class Database:
 
         @event.listens_for(engine, "begin")
         def begin(connection: Connection) -> None:
-            connection.exec_driver_sql(connection.get_execution_options().get("engage_begin", "BEGIN"))
+            with self._driver(connection) as driver:
+                driver.execute(connection.get_execution_options().get("engage_begin", "BEGIN"))
 
         return engine
 

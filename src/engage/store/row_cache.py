@@ -62,6 +62,8 @@ class RowCache:
         if self._marks.get(place) != before:  # somebody else has written, and this batch asked for no row
             self.forget(table, partition)
         self._marks[place] = mark
+        if not rows:
+            return
         kept = self._young.setdefault(place, {})
         held = len(kept)
         kept.update(rows)

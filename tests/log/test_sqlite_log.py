@@ -10,7 +10,7 @@ import pytest
 
 from engage.events import codec
 from engage.events.catalogue.commerce import OrderDelivered
-from engage.log import sqlite, sqlite_merging, sqlite_seen
+from engage.log import sqlite, sqlite_seen
 from engage.log.contract import LogGapError, Record, Token
 from engage.log.sqlite import LogMovedError, LogVersionError, SqliteLog, Writes
 
@@ -255,18 +255,20 @@ def test_identities_are_known_when_indexing_was_broken_off_or_could_not_be_commi
     assert indexed(tmp_path / "log.db") == 7
 
 
-def test_what_is_committed_gets_into_the_file_itself_beside_whoever_commits(log, tmp_path, monkeypatch):
-    monkeypatch.setattr(sqlite_merging, "_EVERY_PAGES", 1)
+def test_what_is_committed_gets_into_the_file_itself_beside_whoever_commits(tmp_path, monkeypatch):
+    monkeypatch.setattr(sqlite, "_MERGED_PAGES", 1)
+    log = SqliteLog(tmp_path / "log.db")
     commit(log, record(0))
     deadline = time.monotonic() + 10
     while not merged(tmp_path):
         assert time.monotonic() < deadline, "it was not merged"
         time.sleep(0.01)
+    log.close()
 
 
 def test_what_is_written_ahead_of_the_file_stays_bounded_while_others_read(tmp_path, monkeypatch):
     monkeypatch.setattr(sqlite, "_CHECKPOINT_PAGES", 40)
-    monkeypatch.setattr(sqlite_merging, "_EVERY_PAGES", 5)
+    monkeypatch.setattr(sqlite, "_MERGED_PAGES", 5)
     log = SqliteLog(tmp_path / "log.db")
     reader = SqliteLog(tmp_path / "log.db", read_only=True)
     longest = 0

@@ -1,10 +1,14 @@
 """Read models in SQLite keep what every store of read models promises."""
 
+import sqlite3
+import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, text
 
+from engage.store import views
 from engage.store.schema_version import SchemaVersionError
 from engage.store.views import SCHEMA, ViewStore
 from engage.testing.store_contract import ViewStoreContract
@@ -67,4 +71,28 @@ def test_generation_and_partitions_are_those_of_the_log(tmp_path: Path) -> None:
     store = ViewStore(f"sqlite:///{tmp_path}/views.db")
     store.prepare([everything], GENERATION, PARTITIONS)
     assert [(one.partition, one.generation) for one in store.positions()] == [(0, GENERATION), (1, GENERATION)]
+    store.close()
+
+
+def test_what_small_batches_wrote_gets_into_the_file_itself_beside_whoever_commits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def in_the_file_alone() -> list[tuple[str]]:
+        (alone := tmp_path / "alone.db").write_bytes((tmp_path / "views.db").read_bytes())
+        with closing(sqlite3.connect(alone)) as other:
+            try:
+                return other.execute("SELECT key FROM everything").fetchall()
+            except sqlite3.DatabaseError:  # it was copied in the middle of it, or has no table yet
+                return []
+
+    monkeypatch.setattr(views, "_MERGED_PAGES", 1)
+    store = ViewStore(f"sqlite:///{tmp_path}/views.db")
+    store.prepare([everything], GENERATION, PARTITIONS)
+    store.commit([change(0, 1, Everything("a", count=1))])
+    assert in_the_file_alone() == []
+    store.wrote(1)
+    deadline = time.monotonic() + 10
+    while in_the_file_alone() != [("a",)]:
+        assert time.monotonic() < deadline, "it was not merged"
+        time.sleep(0.01)
     store.close()

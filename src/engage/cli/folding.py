@@ -45,7 +45,7 @@ async def fold(settings: Settings) -> None:
         told.write(line)
         told.flush()
 
-    folding = Folding(log, Projector(log, store, bootstrap.read_models(settings)), say)
+    folding = Folding(log, Projector(log, store, bootstrap.read_models(settings)), say, store.wrote)
     answer()  # the owner, for those who wait until their events can be read
     with contextlib.suppress(BrokenPipeError):  # its owner is gone
         await folding.run(words)

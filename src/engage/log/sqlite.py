@@ -22,9 +22,9 @@ import msgspec
 from engage.events import codec
 from engage.events.envelope import EPOCH, from_micros, to_micros
 from engage.log.contract import Batch, LogGapError, Record, Token
-from engage.log.sqlite_merging import Merging
 from engage.log.sqlite_rows import CACHED, execute_rows
 from engage.log.sqlite_seen import Identity, Seen, key
+from engage.merging import Merging
 from engage.read_only import read_only_uri
 
 SCHEMA_VERSION = 3
@@ -34,6 +34,7 @@ _PAGE = 16_384
 _CHECKPOINT_PAGES = 4_000
 """Pages of the write-ahead log, 64 MB, before a commit merges what ``Merging`` has left of it: at every 16 MB, the
 default, who publishes by single events would wait for it several times a second."""
+_MERGED_PAGES = 500
 _PAGES_OF_COMMIT, _PAGES_OF_INDEX = 4, 100
 """What a commit writes beside its records, about: their tables' inner pages and ends; and what of an index."""
 _INDEX_AT_ONCE = 750
@@ -140,7 +141,7 @@ class SqliteLog:
             self._reading = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             # By itself: whoever reads rows one by one on a connection sees with all of it what was there at the first.
             self._finding = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._merging = Merging(path)
+            self._merging = Merging(path, _MERGED_PAGES)
         meta = dict(self._reading.execute("SELECT name, value FROM meta").fetchall())
         # Who only reads has no use for what later versions added.
         if meta["schema_version"] != str(SCHEMA_VERSION) and not (read_only and meta["schema_version"] in _MIGRATIONS):

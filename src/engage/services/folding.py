@@ -48,9 +48,15 @@ read = msgspec.json.Decoder(Told).decode
 
 
 class Folding:
-    """Keeps ``projector`` up to ``log``, and says after each turn what came of it."""
+    """Keeps ``projector`` up to ``log``, and says after each turn what came of it.
 
-    def __init__(self, log: Log, projector: Projector, say: Callable[[bytes], Any]) -> None:
+    ``wrote`` hears how many records were folded and committed, after each turn that folded any.
+    """
+
+    def __init__(
+        self, log: Log, projector: Projector, say: Callable[[bytes], Any], wrote: Callable[[int], Any] = lambda _: None
+    ) -> None:
+        self._wrote = wrote
         self._projector = projector
         self._say = say
         self._turns = Turns(log, {"projections": self._step})
@@ -67,7 +73,9 @@ class Folding:
                     grown.clear()
                     done = await self._turns.turn()
                     self._say(msgspec.json.encode(await self._told(done)) + b"\n")
-                    if not done:
+                    if done:
+                        self._wrote(done)
+                    else:
                         with contextlib.suppress(TimeoutError):
                             async with asyncio.timeout(IDLE_SECONDS):
                                 await grown.wait()

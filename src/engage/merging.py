@@ -1,7 +1,7 @@
 """Merges the write-ahead log of a SQLite file into it bit by bit, in a thread beside whoever commits.
 
-SQLite has the commit that makes it long enough do all of it, and sync the file: everybody who publishes would wait.
-So little is left for that commit, which alone can begin the write-ahead log anew.
+SQLite has the commit that makes it long enough do all of it, and sync the file: everybody who publishes, or waits for
+a view, would wait for that. So little is left for that commit, which alone can begin the write-ahead log anew.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ import sqlite3
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-_EVERY_PAGES = 500
-
 
 class Merging:
-    """Of the file at ``path``; ``wrote`` is called by the thread that commits."""
+    """Of the file at ``path``, every so many ``pages``; ``wrote`` is called by who commits."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, pages: int) -> None:
+        self._pages = pages
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._thread = ThreadPoolExecutor(1, "engage-merge")
         self._wrote = 0
@@ -26,7 +25,7 @@ class Merging:
     def wrote(self, pages: int) -> None:
         """So many pages, about, have been committed: merge what there is if that makes it enough."""
         self._wrote += pages
-        if self._wrote >= _EVERY_PAGES and (self._under_way is None or self._under_way.done()):
+        if self._wrote >= self._pages and (self._under_way is None or self._under_way.done()):
             self._wrote = 0
             self._under_way = self._thread.submit(self._merge)
 

@@ -80,11 +80,14 @@ def named(rules: Sequence[Rule[Any, Any]], name: str) -> Rule[Any, Any]:
 
 
 def state_of(rule: Rule[Any, Any], bases: Sequence[Mapping[str, Basis]]) -> State:
-    """Whether it is on, by what the engines of all partitions know of it."""
+    """Whether it is on, by what the engines know of it; ``bases`` has one of each partition.
+
+    Where an engine knows nothing of it yet it would begin with the next event: it rests only where that was said.
+    """
     known = [found for basis in bases if (found := basis.get(rule.name)) is not None]
     resting = sum(one.rests for one in known)
     if resting:
-        return "off" if resting == len(known) else "partly_off"
+        return "off" if resting == len(bases) else "partly_off"
     return "on" if any(one.version == rule.version for one in known) else "not_yet"
 
 

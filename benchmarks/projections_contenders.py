@@ -29,7 +29,8 @@ from benchmarks.streams_load import ACCOUNTS, PARTITIONS
 from engage.events.catalogue.commerce import OrderCompleted
 from engage.events.envelope import Event
 from engage.interpreter import tune
-from engage.log.kafka import FETCH_BYTES, KafkaLog
+from engage.log.kafka import KafkaLog
+from engage.log.kafka_fetching import FETCH_BYTES
 from engage.log.topics import Topics
 from engage.services.projector import Projector
 from engage.store.views import ViewStore

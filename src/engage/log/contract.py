@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
+import msgspec
 from msgspec import Raw, Struct
 
 from engage.events.envelope import Event
@@ -40,13 +41,29 @@ class Duplicate(Struct, frozen=True):
 Answer = Taken | Duplicate | Refusal
 
 
+class _Stamped(Struct, gc=False):
+    recorded: datetime
+
+
+_stamped = msgspec.json.Decoder(_Stamped).decode
+
+
 class Record(Struct, frozen=True, gc=False):
-    """A committed log record: where it stands, when it was recorded, and its event as JSON (``codec.decode``)."""
+    """A committed log record: where it stands, when it was recorded, and its event as JSON (``codec.decode``).
+
+    ``stamp`` is None where the log does not keep the moment by itself: then ``recorded`` reads it from the event, for
+    those who ask (0.3 µs), and who decodes the event has it there.
+    """
 
     partition: int
     offset: int
-    recorded: datetime
+    stamp: datetime | None
     value: bytes
+
+    @property
+    def recorded(self) -> datetime:
+        """When it was recorded; msgspec.DecodeError if only the event can tell, and it is none."""
+        return _stamped(self.value).recorded if self.stamp is None else self.stamp
 
 
 class Batch(Struct, frozen=True, gc=False):

@@ -9,66 +9,21 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
-import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import OffsetOutOfRangeError
-from msgspec import Struct
 
 from engage.events.envelope import to_micros
 from engage.log.contract import Batch, LogGapError, Record
+from engage.log.kafka_fetching import PATIENCE, Fetching
 from engage.log.topic_id import describe_topics
 from engage.log.topics import Layout, Topics, broker_errors, check_topics
 
-FETCH_BYTES = 4 << 20
-"""Fetches of 4 MiB: with 1 MiB a fold of small events waits for the network a third of its time."""
-
-_FETCH_WAIT_MS = 200
-_LOOK_MS = 20
-"""How long a look for records takes at most: where a marker alone is left none come, and the position moves on."""
 _RETRY_MS = 20
 """The first question about a partition is asked before its leader is known, and again after this long."""
 _POLL_SECONDS = 0.02
-_PATIENCE = 30.0
 _CONFIRM_SECONDS = 10.0
 _SCAN = 1_000
-
-
-class _Recorded(Struct, gc=False):
-    recorded: datetime
-
-
-_recorded = msgspec.json.Decoder(_Recorded).decode
-
-
-class _Reader:
-    """One partition's consumer, kept between reads so that what it fetched ahead is used by the next one."""
-
-    def __init__(self, consumer: Any, partition: TopicPartition) -> None:
-        self.consumer = consumer
-        self.partition = partition
-        self.turn = asyncio.Lock()
-        self.position = -1
-
-    def move(self, position: int) -> None:
-        if position != self.position:
-            self.consumer.seek(self.partition, position)
-            self.position = position
-
-    async def fetch(self, limit: int, patience_ms: int) -> list[Any]:
-        """Some records, perhaps none; the position moves on over transaction markers and aborted records too."""
-        try:
-            got = await self.consumer.getmany(self.partition, timeout_ms=patience_ms, max_records=limit)
-        except OffsetOutOfRangeError:
-            self.position = -1
-            raise
-        self.position = await self.consumer.position(self.partition)
-        return list(got.get(self.partition, ()))
-
-    @property
-    def known_end(self) -> int:
-        """The last stable offset as the last fetch told it, -1 if there was none."""
-        end: int | None = self.consumer.last_stable_offset(self.partition)
-        return -1 if end is None else end
 
 
 class KafkaLog:
@@ -85,8 +40,8 @@ class KafkaLog:
         self._topics = topics or Topics()
         self._layout = Layout(0, "")
         self._clerk: Any = None
-        self._readers: dict[int, _Reader] = {}
-        self._opening = asyncio.Lock()
+        self._client: Any = None
+        self._readers: dict[int, Fetching] = {}
         self._asking: asyncio.Task[dict[int, int]] | None = None
         self._confirmed = 0.0
 
@@ -95,12 +50,21 @@ class KafkaLog:
         self._layout = await check_topics(self._bootstrap, self._topics)
         self._confirmed = time.monotonic()
         self._clerk = await self._consumer()
+        try:
+            # Of its own: an answer to the clerk is not to wait behind megabytes of records.
+            self._client = await self._reading()
+        except BaseException:
+            await self.stop()
+            raise
 
     async def stop(self) -> None:
         """Close all connections."""
         for reader in self._readers.values():
-            await reader.consumer.stop()
+            reader.drop()
         self._readers.clear()
+        if self._client:
+            await self._client.close()
+            self._client = None
         if self._clerk:
             await self._clerk.stop()
             self._clerk = None
@@ -129,30 +93,30 @@ class KafkaLog:
 
         LogGapError if records from there on are gone, BrokerUnavailableError if Kafka does not answer for 30 s.
         """
-        reader = await self._reader(partition)
+        reader = self._reader(partition)
         async with reader.turn:
             with broker_errors(self._bootstrap, f"reading {self._topics.interactions}:{partition}"):
                 try:
                     return await self._read(reader, position, limit)
                 except OffsetOutOfRangeError as error:
+                    reader.drop()
                     raise LogGapError(await self._gap(partition, position)) from error
 
-    async def _read(self, reader: _Reader, position: int, limit: int) -> Batch:
-        partition = reader.partition.partition
-        end = reader.known_end if position == reader.position else -1
+    async def _read(self, reader: Fetching, position: int, limit: int) -> Batch:
+        partition = reader.home.partition
+        end = reader.end if position == reader.position else -1
         if position >= end:
             end = await self.end(partition)
         if position > end or position < 0:
             raise LogGapError(await self._gap(partition, position))
         reader.move(position)
-        patience_ms, deadline = 0, time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + PATIENCE
         while reader.position < end:
-            # The first look takes what was fetched ahead; a marker alone at its end yields no record and no wait.
-            if found := await reader.fetch(limit, patience_ms):
-                return Batch([_record(record) for record in found], reader.position)
+            # A marker alone at the end yields no record, and the position moves on.
+            if found := await reader.take(limit):
+                return Batch(found, reader.position)
             if time.monotonic() > deadline:
-                raise TimeoutError(f"nothing from offset {reader.position} on for {_PATIENCE:.0f} s")
-            patience_ms = _LOOK_MS
+                raise TimeoutError(f"nothing from offset {reader.position} on for {PATIENCE:.0f} s")
         return Batch([], reader.position)
 
     async def end(self, partition: int) -> int:
@@ -266,15 +230,22 @@ class KafkaLog:
             "there are gone. Restore the log, or rebuild what was made from it"
         )
 
-    async def _reader(self, partition: int) -> _Reader:
-        async with self._opening:
-            reader = self._readers.get(partition)
-            if reader is None:
-                consumer = await self._consumer()
-                tp = TopicPartition(self._topics.interactions, partition)
-                consumer.assign([tp])
-                reader = self._readers[partition] = _Reader(consumer, tp)
-            return reader
+    def _reader(self, partition: int) -> Fetching:
+        reader = self._readers.get(partition)
+        if reader is None:
+            reader = self._readers[partition] = Fetching(self._client, self._topics.interactions, partition)
+        return reader
+
+    async def _reading(self) -> Any:
+        client = AIOKafkaClient(bootstrap_servers=self._bootstrap)
+        with broker_errors(self._bootstrap, "connecting"):
+            try:
+                await client.bootstrap()
+                await client.set_topics([self._topics.interactions])
+            except BaseException:
+                await client.close()
+                raise
+        return client
 
     async def _consumer(self) -> Any:
         consumer = AIOKafkaConsumer(
@@ -282,9 +253,6 @@ class KafkaLog:
             isolation_level="read_committed",
             enable_auto_commit=False,
             auto_offset_reset="none",
-            max_partition_fetch_bytes=FETCH_BYTES,
-            # What a read that starts elsewhere has to wait for, at most.
-            fetch_max_wait_ms=_FETCH_WAIT_MS,
             retry_backoff_ms=_RETRY_MS,
         )
         with broker_errors(self._bootstrap, "connecting"):
@@ -294,7 +262,3 @@ class KafkaLog:
                 await consumer.stop()
                 raise
         return consumer
-
-
-def _record(record: Any) -> Record:
-    return Record(record.partition, record.offset, _recorded(record.value).recorded, record.value)

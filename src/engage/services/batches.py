@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import structlog
@@ -15,7 +16,7 @@ from engage.events import codec
 from engage.events.envelope import Event
 from engage.interpreter import uncollected
 from engage.log.contract import Log, Record
-from engage.rules.mending import is_word
+from engage.rules.mending import WORDS
 from engage.services import metrics, tracing
 from engage.services.first_dues import FirstDues
 from engage.services.loading import Loading
@@ -42,13 +43,14 @@ MANY, PORTIONS = 2_000, 6
 the demo touch take 100 MB (batches of up to 5,000 that went whole took 40 MB more than that in portions), and a row
 that is written once for twice as many events costs half."""
 
-VERY_MANY = 10_000
+VERY_MANY = 9_000
 """From so many events on, no garbage is looked for while they are folded, which takes some 30 MB: the load of the demo,
 whose memory is counted, folds fewer at a time."""
 
 _DECODED_AT_ONCE = 500
 """Records whose events are still in the processor's cache when their places are put into them."""
 
+_kind = attrgetter("type")
 _log = structlog.get_logger()
 
 
@@ -127,7 +129,7 @@ class Batches:
             await self._committed([Cut(partition, models, start, position, [])], standing)
             start = position
             events, position = await self.read(partition, start, reach.until, limit)
-        if self._mend is not None and any(is_word(event) for event in events):
+        if self._mend is not None and not WORDS.isdisjoint(map(_kind, events)):
             events, position = await self._up_to_words(models, events, position, self._mend, standing)
         return Cut(partition, models, start, position, events)
 
@@ -196,7 +198,6 @@ class Batches:
                     "backup"
                 ) from error
             for event, record in zip(decoded, part, strict=True):
-                event.recorded = record.recorded
                 event.partition = record.partition
                 event.offset = record.offset
             events += decoded

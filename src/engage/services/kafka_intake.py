@@ -13,7 +13,8 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
 
-from engage.log.kafka import FETCH_BYTES, KafkaLog
+from engage.log.kafka import KafkaLog
+from engage.log.kafka_fetching import FETCH_BYTES
 from engage.log.topics import Topics, broker_errors
 from engage.services.edge import Edge, EdgeKeyring
 from engage.services.intake import ClockLeapError

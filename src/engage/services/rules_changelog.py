@@ -13,7 +13,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from msgspec import Struct
 
-from engage.log.kafka import FETCH_BYTES
+from engage.log.kafka_fetching import FETCH_BYTES
 from engage.log.topics import broker_errors
 from engage.services.kafka_transaction import Outgoing
 

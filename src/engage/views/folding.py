@@ -29,13 +29,14 @@ class _Plan(Struct, frozen=True):
     """Who listens to a type: ``by_key`` those whose rows change, one entry a way to find the row; ``others`` the rest.
 
     Most models find their rows by the account: it is looked up once for all of them. ``silent`` says that an event of
-    the type changes nothing here, whatever it says.
+    the type changes nothing here, whatever it says; ``anew`` that an account begins anew with it.
     """
 
     catalogued: bool
     by_key: list[tuple[Key, list[Listener]]]
     others: list[Listener]
     silent: bool = False
+    anew: bool = False
 
 
 class Taken(Struct, frozen=True):
@@ -116,7 +117,7 @@ class Folding:
             if event.linkedto is not None or event.origin is not None or event.retold:
                 passed_over = event.linkedto is not None
                 plan, untyped = self._linked_plan(event.type, plan, passed_over), self._untyped_linked[passed_over]
-            elif event.type in BEGINS_ANEW:
+            elif plan.anew:
                 for one in passes:
                     if isinstance(one, ProjectionPass) and not one.projection.stays:
                         one.begin_anew(event, keys_of)
@@ -179,7 +180,8 @@ class Folding:
             if fold is not None:
                 listeners.append((place, fold))
         plan = self._planned(kind in CATALOGUE and bool(listeners), listeners)
-        plan = self._plans[kind] = structs.replace(plan, silent=not listeners and kind not in BEGINS_ANEW)
+        anew = kind in BEGINS_ANEW
+        plan = self._plans[kind] = structs.replace(plan, silent=not listeners and not anew, anew=anew)
         return plan
 
     def _linked_plan(self, kind: str, plan: _Plan, passed_over: bool) -> _Plan:

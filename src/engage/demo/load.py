@@ -117,7 +117,8 @@ async def load(
             clock.stands_at = None
         await platform.embedded.rest()
         if beside is not None:
-            await beside.share(partitions)
+            await beside.leave()
+            beside.share(await _left_by_partition(platform))
             await _watch(platform, beside, folding or _silent)
             await asyncio.to_thread(beside.end)
         await _catch_up(platform, folding or _silent)
@@ -154,6 +155,14 @@ async def _left(platform: Platform) -> dict[str, int]:
     left: dict[str, int] = {}
     for one in await platform.projector.lag():
         left[one.projection] = left.get(one.projection, 0) + one.behind
+    return left
+
+
+async def _left_by_partition(platform: Platform) -> dict[int, int]:
+    """How many records of each partition some read model has before it."""
+    left: dict[int, int] = {}
+    for one in await platform.projector.lag():
+        left[one.partition] = max(left.get(one.partition, 0), one.behind)
     return left
 
 

@@ -134,7 +134,7 @@ class SqliteLog:
             self._db.execute(f"PRAGMA page_size={_PAGE}")
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
-            self._db.execute("PRAGMA cache_size=-32768")
+            self._db.execute("PRAGMA cache_size=-24576")
             self._db.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
             self._create(partitions)
             self._migrate()

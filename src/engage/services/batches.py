@@ -38,7 +38,7 @@ TOGETHER = 200
 Mend = Callable[[Event[Any], Sequence[ReadModel[Any]], Slot], Awaitable[None]]
 """Does what an operator's word says for one of the read models, which stand right before it in that slot."""
 
-MANY, PORTIONS = 2_000, 6
+MANY, PORTIONS = 2_000, 9
 """From so many events on, the read models are folded and committed in so many portions: the rows that 8,000 events of
 the demo touch take 100 MB (batches of up to 5,000 that went whole took 40 MB more than that in portions), and a row
 that is written once for twice as many events costs half."""

@@ -70,17 +70,17 @@ data = st.one_of(
         units_received=st.just(5),
     ),
 )
-happenings = st.tuples(
-    data,
-    st.sampled_from(ACCOUNTS),
-    st.floats(0, DAYS),
-    st.sampled_from([0, 0, 0, 0.01, 3, 40]),  # days until we hear of it
-)
 
 
 @st.composite
-def deliveries(draw):
+def deliveries(draw, of=data):
     """Batches of events in the order in which they reach us, with the moment of each batch; some come twice."""
+    happenings = st.tuples(
+        of,
+        st.sampled_from(ACCOUNTS),
+        st.floats(0, DAYS),
+        st.sampled_from([0, 0, 0, 0.01, 3, 40]),  # days until we hear of it
+    )
     told = draw(st.lists(happenings, min_size=1, max_size=40))
     events = [
         (

@@ -13,13 +13,14 @@ from engage.events.catalogue.consent import ConsentWithdrawn
 from engage.events.catalogue.dead_letter import DeadLetterRetried, DeadLetterSkipped
 from engage.events.catalogue.rule import RuleDisabled, RuleEnabled
 from engage.events.catalogue.support import TicketOpened
+from engage.rules.decisions import REQUESTED
 from engage.rules.decisions import TYPES as DECISIONS
 from engage.rules.policy import PolicySettings
 from engage.rules.rule import Rule, Wake
 from engage.services.records import read_event
 from engage.testing.events import moment
 from tests.rules.ledger import Ledger
-from tests.rules.probes import Settings, ask, forbidden, ordered, reminder, ticket
+from tests.rules.probes import Settings, ask, asking, forbidden, ordered, reminder, ticket
 
 ANY_HOUR = PolicySettings(quiet_hours=None, cap=1_000)
 WHO = ("acc-1", "acc-2")
@@ -78,6 +79,13 @@ def _recorded(data, subject, at):
         data, id=f"word-{at}-{subject}", source="engage/operators", subject=subject, time=moment(at)
     )
     event.recorded = moment(at)
+    return event
+
+
+def unreadable(at):
+    """A word on consent that cannot be read: it parks the policy for its account."""
+    event = _recorded(ConsentWithdrawn(channel="sms", purpose="marketing"), "acc-1", at)
+    event.data = Raw(b'{"channel":7}')
     return event
 
 
@@ -140,16 +148,28 @@ def test_a_skip_goes_over_a_wake_that_failed_and_not_over_the_event_at_which_it_
 
 def test_a_policy_that_could_not_read_a_word_on_consent_goes_on_with_what_it_decided_meanwhile():
     ledger = Ledger([choosy()], ANY_HOUR)
-    ledger.admit(forbidden("email", at="2026-03-01"), ticket("2026-03-01", "t-1"))
-    unreadable = _recorded(ConsentWithdrawn(channel="sms", purpose="marketing"), "acc-1", "2026-03-02")
-    unreadable.data = Raw(b'{"channel":7}')
-    ledger.admit(unreadable)
+    ledger.admit(forbidden("email", at="2026-03-01"), ticket("2026-03-01", "t-1"), unreadable("2026-03-02"))
     assert parked(ledger) == {("policy", "acc-1")}
     ledger.admit(skipped(ledger.failures[0], "2026-03-03", rule="policy"))
     assert parked(ledger) == set()
     words = ledger.state()["policy", "acc-1"]["state"]
     assert words["consent"], "the word before it stands"
     assert words["open"], "what was asked for is open still"
+
+
+@pytest.mark.parametrize("restarted", ["never", "parked", "mended"])
+def test_a_policy_that_stood_still_when_the_night_was_over_asks_once_it_is_mended(restarted):
+    ledger = Ledger([asking(channels=("email",))])
+    ledger.admit(ticket("2026-03-01T23:30", "t-1"), unreadable("2026-03-02T00:10"))
+    assert ledger.tick("2026-03-02T12:00") == []
+    if restarted == "parked":
+        ledger.restart()
+    assert ledger.admit(skipped(ledger.failures[0], "2026-03-03T12:00", rule="policy")) == []
+    if restarted == "mended":
+        ledger.restart()
+    [asked] = ledger.tick("2026-03-03T12:01")
+    assert (asked.type, asked.data.about) == (REQUESTED, "t-1")
+    refolds_to_itself(ledger)
 
 
 def test_a_rule_that_is_disabled_rests_and_takes_what_came_in_silence_once_it_is_enabled():
@@ -264,3 +284,34 @@ def test_once_the_rule_is_mended_and_all_is_retried_its_state_is_that_of_a_rule_
     fresh = Ledger([choosy(), reminder()], ANY_HOUR)
     fresh.admit(*(event for event in map(read_event, ledger.log) if event.type not in DECISIONS))
     assert counts(fresh) == counts(ledger)
+
+
+NIGHTLY = some.tuples(
+    some.sampled_from(["ticket", "unreadable", "retry", "skip", "restart", "time"]), some.integers(0, 3)
+)
+
+
+@how(max_examples=60, deadline=None)
+@whenever(story=some.lists(NIGHTLY, max_size=30))
+def test_what_was_deferred_is_decided_once_the_policy_goes_on_live_as_refolded(story):
+    ledger = Ledger([asking(channels=("email",))], PolicySettings(cap=1_000))
+    for place, (what, which) in enumerate(story):
+        at = moment("2026-03-01T20:00") + place * timedelta(hours=3)
+        if what == "ticket":
+            ledger.admit(ticket(at, f"t-{place}"))
+        elif what == "unreadable":
+            ledger.admit(unreadable(at))
+        elif what == "restart":
+            ledger.restart()
+        elif what == "time":
+            ledger.tick(at)
+        elif ledger.failures:
+            failure = ledger.failures[which % len(ledger.failures)]
+            ledger.admit((retried if what == "retry" else skipped)(failure, at, rule="policy"))
+    at = moment("2026-03-10")
+    while parked(ledger):  # another one may be behind what is skipped
+        at += timedelta(minutes=1)
+        ledger.admit(skipped(ledger.failures[-1], at, rule="policy"))
+    ledger.tick("2026-03-12T12:00")
+    assert not any(cell["state"].get("deferred") for (rule, _), cell in ledger.state().items() if rule == "policy")
+    refolds_to_itself(ledger)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Container, Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from engage.rules.cell import HAS_PARKED, Armed, Cell, CellKey, Parked, Row, RuleCells, Unkept, wakes_of
 
@@ -28,6 +29,7 @@ Waiting = tuple[RuleCells, Row, Cell[Any], str, Armed]
 MOST_AWAKE = 1_000
 """Accounts of a partition that stay awake when all is written down, if nobody says otherwise."""
 _COMPACT_FROM = 1_000
+_NEXT_MOMENT = timedelta(microseconds=1)
 _EVER = datetime.max.replace(tzinfo=UTC)
 _BETWEEN = b"\n"
 """JSON as msgspec writes it is on one line: line by line stand the cells of a sleeping account, by place."""
@@ -146,7 +148,8 @@ class Cells:
     def _first(self, until: datetime) -> Waiting | None:
         """The wake of the first timer, if it fires by then.
 
-        A timer whose wake fires later by now is set to that moment, one without a wake, or of a parked cell, goes.
+        A timer whose wake fires later by now is set to that moment, one without a wake, or of a parked cell, goes:
+        ``unpark`` sets those again.
         """
         timers = self.timers
         while timers and timers[0][0] <= until:
@@ -287,6 +290,20 @@ class Cells:
         if theirs is not None:
             for about, armed in ours.copy(row, theirs).wakes.items():
                 heapq.heappush(self.timers, (armed.fires, account, rule, about))
+
+    def unpark(self, key: CellKey, now: datetime) -> None:
+        """Nobody has to look at the cell any more. What would have woken it meanwhile does so right after ``now``.
+
+        Its timers went while it was parked; and a tick can move time on only to a moment that is to come.
+        """
+        rule, account = key
+        row, cells = self.row(account), self._rules[rule]
+        cell = cells.get(row)
+        cell.parked = None
+        cells.change(row)
+        for about, armed in cell.wakes.items():
+            waiting = cell.wakes[about] = replace(armed, fires=max(armed.fires, now + _NEXT_MOMENT))
+            heapq.heappush(self.timers, (waiting.fires, account, rule, about))
 
     def parked(self) -> Iterator[tuple[CellKey, Parked]]:
         """Every rule and account that waits for somebody to look at a failure."""

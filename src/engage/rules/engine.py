@@ -244,7 +244,8 @@ class Engine:
         """Go on with the account from ``word`` on; ``past`` is ``alone(name)``, fed with all records up to the word.
 
         ``closed`` are the ids of the account's follow-ups that were closed by then, for the policy, which goes on
-        knowing what was decided: not all of it may be on the log yet.
+        knowing what was decided: not all of it may be on the log yet. What it had deferred, and could not ask again
+        about while it stood still, it asks about next.
         """
         account = word.subject
         if name == policy.NAME:
@@ -252,8 +253,11 @@ class Engine:
             gone = set(closed)
             ours.state.consent, ours.state.zone = heard.state.consent, heard.state.zone
             ours.state.open = {one: kept for one, kept in ours.state.open.items() if kept.follow_up_id not in gone}
-            ours.parked = heard.parked
-            self.cells.touch((name, account))
+            if heard.parked is None:
+                self.cells.unpark((name, account), word.now)
+            else:
+                ours.parked = heard.parked
+                self.cells.touch((name, account))
         else:
             self.cells.adopt_one(name, account, past.cells)
         self.failures += [one for one in past.failures if (one.rule, one.account) == (name, account)]

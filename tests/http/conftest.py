@@ -1,4 +1,4 @@
-"""A real platform in a home of its own, and a client of its application."""
+"""The application of the platform, and a client of it."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,17 +12,8 @@ from engage.http.app import create_app
 from engage.services.platform import Platform
 from engage.settings import Settings
 from tests.http.given import Clock
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def platform(tmp_path: Path, clock: Clock) -> AsyncIterator[Platform]:
-    async with bootstrap.platform(Settings(home=str(tmp_path)), clock=clock) as opened:
-        yield opened
+from tests.platforms import clock as clock
+from tests.platforms import platform as platform
 
 
 @pytest.fixture

@@ -1,24 +1,4 @@
 """What tests of services may ask for: a platform of its own, and the clock that it goes by."""
 
-from __future__ import annotations
-
-from collections.abc import AsyncIterator
-from pathlib import Path
-
-import pytest
-
-from engage import bootstrap
-from engage.services.platform import Platform
-from engage.settings import Settings
-from tests.http.given import Clock
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def platform(tmp_path: Path, clock: Clock) -> AsyncIterator[Platform]:
-    async with bootstrap.platform(Settings(home=str(tmp_path)), clock=clock) as opened:
-        yield opened
+from tests.platforms import clock as clock
+from tests.platforms import platform as platform

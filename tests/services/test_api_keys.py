@@ -22,11 +22,6 @@ def store(url: str) -> Iterator[AccessStore]:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 def keys(store: AccessStore, clock: Clock) -> ApiKeys:
     return ApiKeys(store, "ada", clock)
 

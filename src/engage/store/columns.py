@@ -111,6 +111,11 @@ def moment_kind(*, sqlite: bool) -> Kind:
     return _INSTANT_TEXT if sqlite else _TIMESTAMPTZ
 
 
+def as_it_is(value: Any) -> Any:
+    """What stands for an ``encode`` or ``decode`` that is None."""
+    return value
+
+
 def kind_of(shape: shapes.Type, hint: Any, *, sqlite: bool) -> Kind | None:
     """The kind of a field of this msgspec ``shape`` and type ``hint``; None if no column can hold it."""
     match plain_shape(shape):

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
-from typing import Any
 
 import msgspec
 from msgspec import Struct
 from sqlalchemy import BigInteger, Column, Connection, Integer, Table, Text, delete, select
 
 from engage.events.catalogue import type_of
-from engage.store.columns import Moment, moment_kind
+from engage.store.columns import Moment, as_it_is, moment_kind
 from engage.store.database import Statement
 from engage.store.positions import TABLES
 from engage.views.walk import Announced
@@ -58,7 +57,7 @@ WITH ORDINALITY AS told ({_PUT}, place) ORDER BY place"""
 
 def putting(told: Iterable[tuple[str, Announced]], *, sqlite: bool) -> list[Statement]:
     """What keeps what read models, by name, announce, in this order, to be published."""
-    encode = moment_kind(sqlite=sqlite).encode or _as_it_is
+    encode = moment_kind(sqlite=sqlite).encode or as_it_is
     rows = [
         (
             one.id,
@@ -97,10 +96,6 @@ def published(connection: Connection, numbers: Sequence[int]) -> None:
     """Let go of these."""
     for start in range(0, len(numbers), 900):  # SQLite before 3.32 takes 999 values
         connection.execute(delete(ANNOUNCEMENTS).where(ANNOUNCEMENTS.c.number.in_(numbers[start : start + 900])))
-
-
-def _as_it_is(value: Any) -> Any:
-    return value
 
 
 _encode = msgspec.json.Encoder().encode

@@ -30,7 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
-from engage.store.columns import Stored, kind_of, moment_kind
+from engage.store.columns import Stored, as_it_is, kind_of, moment_kind
 from engage.store.database import Statement
 from engage.store.families import Slot, slotted
 from engage.store.row_writing import Part, PostgresRows, RowWriter, SqliteRows
@@ -65,8 +65,8 @@ class ViewTable:
         numbers = [name for name, kind in zip(self._names, kinds, strict=True) if isinstance(kind.sql, Double)]
         self._numbers = [(name, attrgetter(name)) for name in numbers]
         moment = moment_kind(sqlite=sqlite)
-        self._due_of = moment.encode or _as_it_is
-        self._moment_of = moment.decode or _as_it_is
+        self._due_of = moment.encode or as_it_is
+        self._moment_of = moment.decode or as_it_is
         dialect = SQLiteDialect_pysqlite() if sqlite else PGDialect_psycopg(paramstyle="format")  # type: ignore[no-untyped-call]
         quote = dialect.identifier_preparer
         columns = ", ".join(quote.format_column(column) for column in self.columns)
@@ -306,10 +306,6 @@ def _without_words(schema: Any) -> Any:
 
 def _compiled(statement: Executable, dialect: SQLiteDialect_pysqlite | PGDialect_psycopg) -> str:
     return str(statement.compile(dialect=dialect))  # type: ignore[attr-defined]
-
-
-def _as_it_is(value: Any) -> Any:
-    return value
 
 
 @lru_cache(maxsize=2 * _CHUNK)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from engage.services.hooks.mapping import Hook
     from engage.services.letters.finding import DeadLetters
     from engage.services.letters.source import Source
+    from engage.services.letters.unread import Keep
     from engage.services.links import Links
     from engage.services.moving.house import House
     from engage.services.moving.restoring import Site
@@ -297,19 +298,21 @@ async def dead_letters(settings: Settings) -> AsyncIterator[DeadLetters]:
 def letters_of(settings: Settings, log: Log, store: ViewStore | None, models: Sequence[ReadModel[Any]]) -> DeadLetters:
     """What the consumers of ``log`` could not take."""
     from engage.services.letters.finding import DeadLetters
-    from engage.services.letters.source import Embedded
 
-    source: Source
+    return DeadLetters(log, store, models, _letter_source(settings, log))
+
+
+def _letter_source(settings: Settings, log: Log) -> Source:
     if isinstance(log, SqliteLog):
-        source = Embedded(log)
-    else:
-        from engage.log.kafka import KafkaLog
-        from engage.log.topics import Topics
-        from engage.services.letters.kafka import Kafka
+        from engage.services.letters.source import Embedded
 
-        assert settings.kafka and isinstance(log, KafkaLog), "there are two kinds of logs"
-        source = Kafka(settings.kafka, Topics(settings.topics), log)
-    return DeadLetters(log, store, models, source)
+        return Embedded(log)
+    from engage.log.kafka import KafkaLog
+    from engage.log.topics import Topics
+    from engage.services.letters.kafka import Kafka
+
+    assert settings.kafka and isinstance(log, KafkaLog), "there are two kinds of logs"
+    return Kafka(settings.kafka, Topics(settings.topics), log)
 
 
 @asynccontextmanager
@@ -395,7 +398,7 @@ async def site(settings: Settings, folder: Path, partitions: int | None = None) 
             log=log,
             appending=appending,
             keys=keys,
-            erasures=Erasures(log, keys, snapshots(settings)),
+            erasures=Erasures(log, keys, snapshots(settings), _letter_source(settings, log).keep),
             access=access,
             webhooks=told,
             relationships=relationships,
@@ -473,7 +476,8 @@ async def platform(
         beside = FoldedBeside(folding) if embedded is not None and folding else None
         if embedded is not None and beside is not None:
             embedded.log.listen(beside.grown)
-        told = webhooks(settings, log, publisher, store, house, relationships, keys, clock)
+        letters = letters_of(settings, log, store, house)
+        told = webhooks(settings, log, publisher, store, house, relationships, keys, clock, letters.source.keep)
         stack.callback(told.store.close)
         if owner is not None:  # nobody else can be sending
             told.store.queue.release(clock())
@@ -486,14 +490,14 @@ async def platform(
             embedded=embedded,
             store=store,
             projector=await Projector.opened(log, store, house),
-            desk=Desk(relationships, log, keys, clock=clock),
+            desk=Desk(relationships, log, keys, clock=clock, keep=letters.source.keep),
             relay=Relay(relationships, publisher),
             relationships=relationships,
             keyring=keys,
             access=Access(access, clock, oidc=_oidc(settings), rate=settings.rate),
             webhooks=told,
             past=then,
-            letters=letters_of(settings, log, store, house),
+            letters=letters,
             rules=chosen,
             owner=owner,
             beside=beside,
@@ -527,6 +531,7 @@ def webhooks(
     relationships: Relationships,
     keys: KeyStore,
     clock: Callable[[], datetime],
+    keep: Keep,
 ) -> Webhooks:
     """Outgoing webhooks, whose store is opened; close both."""
     from engage.services.webhooks.delivering import Delivering
@@ -540,7 +545,7 @@ def webhooks(
     permission = Permission(relationships, views, clock)
     return Webhooks(
         store,
-        Feeding(store, log, views, models, relationships, clock),
+        Feeding(store, log, views, models, relationships, clock, keep),
         Delivering(store, Sender(private=settings.webhooks_private), permission, keys, clock),
         Outcomes(store, publisher),
         models=models,

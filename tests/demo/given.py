@@ -24,6 +24,7 @@ from engage.services.access import Access
 from engage.services.desk import Desk
 from engage.services.edge import Edge
 from engage.services.embedded import EmbeddedLog
+from engage.services.letters.unread import only_logged
 from engage.services.platform import Platform, utc_now
 from engage.services.projector import Projector
 from engage.services.relay import Relay
@@ -91,7 +92,9 @@ async def a_platform(home: Path) -> AsyncIterator[tuple[Platform, LoadClock]]:
         embedded = EmbeddedLog(log, Edge(keys, clock), rules(), PolicySettings(), clock)
         await embedded.start()
         settings = Settings(home=str(home))
-        webhooks = bootstrap.webhooks(settings, log, embedded, store, (counted,), relationships, keys, clock)
+        webhooks = bootstrap.webhooks(
+            settings, log, embedded, store, (counted,), relationships, keys, clock, only_logged
+        )
         stack.enter_context(closing(webhooks.store))
         yield (
             Platform(

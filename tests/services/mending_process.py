@@ -38,7 +38,7 @@ async def main(home: str, when: str) -> None:
     bootstrap.rules = lambda settings: Configured((choosy(),), ANY_HOUR)
     async with bootstrap.platform(Settings(home=home), models=()) as platform:
         command = Command("retry", "ada", platform.clock())
-        await act(platform.letters, Chosen(), command, platform.publish)
+        await act(platform.letters, Chosen(), command, platform.publish, platform.readers)
 
 
 if __name__ == "__main__":

@@ -58,7 +58,9 @@ async def left(platform: Platform) -> list[str]:
 
 
 async def retry(platform: Platform) -> list[str]:
-    done = await act(platform.letters, Chosen(), Command("retry", "ada", platform.clock()), platform.publish)
+    done = await act(
+        platform.letters, Chosen(), Command("retry", "ada", platform.clock()), platform.publish, platform.readers
+    )
     return [one.outcome for one in done]
 
 

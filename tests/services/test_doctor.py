@@ -111,7 +111,7 @@ def test_work_that_nobody_does_is_told(status: Status):
         status, owner=None, next_wake=NOW - timedelta(hours=3), desk_behind=20_000, relay_waiting=20_000, dead_letters=2
     )
     found = doctor.of_work(idle, NOW, embedded=True)
-    assert said(found) == [(name, "warning") for name in ("work", "work", "desk", "relay", "rules")]
+    assert said(found) == [(name, "warning") for name in ("work", "work", "desk", "relay", "dead letters")]
 
 
 @pytest.mark.parametrize(

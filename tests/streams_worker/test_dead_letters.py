@@ -24,6 +24,7 @@ from engage.services.letters.acting import Command, act
 from engage.services.letters.finding import DeadLetters
 from engage.services.letters.kafka import Kafka
 from engage.services.letters.letter import Chosen
+from engage.services.letters.unread import DESK, Unread
 from engage.services.partition_runner import PartitionRunner
 from tests.log.kafka_platform import kafka_platform
 from tests.rules.probes import Seen, Settings, ask
@@ -89,15 +90,15 @@ async def test_a_rule_goes_on_with_an_account_once_it_is_mended_or_the_event_is_
 
     publish = partition.platform.publish
     retry = Command("retry", "ada", now())
-    [done] = await act(letters, Chosen(ids=(letter.id,)), retry, publish, settle=working(partition, owner))
+    [done] = await act(letters, Chosen(ids=(letter.id,)), retry, publish, {}, settle=working(partition, owner))
     assert (done.outcome, done.detail) == ("failed_again", "ZeroDivisionError: cannot take it")
-    [done] = await act(letters, Chosen(ids=(letter.id,)), Command("retry", "ada", now()), publish, seconds=0)
+    [done] = await act(letters, Chosen(ids=(letter.id,)), Command("retry", "ada", now()), publish, {}, seconds=0)
     assert done.outcome == "waits"
     await owner.close()
 
     owner = await partition.rules(picky(bad="t-2"))
     skip = Command("skip", "ada", now(), "a test")
-    [done] = await act(letters, Chosen(rule="picky"), skip, publish, settle=working(partition, owner))
+    [done] = await act(letters, Chosen(rule="picky"), skip, publish, {}, settle=working(partition, owner))
     assert done.outcome == "goes_on"
     assert await letters.listed(Chosen()) == []
     await owner.close()
@@ -121,7 +122,7 @@ async def test_rules_that_lost_their_state_stay_silent_where_they_stood_still_ho
     await owner.close()
     owner = await partition.rules(picky())
     letters, retry = letters_of(partition), Command("retry", "ada", now())
-    [done] = await act(letters, Chosen(), retry, partition.platform.publish, settle=working(partition, owner))
+    [done] = await act(letters, Chosen(), retry, partition.platform.publish, {}, settle=working(partition, owner))
     assert done.outcome == "goes_on"
     await owner.close()
     await forget(partition)
@@ -151,12 +152,12 @@ async def test_what_intake_refused_is_read_anew_or_set_aside(
     letters = letters_of(partition)
     assert [one.fault.split(":")[0] for one in await letters.listed(Chosen(consumer="intake"))] == ["not_json", "data"]
 
-    done = await act(letters, Chosen(), Command("retry", "ada", now()), platform.publish)
+    done = await act(letters, Chosen(), Command("retry", "ada", now()), platform.publish, {})
     assert [one.outcome for one in done] == ["failed_again", "goes_on"]
     await partition.take_in()
     assert [codec.decode(one.value).type for one in await partition.log()].count("Ticket Opened") == 1
     [left] = await letters.listed(Chosen())
-    await act(letters, Chosen(ids=(left.id,)), Command("skip", "ada", now(), "noise"), platform.publish)
+    await act(letters, Chosen(ids=(left.id,)), Command("skip", "ada", now(), "noise"), platform.publish, {})
     await partition.take_in()
     assert await letters.listed(Chosen()) == []
 
@@ -185,3 +186,25 @@ async def test_a_rule_that_is_disabled_rests_across_owners_until_it_is_enabled(p
     await owner.close()
     records = await partition.log()
     assert refolded(records, picky()) == on_log(records)
+
+
+async def test_what_the_desk_could_not_read_is_a_dead_letter_until_it_is_retried_or_skipped(
+    partition: Partition,
+) -> None:
+    await partition.open_tickets(2)
+    letters, again = letters_of(partition), list[tuple[int, int]]()
+    at = [record.offset for record in await partition.log()]
+    for offset in (*at, at[0]):  # the same once more is the same one
+        await letters.source.keep(Unread(consumer=DESK, partition=0, offset=offset, account="acc-1", error="no event"))
+    first, second = await letters.listed(Chosen(consumer=DESK))
+    assert ((first.partition, first.offset), first.fault) == ((0, at[0]), "no event")
+
+    async def taken(where: int, offset: int) -> None:
+        again.append((where, offset))
+
+    publish = partition.platform.publish
+    await act(letters, Chosen(ids=(first.id,)), Command("retry", "ada", now()), publish, {DESK: taken})
+    await act(letters, Chosen(ids=(second.id,)), Command("skip", "ada", now(), "noise"), publish, {DESK: taken})
+    await partition.take_in()
+    assert again == [(0, at[0])]
+    assert await letters.listed(Chosen()) == []

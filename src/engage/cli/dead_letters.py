@@ -1,4 +1,4 @@
-"""``engage dead-letters``: what rules, read models and intake could not take; look at it, retry it, skip it."""
+"""``engage dead-letters``: what rules, read models, intake and desk could not take; look at it, retry it, skip it."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def _act(
             command = Command(verb, by, door.clock(), reason)
             settle = door.settle if door.embedded is not None else None
             with door.trail.of(by, f"dead-letters {verb}", where or " ".join(ids or ["all"])):
-                return await act(door.letters, chosen, command, door.publish, settle=settle)
+                return await act(door.letters, chosen, command, door.publish, door.readers, settle=settle)
 
     try:
         done = asyncio.run(run())

@@ -99,7 +99,7 @@ async def listed(
     account: _Given = None,
     since: Annotated[AwareDatetime | None, Query(description="Only what was recorded then or later.")] = None,
 ) -> Response:
-    """Accounts that stand still for a rule, rows that stand still in a read model, events that intake refused."""
+    """Where rules and read models stand still, events that intake refused, records that the desk cannot read."""
     chosen = Chosen(fault=fault, consumer=consumer, rule=rule, view=view, account=account, since=since)
     found = await platform_of(request).letters.listed(chosen)
     return Response(msgspec.json.encode(LetterList(found)), media_type=JSON)
@@ -156,7 +156,7 @@ async def _acted(request: Request, verb: Verb, asked: Retrying, reason: str = ""
         raise ProblemError(422, f"say which dead letters to {verb}: `ids`, what they have in common, or `all`")
     command = Command(verb, who_commands(request), platform.clock(), reason)
     try:
-        done = await act(platform.letters, chosen, command, platform.publish)
+        done = await act(platform.letters, chosen, command, platform.publish, platform.readers)
     except NoSuchLetterError as error:
         raise ProblemError(404, str(error)) from error
     except WrongChoiceError as error:

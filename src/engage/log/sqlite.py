@@ -77,6 +77,7 @@ UPDATE meta SET value = '3' WHERE name = 'schema_version';
 """,
 }
 """From version 1, which indexed every record at once; from version 2, which knew of nobody linked to another."""
+_LETTER = "INSERT INTO dead_letters (consumer, account, partition, offset, event_id, error) VALUES (?, ?, ?, ?, ?, ?)"
 _LINK = """
 INSERT INTO links VALUES (?, ?, 1)
 ON CONFLICT (visitor) DO UPDATE SET account = excluded.account, times = times + 1
@@ -284,6 +285,13 @@ class SqliteLog:
         wanted = "SELECT consumer, account, offset, error FROM dead_letters ORDER BY number"
         return self._reading.execute(wanted).fetchall()
 
+    def letters_of(self, consumers: Sequence[str]) -> list[tuple[str, int, int, str, str, str]]:
+        """The dead letters of these consumers: consumer, partition, offset, account, event id, and the whole error."""
+        among = ", ".join("?" * len(consumers))
+        columns = "consumer, partition, offset, account, event_id, error"
+        wanted = f"SELECT {columns} FROM dead_letters WHERE consumer IN ({among}) ORDER BY number"
+        return self._reading.execute(wanted, tuple(consumers)).fetchall()
+
     def marker(self, name: str) -> int:
         """How far a named import has come, 0 if it never began."""
         row = self._reading.execute("SELECT value FROM markers WHERE name = ?", (name,)).fetchone()
@@ -313,7 +321,7 @@ class SqliteLog:
         return found
 
     def dead_letters(self) -> int:
-        """How many events failed in a rule."""
+        """How many events failed in a rule, or could not be read by who follows the log."""
         row = self._reading.execute("SELECT count(*) FROM dead_letters").fetchone()
         return int(row[0])
 
@@ -355,6 +363,21 @@ class SqliteLog:
     def shrink(self) -> None:
         """Let go of the pages that are kept in memory."""
         self._db.execute("PRAGMA shrink_memory")
+
+    def keep_letter(self, consumer: str, partition: int, offset: int, account: str, event_id: str, error: str) -> None:
+        """Keep the one dead letter of a record that a consumer which is no rule could not take."""
+        with self._transaction():
+            self._drop(consumer, partition, offset)
+            self._db.execute(_LETTER, (consumer, account, partition, offset, event_id, error))
+
+    def drop_letter(self, consumer: str, partition: int, offset: int) -> None:
+        """Drop that dead letter."""
+        with self._transaction():
+            self._drop(consumer, partition, offset)
+
+    def _drop(self, consumer: str, partition: int, offset: int) -> None:
+        place = "consumer = ? AND partition = ? AND offset = ?"
+        self._db.execute(f"DELETE FROM dead_letters WHERE {place}", (consumer, partition, offset))
 
     def forget_dead_letters(self, account: str) -> None:
         """Drop the account's dead letters; its records stay, sealed."""
@@ -403,11 +426,7 @@ class SqliteLog:
                 writes.settled,
             )
         if writes.dead_letters:
-            self._db.executemany(
-                "INSERT INTO dead_letters (consumer, account, partition, offset, event_id, error)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
-                writes.dead_letters,
-            )
+            self._db.executemany(_LETTER, writes.dead_letters)
         if writes.marker:
             self._db.execute("INSERT OR REPLACE INTO markers VALUES (?, ?)", writes.marker)
         for visitor, account in writes.links:

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 import msgspec
 import structlog
 from eventsourcing.persistence import IntegrityError
 
-from engage.events import codec
 from engage.events.catalogue import type_of
 from engage.events.catalogue.follow_up import CLOSED, FollowUpRequested
+from engage.events.envelope import Event
 from engage.events.sealing import seal_text
 from engage.events.validation import MAX_AHEAD
-from engage.log.contract import Batch, Log
+from engage.log.contract import Log, Record
 from engage.relationships.application import Relationships
 from engage.relationships.commands import Assign, Closing, Command, Complete, Dismiss, Snooze, Start, checked
 from engage.relationships.errors import CommandError, ConflictError, InvalidError, NotFoundError
 from engage.relationships.follow_up import FollowUp
 from engage.relationships.recorder import Move, PositionMovedError
 from engage.services.edge import Keyring
+from engage.services.letters.unread import DESK, Keep, Read, only_logged, read_on, reread
 from engage.services.once import FollowUpState, Once, again, kept_of
 from engage.services.records import read_type
 
@@ -42,7 +44,7 @@ class Desk:
     Several desks may run on one store, also one that should be dead: positions move by compare-and-swap in the
     transaction that opens the follow-ups, and aggregates by version. What it reads and writes is blocking; ``step``
     and ``expire_due`` do it in a thread, the commands in that of the caller. ``clock`` says how far ahead is too far
-    for a command's moment.
+    for a command's moment, ``keep`` takes what cannot be read.
     """
 
     def __init__(
@@ -52,11 +54,13 @@ class Desk:
         keyring: Keyring,
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        keep: Keep = only_logged,
     ) -> None:
         self._app = relationships
         self._log = source
         self._keyring = keyring
         self._clock = clock
+        self._keep = keep
         self._positions: dict[int, int | None] = {}
 
     async def step(self, limit: int) -> int:
@@ -64,7 +68,7 @@ class Desk:
 
         All of it is one transaction, for each waits for the disk.
         """
-        batches: list[Batch] = []
+        records: list[Record] = []
         moves: dict[int, Move] = {}
         for partition in range(self._log.partitions):
             if partition not in self._positions:
@@ -72,18 +76,24 @@ class Desk:
             previous = self._positions[partition]
             batch = await read_type(self._log, _REQUESTED, partition, previous or 0, limit)
             if batch.next_position > (previous or 0):
-                batches.append(batch)
+                records += batch.records
                 moves[partition] = Move(self._name(partition), previous, batch.next_position)
                 self._positions.pop(partition)
         if moves:
+            asked = await read_on(records, DESK, _is_asked, self._keep)
             try:
-                await asyncio.to_thread(self._open, batches, moves.values())
+                await asyncio.to_thread(self._open, _by_id(asked), moves.values())
             except PositionMovedError as error:
                 # The other desk's batch stands; this one reads its own positions again at the next step.
                 _logger.warning("desk_position_moved", detail=str(error))
             else:
                 self._positions.update((partition, move.position) for partition, move in moves.items())
         return sum(move.position - (move.previous or 0) for move in moves.values())
+
+    async def again(self, partition: int, offset: int) -> None:
+        """Take in a request that could not be read before; see ``unread.Again``."""
+        if found := await reread(self._log, DESK, partition, offset, _is_asked):
+            await asyncio.to_thread(self._open, _by_id([found]), ())
 
     async def expire_due(self, now: datetime) -> int:
         """Expire every open follow-up whose expiry is at or before ``now``; how many there were.
@@ -170,12 +180,16 @@ class Desk:
             raise answer
         return answer
 
-    def _open(self, batches: Sequence[Batch], moves: Collection[Move]) -> None:
+    def _open(self, asked: Mapping[UUID, Read], moves: Collection[Move]) -> None:
         for attempt in range(1, _ATTEMPTS + 1):
-            asked = _requests(batches)
             known = self._app.store.versions(asked) if asked else {}
+            fresh = [
+                FollowUp.open(identity, event.subject, event.data, ACTOR, record.recorded)
+                for identity, (record, event) in asked.items()
+                if identity not in known
+            ]
             try:
-                self._app.record([asked[one] for one in asked if one not in known], *moves)
+                self._app.record(fresh, *moves)
             except IntegrityError:
                 # Somebody opened one of them between our look and our write: now it is known.
                 if attempt == _ATTEMPTS:
@@ -264,21 +278,21 @@ def _answer(found: dict[UUID, FollowUp], command: Command | InvalidError) -> Fol
     return state_of(follow_up)
 
 
-def _requests(batches: Sequence[Batch]) -> dict[UUID, FollowUp]:
-    """The follow-ups that the batches ask for, not yet recorded."""
-    asked: dict[UUID, FollowUp] = {}
-    for record in (record for batch in batches for record in batch.records):
-        event = codec.decode(record.value)
-        if event.type != _REQUESTED or event.is_copy:
-            continue
+def _is_asked(event: Event[Any]) -> bool:
+    return event.type == _REQUESTED and not event.is_copy
+
+
+def _by_id(asked: Iterable[Read]) -> dict[UUID, Read]:
+    """The requests by the follow-up that each asks for."""
+    found: dict[UUID, Read] = {}
+    for record, event in asked:
         identity = _uuid(event.id)
         if identity is None:
             # A decision's id is a UUID by construction: this one is nobody's decision, and must not stop the others.
             _logger.warning("request_without_uuid", id=event.id, partition=record.partition, offset=record.offset)
-        elif identity not in asked:
-            data = codec.open_data(event).data
-            asked[identity] = FollowUp.open(identity, event.subject, data, ACTOR, record.recorded)
-    return asked
+        else:
+            found.setdefault(identity, (record, event))
+    return found
 
 
 def _uuid(text: str) -> UUID | None:

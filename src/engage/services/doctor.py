@@ -112,13 +112,10 @@ def of_work(status: Status, now: datetime, *, embedded: bool) -> Iterator[Findin
         words = f"{status.relay_waiting:,} events of follow-ups wait to be put on the log"
         yield Finding("relay", "warning", words, f"see that {start} runs, and what its own log says")
     if status.dead_letters:
-        words = f"{status.dead_letters:,} events broke a rule: their accounts are parked for it"
-        yield Finding(
-            "rules",
-            "warning",
-            words,
-            "`engage dead-letters list` shows them: mend the rule, then retry them, or skip the event",
-        )
+        events = f"{status.dead_letters:,} event{'s' if status.dead_letters > 1 else ''}"
+        words = f"{events} could not be taken by a rule, or not be read by who follows the log"
+        remedy = "`engage dead-letters list` shows them: mend what failed, then retry them, or skip the event"
+        yield Finding("dead letters", "warning", words, remedy)
 
 
 def of_views(

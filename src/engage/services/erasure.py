@@ -11,13 +11,12 @@ from typing import Any
 
 import structlog
 
-from engage.events import codec
 from engage.events.catalogue import type_of
 from engage.events.catalogue.account import AccountErased
 from engage.events.envelope import Event
 from engage.log.contract import Log
 from engage.log.sqlite import SqliteLog
-from engage.services.log_search import Sieve, Wanted
+from engage.services.letters.unread import ERASURES, Keep, only_logged, read_on, reread
 from engage.services.records import read_type
 from engage.services.snapshots import Snapshots
 from engage.store.keys import KeyStore
@@ -30,13 +29,16 @@ _logger = structlog.get_logger(__name__)
 
 
 class Erasures:
-    """Carries out what ``log`` says of erased accounts on ``keys``, and drops the ``snapshots`` that knew them."""
+    """Carries out what ``log`` says of erased accounts on ``keys``, and drops the ``snapshots`` that knew them.
 
-    def __init__(self, log: Log, keys: KeyStore, snapshots: Snapshots) -> None:
+    ``keep`` takes what cannot be read.
+    """
+
+    def __init__(self, log: Log, keys: KeyStore, snapshots: Snapshots, keep: Keep = only_logged) -> None:
         self._log = log
         self._keys = keys
         self._snapshots = snapshots
-        self._sieve = Sieve(Wanted(types=(ERASED,)))
+        self._keep = keep
         self._positions: dict[int, int] = {}
         self._noted: dict[int, int] = {}
 
@@ -49,9 +51,9 @@ class Erasures:
                 self._positions[partition] = self._noted[partition] = stored
             position = self._positions[partition]
             batch = await read_type(self._log, ERASED, partition, position, limit)
-            found = [event for record in batch.records if (event := self._sieve.event(record)) is not None]
-            for event in found:
-                await self._carry_out(codec.open_data(event))
+            found = await read_on(batch.records, ERASURES, _is_erased, self._keep)
+            for _, event in found:
+                await self._carry_out(event)
             self._positions[partition] = batch.next_position
             if found or batch.next_position - self._noted[partition] >= _NOTED_EVERY:
                 await asyncio.to_thread(
@@ -61,6 +63,11 @@ class Erasures:
             done += batch.next_position - position
         return done
 
+    async def again(self, partition: int, offset: int) -> None:
+        """Carry out what could not be read before; see ``unread.Again``."""
+        if found := await reread(self._log, ERASURES, partition, offset, _is_erased):
+            await self._carry_out(found[1])
+
     async def _carry_out(self, event: Event[Any]) -> None:
         for account, generation in [(event.subject, event.data.generation), *event.data.linked.items()]:
             await asyncio.to_thread(self._keys.forget, account, generation)
@@ -68,3 +75,7 @@ class Erasures:
         if isinstance(self._log, SqliteLog):  # here, where it is written to: it knows one thread at a time
             self._log.forget_dead_letters(event.subject)
         _logger.info("account erased", account=event.subject, generation=event.data.generation)
+
+
+def _is_erased(event: Event[Any]) -> bool:
+    return event.type == ERASED

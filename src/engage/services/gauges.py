@@ -109,7 +109,11 @@ def _of_status(status: Status) -> Iterator[Metric]:
     yield _one("engage_relay_waiting_events", "What people did with follow-ups and the log has not yet.", waiting)
     yield _by("engage_store_bytes", "Size of a file, its write-ahead log included.", "store", status.files)
     if status.dead_letters is not None:
-        yield _one("engage_dead_letters_kept", "Dead letters of rules in the embedded log.", status.dead_letters)
+        yield _one(
+            "engage_dead_letters_kept",
+            "Dead letters of rules, and of who follows the log, in the embedded log.",
+            status.dead_letters,
+        )
 
 
 def _of_stores(platform: Platform, next_wake: datetime | None) -> Iterator[Metric]:

@@ -276,10 +276,10 @@ class PartitionRules:
     def _dead(
         self, key: bytes, value: bytes | None, consumer: str, offset: int, fault: str, *more: tuple[str, bytes]
     ) -> Outgoing:
-        return dead_letter_of_rule(key, value, consumer, self._topics, self.partition, offset, fault, *more)
+        return dead_letter_of(key, value, consumer, self._topics, self.partition, offset, fault, *more)
 
 
-def dead_letter_of_rule(
+def dead_letter_of(
     key: bytes,
     value: bytes | None,
     consumer: str,

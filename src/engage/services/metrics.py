@@ -99,7 +99,7 @@ def published(answers: Sequence[Answer]) -> None:
 def taken(events: int, dead: Iterable[str]) -> None:
     """Intake has committed so many log records, and dead letters of these classes."""
     _taken.inc(events)
-    _died(dead)
+    died(dead)
 
 
 def folded(events: int, decided: Collection[Event[Any]], dead: Iterable[str], oldest: datetime | None = None) -> None:
@@ -113,7 +113,7 @@ def folded(events: int, decided: Collection[Event[Any]], dead: Iterable[str], ol
         _decisions.labels(outcome).inc(count)
     if decided and oldest is not None:
         _to_decision.observe(_since(oldest))
-    _died(dead)
+    died(dead)
 
 
 def seen(oldest: datetime) -> None:
@@ -169,6 +169,7 @@ def _since(moment: datetime) -> float:
     return max(0.0, time.time() - moment.timestamp())
 
 
-def _died(classes: Iterable[str]) -> None:
+def died(classes: Iterable[str]) -> None:
+    """One dead letter of each class came about."""
     for name, count in Counter(classes).items():
         _dead_letters.labels(name).inc(count)

@@ -23,6 +23,7 @@ from engage.services.folded_beside import FoldedBeside
 from engage.services.folding import Told
 from engage.services.gathering import Gathering
 from engage.services.letters.finding import DeadLetters
+from engage.services.letters.unread import DESK, ERASURES, WEBHOOKS
 from engage.services.openings import Openings
 from engage.services.owner import Owner
 from engage.services.past import Past
@@ -94,7 +95,8 @@ class Platform:
         self.letters = letters
         self.rules = rules
         self.ticks = ticks
-        self.erasures = Erasures(log, keyring, past.snapshots)
+        self.erasures = Erasures(log, keyring, past.snapshots, letters.source.keep)
+        self.readers = {DESK: desk.again, ERASURES: self.erasures.again, WEBHOOKS: webhooks.again}
         self.mover = Mover(embedded.log, embedded, store) if embedded is not None else None
         self.owner = owner
         self.clock = clock

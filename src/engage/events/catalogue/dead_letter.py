@@ -10,8 +10,8 @@ from engage.events.catalogue.base import Count, EventData, Ref, Text
 class DeadLetterRetried(EventData):
     """From here on ``consumer`` goes on with the subject, having taken its past anew, if it can by now.
 
-    ``consumer`` is ``rule NAME``, ``view NAME`` or ``intake``; ``partition`` and ``offset`` are where the event stands
-    that it could not take: in the log, or for intake among the dead letters.
+    ``consumer`` is ``rule NAME``, ``view NAME``, ``intake``, ``desk``, ``webhooks`` or ``erasures``; ``partition`` and
+    ``offset`` are where the event stands that it could not take: in the log, or for intake among the dead letters.
     """
 
     type_name: ClassVar[str] = "dead_letter.retried"

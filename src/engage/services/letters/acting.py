@@ -28,6 +28,7 @@ from engage.services.letters.letter import (
     WrongChoiceError,
 )
 from engage.services.letters.source import Refused
+from engage.services.letters.unread import READERS, Readers, UnreadRecordError
 from engage.services.view_words import view_of
 
 SOURCE = "engage/operators"
@@ -57,14 +58,16 @@ async def act(
     chosen: Chosen,
     command: Command,
     publish: Publish,
+    readers: Readers,
     *,
     settle: Callable[[], Awaitable[None]] | None = None,
     seconds: float = WAIT_SECONDS,
 ) -> list[Done]:
     """Retry or skip the chosen letters, each consumer's in the order of the log, and see what comes of it.
 
-    A consumer is waited for up to ``seconds``; ``settle`` lets those work that are in this process. NoSuchLetterError
-    where an id is none; WrongChoiceError for a skip without a reason.
+    A consumer is waited for up to ``seconds``; ``settle`` lets those work that are in this process, ``readers`` take
+    what they could not read before. NoSuchLetterError where an id is none; WrongChoiceError for a skip without a
+    reason.
     """
     if command.verb == "skip" and not command.reason.strip():
         raise WrongChoiceError("say why it may be skipped: the reason is kept on the log")
@@ -75,7 +78,8 @@ async def act(
     done = [Done(letter, "refused", letter.cannot[command.verb]) for letter in found if command.verb in letter.cannot]
     able = [letter for letter in found if command.verb not in letter.cannot]
     done += await _of_intake(letters, [one for one in able if one.consumer == INTAKE], command, publish)
-    waiting = [one for one in able if one.consumer != INTAKE]
+    done += await _of_readers(letters, [one for one in able if one.consumer in READERS], command, publish, readers)
+    waiting = [one for one in able if one.consumer != INTAKE and one.consumer not in READERS]
     told: dict[str, Token] = {}
     for start in range(0, len(waiting), _MOST_WORDS):
         some = waiting[start : start + _MOST_WORDS]
@@ -114,7 +118,7 @@ def _word(letter: DeadLetter, command: Command) -> Event[Raw]:
         data,
         id=f"{command.verb}:{letter.id}:{command.time.isoformat()}",
         source=SOURCE,
-        subject=OPERATIONS if letter.consumer == INTAKE else letter.account,
+        subject=OPERATIONS if letter.consumer == INTAKE or letter.consumer in READERS else letter.account,
         time=command.time,
         actor=command.actor,
     )
@@ -136,6 +140,25 @@ async def _of_intake(
                 done.append(Done(letter, "failed_again", f"{answer.reason}: {answer}"))
                 continue
         await publish([_word(letter, command)])
+        done.append(Done(letter, "goes_on"))
+    return done
+
+
+async def _of_readers(
+    letters: DeadLetters, wanted: Sequence[DeadLetter], command: Command, publish: Publish, readers: Readers
+) -> list[Done]:
+    """Have their readers take the records once more, or let them go; only then it is said to be done."""
+    held = {letter.id: unread for letter, unread in await letters.unread()} if wanted else {}
+    done = []
+    for letter in wanted:
+        if command.verb == "retry":
+            try:
+                await readers[letter.consumer](letter.partition, letter.offset)
+            except UnreadRecordError as error:
+                done.append(Done(letter, "failed_again", str(error)))
+                continue
+        await publish([_word(letter, command)])
+        await letters.source.settle(held[letter.id])
         done.append(Done(letter, "goes_on"))
     return done
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
 from msgspec import structs
 
-from engage.events import codec
 from engage.events.envelope import OPERATIONS, PARTITION_SUBJECT, Event
 from engage.log.contract import Log
-from engage.rules.mending import WORDS, consumer_of
+from engage.rules.mending import WORDS, consumer_of, opened
 from engage.services.letters.letter import INTAKE, Chosen, DeadLetter, Details, NoSuchLetterError, Verb, id_of
 from engage.services.letters.source import Refused, Source, Stopped
+from engage.services.letters.unread import Unread
 from engage.services.log_search import Wanted, at, find
 from engage.services.view_words import consumer_of as view_consumer_of
 from engage.store.views import ViewStore
@@ -47,23 +48,34 @@ class DeadLetters:
         if len(found) != 1:
             raise NoSuchLetterError(named)
         [(letter, error)] = found
-        event = None if letter.consumer == INTAKE else await at(self.log, letter.partition, letter.offset)
+        event = None if letter.consumer == INTAKE else await self._at(letter.partition, letter.offset)
         return Details(letter, error, None if event is None else msgspec.json.decode(msgspec.json.encode(event)))
 
     async def refused(self) -> list[tuple[DeadLetter, Refused]]:
         """What intake could not take, but for what was retried or skipped since."""
         found = await self.source.refused()
-        if not found:
-            return []
-        wanted = Wanted(account=OPERATIONS, types=tuple(WORDS), since=min(one.at for one in found))
-        words = [codec.open_data(event) async for event in find(self.log, wanted)]
-        done = {
-            (word.data.partition, word.data.offset, word.time >= one.at)
-            for word in words
+        settled = await self._settled((INTAKE, one.partition, one.offset, one.at) for one in found)
+        return [(_of_intake(one), one) for one in found if (INTAKE, one.partition, one.offset) not in settled]
+
+    async def unread(self) -> list[tuple[DeadLetter, Unread]]:
+        """What who follows the log for some types could not read, but for what was retried or skipped since."""
+        found = await self.source.unread()
+        settled = await self._settled((one.consumer, one.partition, one.offset, one.at) for one in found)
+        return [
+            (await self._of_reader(one), one)
             for one in found
-            if word.data.consumer == INTAKE and (word.data.partition, word.data.offset) == (one.partition, one.offset)
-        }
-        return [(_of_intake(one), one) for one in found if (one.partition, one.offset, True) not in done]
+            if (one.consumer, one.partition, one.offset) not in settled
+        ]
+
+    async def _settled(self, kept: Iterable[tuple[str, int, int, datetime | None]]) -> set[tuple[str, int, int]]:
+        """The consumers and places of those that an operator's word has settled since they were kept."""
+        since = {(consumer, partition, offset): at for consumer, partition, offset, at in kept if at is not None}
+        if not since:
+            return set()
+        wanted = Wanted(account=OPERATIONS, types=tuple(WORDS), since=min(since.values()))
+        words = [opened(word) async for word in find(self.log, wanted)]
+        told = [(word.data.consumer, word.data.partition, word.data.offset, word.time) for word in words if word]
+        return {(*place,) for *place, time in told if (at := since.get((*place,))) is not None and time >= at}
 
     async def _every(self) -> AsyncIterator[tuple[DeadLetter, str]]:
         """Each letter and its whole error."""
@@ -74,10 +86,33 @@ class DeadLetters:
                 yield await self._of_view(model, parked), parked.traceback
         for letter, refused in await self.refused():
             yield letter, refused.faults
+        for letter, unread in await self.unread():
+            yield letter, unread.error
+
+    async def _at(self, partition: int, offset: int) -> Event[Any] | None:
+        """The record there; None if there is none that is an event."""
+        try:
+            return await at(self.log, partition, offset)
+        except (msgspec.DecodeError, ValueError):
+            return None
+
+    async def _of_reader(self, unread: Unread) -> DeadLetter:
+        place = unread.partition, unread.offset
+        record = await self._at(*place)
+        return DeadLetter(
+            id=id_of(unread.consumer, unread.account, None, *place, unread.event_id),
+            consumer=unread.consumer,
+            fault=unread.error,
+            account=unread.account,
+            partition=unread.partition,
+            offset=unread.offset,
+            event_id=unread.event_id,
+            since=unread.at if record is None else record.recorded,
+        )
 
     async def _of_rule(self, stopped: Stopped) -> DeadLetter:
         consumer, parked = consumer_of(stopped.rule), stopped.parked
-        record = await at(self.log, stopped.partition, parked.offset)
+        record = await self._at(stopped.partition, parked.offset)
         cannot: dict[Verb, str] = {}
         named = id_of(consumer, stopped.account, None, stopped.partition, parked.offset, parked.event_id)
         if not parked.event_id:
@@ -99,7 +134,7 @@ class DeadLetters:
 
     async def _of_view(self, model: ReadModel[Any], parked: Parked) -> DeadLetter:
         consumer = view_consumer_of(model.name)
-        record = await at(self.log, parked.partition, parked.offset)
+        record = await self._at(parked.partition, parked.offset)
         account, event_id = await self._of_row(model, parked, record), "" if record is None else record.id
         named = id_of(consumer, account, parked.key, parked.partition, parked.offset, event_id)
         cannot: dict[Verb, str] = {}

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 
 from engage.events import codec
 from engage.log.contract import Token
 from engage.log.kafka import KafkaLog
-from engage.log.topics import Topics
+from engage.log.topics import MAX_RECORD_BYTES, Topics, broker_errors
 from engage.rules.deciding import Basis
 from engage.rules.mending import consumer_of
 from engage.services.kafka_message import record_time
+from engage.services.kafka_rules import dead_letter_of
 from engage.services.letters.letter import INTAKE
 from engage.services.letters.source import Refused, Stopped, parked_in
+from engage.services.letters.unread import READERS, Unread
 from engage.services.partition_runner import read_basis
 from engage.services.rules_changelog import committed, latest_place, load
 
@@ -78,6 +80,47 @@ class Kafka:
                     )
                 )
         return found
+
+    async def keep(self, unread: Unread) -> None:
+        """See ``Source.keep``; by a connection of its own, for it is seldom."""
+        place = unread.partition, unread.offset
+        records = (await self._log.read(*place, 1)).records
+        value = records[0].value if records and records[0].offset == unread.offset else None
+        event_id = ("engage-event", unread.event_id.encode())
+        told = dead_letter_of(
+            unread.account.encode(), value, unread.consumer, self._topics, *place, unread.error, event_id
+        )
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self._bootstrap, acks="all", max_request_size=2 * MAX_RECORD_BYTES
+        )
+        with broker_errors(self._bootstrap, f"writing to {self._topics.dead_letters}"):
+            try:
+                await producer.start()
+                await producer.send_and_wait(
+                    self._topics.dead_letters, told.value, told.key, unread.partition, headers=told.headers
+                )
+            finally:
+                await producer.stop()
+
+    async def unread(self) -> list[Unread]:
+        """See ``Source.unread``."""
+        found = {}
+        async for record, told in self._letters():
+            consumer, offset = told.get("engage-consumer", b"").decode(), told.get("engage-offset", b"")
+            if consumer in READERS:
+                found[consumer, record.partition, offset] = Unread(
+                    consumer=consumer,
+                    partition=record.partition,
+                    offset=int(offset),
+                    account=(record.key or b"").decode("utf-8", "replace"),
+                    event_id=told.get("engage-event", b"").decode("utf-8", "replace"),
+                    error=told.get("engage-faults", b"").decode("utf-8", "replace"),
+                    at=record_time(record),
+                )
+        return list(found.values())
+
+    async def settle(self, unread: Unread) -> None:
+        """See ``Source.settle``: the log says so, and the topic lets go of what is old."""
 
     async def passed(self, token: Token) -> bool:
         """See ``Source.passed``: the log's records say up to which place of the inbox they were taken."""

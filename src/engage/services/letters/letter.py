@@ -39,11 +39,11 @@ class NoSuchLetterError(LookupError):
 
 
 class DeadLetter(Struct, frozen=True, kw_only=True):
-    """An event that ``consumer`` (``rule NAME``, ``view NAME``, ``intake``) could not take.
+    """An event that ``consumer`` (``rule NAME``, ``view NAME``, ``intake``, ``desk``, …) could not take.
 
-    ``account`` stands still there since, from the event on that stands at ``partition`` and ``offset`` of the log (of
-    intake: among the dead letters). ``key`` is the row where a read model's row stands still, ``missed`` how many
-    events it has missed. ``cannot``: what cannot be done with it, and what to do instead.
+    ``account`` stands still for a rule or read model since, from the event on that stands at ``partition`` and
+    ``offset`` of the log (of intake: among the dead letters). ``key`` is the row where a read model's row stands still,
+    ``missed`` how many events it has missed. ``cannot``: what cannot be done with it, and what to do instead.
     """
 
     id: str

@@ -14,6 +14,7 @@ from engage.log.sqlite import SqliteLog
 from engage.rules.cell import HAS_PARKED, Parked
 from engage.rules.deciding import Basis
 from engage.rules.mending import consumer_of
+from engage.services.letters.unread import READERS, Unread
 from engage.services.partition_runner import read_basis
 
 Errors = Mapping[tuple[str, str, int], str]
@@ -59,6 +60,18 @@ class Source(Protocol):
         """What intake refused, settled or not, as long as it is kept."""
         ...
 
+    async def keep(self, unread: Unread) -> None:
+        """Keep what a reader of the log could not read."""
+        ...
+
+    async def unread(self) -> list[Unread]:
+        """What readers could not read, settled or not, as long as it is kept."""
+        ...
+
+    async def settle(self, unread: Unread) -> None:
+        """It was read after all, or an operator let it go: it need not be kept any longer."""
+        ...
+
     async def passed(self, token: Token) -> bool:
         """Whether the rules have folded what was published with this token."""
         ...
@@ -102,6 +115,22 @@ class Embedded:
     async def refused(self) -> list[Refused]:
         """See ``Source.refused``."""
         return []
+
+    async def keep(self, unread: Unread) -> None:
+        """See ``Source.keep``."""
+        place = unread.consumer, unread.partition, unread.offset
+        self._log.keep_letter(*place, unread.account, unread.event_id, unread.error)
+
+    async def unread(self) -> list[Unread]:
+        """See ``Source.unread``."""
+        return [
+            Unread(consumer=by, partition=at, offset=offset, account=account, event_id=event_id, error=error)
+            for by, at, offset, account, event_id, error in self._log.letters_of(READERS)
+        ]
+
+    async def settle(self, unread: Unread) -> None:
+        """See ``Source.settle``."""
+        self._log.drop_letter(unread.consumer, unread.partition, unread.offset)
 
     async def passed(self, token: Token) -> bool:
         """See ``Source.passed``: in the transaction that took it."""

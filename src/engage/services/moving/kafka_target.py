@@ -16,7 +16,7 @@ from engage.log.sqlite_seen import Identity
 from engage.log.topics import Topics, broker_errors
 from engage.rules.mending import consumer_of
 from engage.services.kafka_partition import intake_producer, on_log
-from engage.services.kafka_rules import dead_letter_of_rule
+from engage.services.kafka_rules import dead_letter_of
 from engage.services.kafka_transaction import Outgoing
 from engage.services.letters.source import Refused, Stopped
 from engage.services.moving.manifest import NotEmptyError
@@ -68,7 +68,7 @@ class KafkaAppending:
 
     async def _stopped(self, one: Stopped) -> Outgoing:
         record = await self._log.read(one.partition, one.parked.offset, 1)
-        return dead_letter_of_rule(
+        return dead_letter_of(
             one.account.encode(),
             record.records[0].value if record.records else None,
             consumer_of(one.rule),

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
 import structlog
 
-from engage.events import codec
 from engage.events.envelope import Event
-from engage.log.contract import Batch, Log, Record
+from engage.log.contract import Log, Record
 from engage.relationships.application import Relationships
+from engage.services.letters.unread import WEBHOOKS, Keep, Read, Wanted, read_on, reread
 from engage.services.webhooks import message
-from engage.services.webhooks.matching import Known, is_of_follow_up, kinds_of, look_up, wants, wants_account
+from engage.services.webhooks.matching import Known, kinds_of, look_up, wants, wants_account
 from engage.store.views import ViewMissingError, ViewStore
 from engage.store.webhooks import LOG, Cursor, CursorMovedError, Endpoint, WebhookStore
 from engage.views.projection import ReadModel
@@ -27,6 +27,7 @@ class Feeding:
     """Feeds the queue of ``store``; several may run on one store, each step is made once.
 
     A cursor of another log, or of a view that was made anew, goes to the end: what is told again there was told before.
+    ``keep`` takes what cannot be read.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Feeding:
         models: Sequence[ReadModel[Any]],
         relationships: Relationships,
         clock: Callable[[], datetime],
+        keep: Keep,
     ) -> None:
         self._store = store
         self._log = log
@@ -44,6 +46,7 @@ class Feeding:
         self._models = {f"view:{model.name}": model for model in models}
         self._relationships = relationships
         self._clock = clock
+        self._keep = keep
 
     async def step(self, all_endpoints: Iterable[Endpoint], limit: int) -> int:
         """Queue what enabled ones hear in up to ``limit`` records or changes of each place; how many were read."""
@@ -86,27 +89,40 @@ class Feeding:
         batch = await self._log.read(first.partition, first.position, limit)
         if batch.next_position == first.position:
             return 0
-        await asyncio.to_thread(self._tell_events, cursors, endpoints, batch)
+        wanted = frozenset(name for one in cursors for name in endpoints[one.endpoint].subscription.events)
+        heard = await read_on(batch.records, WEBHOOKS, _is_wanted(wanted), self._keep)
+        subscribed = [endpoints[cursor.endpoint] for cursor in cursors]
+        rows = await asyncio.to_thread(self._rows_of, heard, subscribed)
+        await asyncio.to_thread(self._tell, cursors, batch.next_position, rows)
         return max(1, len(batch.records))
 
-    def _tell_events(self, cursors: Sequence[Cursor], endpoints: dict[str, Endpoint], batch: Batch) -> None:
-        subscriptions = [endpoints[cursor.endpoint].subscription for cursor in cursors]
-        wanted = {name for one in subscriptions for name in one.events}
-        listened: list[tuple[Event[Any], Record]] = []
-        for record in batch.records:
-            event: Event[Any] = codec.decode(record.value)
-            if event.type in wanted and not event.is_copy:  # it was told where it was said
-                listened.append((codec.open_data(event) if is_of_follow_up(event.type) else event, record))
-        if listened and any(one.kinds for one in subscriptions):
-            self._must_include(*listened[-1])
-        known = look_up([event for event, _ in listened], subscriptions, self._relationships, self._views)
-        rows = [
-            self._row(cursor, message.of_event(event), event.subject, event.type, record.offset, record.value)
-            for cursor in cursors
-            for event, record in listened
-            if wants(endpoints[cursor.endpoint].subscription, event, known)
+    async def again(self, all_endpoints: Iterable[Endpoint], partition: int, offset: int) -> None:
+        """Queue what could not be read before for those that want to hear it now; see ``unread.Again``."""
+        endpoints = [one for one in all_endpoints if one.disabled is None]
+        wanted = frozenset(name for one in endpoints for name in one.subscription.events)
+        if found := await reread(self._log, WEBHOOKS, partition, offset, _is_wanted(wanted)):
+            rows = await asyncio.to_thread(self._rows_of, [found], endpoints)
+            await asyncio.to_thread(self._store.tell, {}, rows)
+
+    def _rows_of(self, heard: Sequence[Read], endpoints: Sequence[Endpoint]) -> list[dict[str, Any]]:
+        subscriptions = [one.subscription for one in endpoints]
+        if heard and any(one.kinds for one in subscriptions):
+            self._must_include(*heard[-1])
+        known = look_up([event for _, event in heard], subscriptions, self._relationships, self._views)
+        return [
+            self._row(
+                endpoint.id,
+                record.partition,
+                message.of_event(event),
+                event.subject,
+                event.type,
+                record.offset,
+                record.value,
+            )
+            for endpoint in endpoints
+            for record, event in heard
+            if wants(endpoint.subscription, event, known)
         ]
-        self._tell(cursors, batch.next_position, rows)
 
     def _tell_changes(self, cursors: Sequence[Cursor], endpoints: dict[str, Endpoint], limit: int) -> int:
         first = cursors[0]
@@ -130,25 +146,27 @@ class Feeding:
         for changed, account in zip(changes, accounts, strict=True):
             identity, value = message.of_change(model, epoch, first.partition, changed, now)
             rows += [
-                self._row(cursor, identity, account, message.VIEW_CHANGED, changed[2], value)
+                self._row(cursor.endpoint, cursor.partition, identity, account, message.VIEW_CHANGED, changed[2], value)
                 for cursor in cursors
                 if wants_account(endpoints[cursor.endpoint].subscription, account, known)
             ]
         self._tell(cursors, changes[-1][2], rows)
         return len(changes)
 
-    def _must_include(self, event: Event[Any], record: Record) -> None:
+    def _must_include(self, record: Record, event: Event[Any]) -> None:
         offset = record.offset if event.inboxoffset is None else event.inboxoffset
         if self._views.behind([profile], record.partition, offset):
             raise ViewMissingError("the profiles do not include these events yet")
 
-    def _row(self, cursor: Cursor, identity: str, account: str, kind: str, offset: int, value: bytes) -> dict[str, Any]:
+    def _row(
+        self, endpoint: str, partition: int, identity: str, account: str, kind: str, offset: int, value: bytes
+    ) -> dict[str, Any]:
         return {
-            "endpoint": cursor.endpoint,
+            "endpoint": endpoint,
             "message": identity,
             "account": account,
             "type": kind,
-            "partition": cursor.partition,
+            "partition": partition,
             "offset": offset,
             "value": value,
             "state": "waiting",
@@ -171,6 +189,10 @@ class Feeding:
         if epoch is None:
             return "", 0  # it was never folded here: as soon as it is, its end is looked up
         return epoch, self._views.last_changes(model).get(partition, 0)
+
+
+def _is_wanted(types: Collection[str]) -> Wanted:
+    return lambda event: event.type in types and not event.is_copy  # a copy was told where it was said
 
 
 def _moved(cursor: Cursor, generation: str, position: int) -> Cursor:

@@ -143,6 +143,10 @@ class Webhooks:
             await asyncio.to_thread(self.store.queue.clean, now - KEPT)
         return done
 
+    async def again(self, partition: int, offset: int) -> None:
+        """Queue what could not be read before; see ``unread.Again``."""
+        await self._feeding.again(await asyncio.to_thread(self.store.endpoints), partition, offset)
+
     async def close(self) -> None:
         """Finish what is being sent."""
         await self.delivering.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -51,7 +52,8 @@ def look_up(
             elif isinstance(data, FollowUpSkipped):
                 asked[event.id] = Asked(data.rule, None, ())
             elif is_of_follow_up(event.type):
-                elsewhere.add(UUID(data.follow_up_id))
+                with suppress(ValueError):  # of none that we opened: nothing is known of it
+                    elsewhere.add(UUID(data.follow_up_id))
         for identity, found in relationships.load(elsewhere).items():
             asked[str(identity)] = Asked(found.request.rule, found.request.purpose, found.request.channels)
     by_kind = any(one.kinds for one in subscriptions)

@@ -10,6 +10,8 @@ from msgspec import Raw, Struct, field, structs
 from engage.events.catalogue.commerce import OrderCompleted
 from engage.events.envelope import Event
 from engage.log.contract import Batch, LogGapError
+from engage.log.partitioning import partition_of
+from engage.services import projector
 from engage.services.projector import CorruptRecordError, Projector
 from engage.store.views import GenerationError, PositionMovedError, ViewStore
 from engage.testing.memory_log import MemoryLog
@@ -91,6 +93,21 @@ def test_a_record_that_is_no_event_stops_with_its_place(store: ViewStore) -> Non
     log.append_raw(0, order(1).time, b"{")
     with pytest.raises(CorruptRecordError, match="record 0:1 of the log is no event"):
         catch_up(Projector(log, store, ALL))
+
+
+def test_who_is_far_from_the_end_does_not_wait_for_a_partition_that_stopped(
+    store: ViewStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(projector, "FAR", 2)
+    log = MemoryLog(2)
+    for partition in range(2):
+        subject = next(name for name in map(str, range(100)) if partition_of(name, 2) == partition)
+        log.append(*(order(number, subject=subject) for number in range(5)))
+    log._records[0][0] = structs.replace(log._records[0][0], value=b"{")
+    projecting = Projector(log, store, ALL)
+    with pytest.raises(CorruptRecordError, match="record 0:0"):
+        catch_up(projecting)
+    assert {(at.partition, at.position) for at in projecting.positions()} == {(0, 0), (1, 5)}
 
 
 def test_a_row_that_the_database_refuses_is_parked_and_the_rest_goes_in(store: ViewStore) -> None:

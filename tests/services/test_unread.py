@@ -12,12 +12,15 @@ from engage import bootstrap
 from engage.events import codec
 from engage.events.catalogue.account import AccountErased
 from engage.events.envelope import Event
+from engage.log.contract import Taken
 from engage.log.sqlite import SqliteLog
 from engage.services import doctor
 from engage.services.letters.acting import Command, act
 from engage.services.letters.letter import Chosen, DeadLetter, Verb
+from engage.services.linking import link
 from engage.services.log_search import Wanted, newest
 from engage.services.platform import Platform
+from engage.services.records import CorruptRecordError
 from engage.services.status import read_status
 from engage.settings import Settings
 from tests.http.given import Clock
@@ -173,3 +176,55 @@ async def test_a_letter_that_is_kept_twice_is_one(platform: Platform):
     [(letter, unread)] = await platform.letters.unread()
     await platform.letters.source.keep(unread)
     assert await letters(platform, "desk") == [letter]
+
+
+@DAMAGES
+async def test_whoever_starts_again_decides_for_the_others(tmp_path: Path, clock: Clock, damage: Damage):
+    settings = Settings(home=str(tmp_path))
+    async with bootstrap.platform(settings, clock=clock, models=MODELS) as platform:
+        await asked_of_two(platform, damage)
+        assert platform.embedded is not None
+        for partition in range(platform.log.partitions):
+            platform.embedded.log.forget_engine(partition)
+    async with bootstrap.platform(settings, clock=clock, models=MODELS) as platform:
+        [answer] = await platform.publish([json.dumps(refund("another", "b")).encode()])
+        assert isinstance(answer, Taken)
+        before, newer = await newest(platform.log, Wanted(account="b", types=("follow_up.requested",)), 2)
+        assert before.offset < answer.token.offset < newer.offset
+
+
+@DAMAGES
+async def test_who_is_linked_brings_along_what_can_be_read(platform: Platform, damage: Damage):
+    await asked_of_two(platform, damage)
+    await link(platform, "a", "b")
+    told = await newest(platform.log, Wanted(account="b", types=("Order Refunded",)), 10)
+    assert [event.origin for event in told] == [None, "a"]
+
+
+async def test_read_models_of_a_partition_stop_before_a_record_that_is_no_event_and_no_others_do(platform: Platform):
+    _, restore = await asked_of_two(platform, no_json)
+    bad = await platform.log.end(0)
+    elsewhere = [json.dumps(refund(one, one)).encode() for one in "cdf"]
+    await platform.publish(elsewhere)
+    with pytest.raises(CorruptRecordError, match=r"record 0:\d+ of the log is no event .*: restore the log"):
+        await platform.projector.catch_up()
+    lags = [one for one in await platform.projector.lag() if one.projection == "timeline"]
+    assert [one.behind for one in lags[1:]] == [0, 0, 0]
+    assert 0 < lags[0].behind < bad
+    standing = platform.store.standing()
+    status = await read_status(platform.log, platform.store, None, MODELS, home=Path(), owner=None, next_wake=None)
+    found = await doctor.of_log(platform.log, standing, status)
+    assert found.words.startswith(f"record 0:{lags[0].position} of the log is no event")
+    assert found.remedy == "restore the log from its backup"
+    restore()
+    await platform.projector.catch_up()
+    assert (await doctor.of_log(platform.log, platform.store.standing(), status)).state == "well"
+
+
+async def test_a_turn_of_the_read_models_goes_on_beside_a_partition_that_stopped(platform: Platform):
+    await asked_of_two(platform, no_json)
+    while await platform.project():
+        pass
+    await platform.publish([json.dumps(refund("c", "c")).encode()])
+    assert await platform.project() > 0
+    assert await platform.project() == 0

@@ -61,12 +61,11 @@ async def _examined(settings: Settings) -> list[Finding]:
                 next_wake=next_wake(log, RULES) if isinstance(log, SqliteLog) else None,
             )
             now = datetime.now(UTC)
-            records = sum(one.end for one in status.log)
-            findings.append(doctor.Finding("log", "well", f"{records:,} records in {len(status.log)} partitions"))
+            standing = store.standing() if store else None
+            findings.append(await doctor.of_log(log, standing, status))
             findings += doctor.of_clock(status, now, store.database.now() if store else None)
             embedded = not settings.kafka
             findings += doctor.of_work(status, now, embedded=embedded)
-            standing = store.standing() if store else None
             findings += doctor.of_views(status, standing, models, store, embedded=embedded)
     except Exception as error:
         if not type(error).__module__.startswith("engage"):

@@ -12,7 +12,7 @@ import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -517,13 +517,12 @@ class SqliteLog:
     def _remember(self) -> None:
         """Read back the identities that the last owner did not index any more."""
         for partition, indexed in self._db.execute("SELECT partition, indexed FROM partitions").fetchall():
-            self._seen.add(
-                {
-                    event.identity: Token(partition, record.offset)
-                    for record in self.scan(partition, indexed)
-                    if not (event := codec.decode(record.value)).is_copy
-                }
-            )
+            found = {}
+            for record in self.scan(partition, indexed):
+                with suppress(msgspec.DecodeError, UnicodeDecodeError):  # what is no event is no duplicate of one
+                    if not (event := codec.decode(record.value)).is_copy:
+                        found[event.identity] = Token(partition, record.offset)
+            self._seen.add(found)
 
     def _migrate(self) -> None:
         for version, statements in _MIGRATIONS.items():

@@ -28,7 +28,7 @@ from engage.rules.cells import Cells
 from engage.rules.deciding import Basis, Deciding, Observer
 from engage.rules.decisions import TYPES as DECISIONS
 from engage.rules.decisions import Proposal, check_request, check_wake
-from engage.rules.mending import SKIPPED, WORDS, Hushed, OfEvent, PassedOver, rule_of
+from engage.rules.mending import SKIPPED, WORDS, Hushed, OfEvent, PassedOver, opened, rule_of
 from engage.rules.policy import OBSERVERS, PolicySettings, PolicyState
 from engage.rules.rule import Effect, FollowUpRequest, Forget, OnEvent, Rule, RuleSettings, Wake, Woken
 
@@ -320,7 +320,8 @@ class Engine:
         if not event.retold:
             self._begin_anew(event)
         elif event.type in DECISIONS:
-            self.deciding.learn_retold(codec.open_data(event) if type(event.data) is Raw else event, now)
+            if (decision := opened(event)) is not None:
+                self.deciding.learn_retold(decision, now)
         elif heard_by is not None and heard_by is not self._anew:
             self._hand(event, now, self.cells.row(event.subject), heard_by, passed)
 

@@ -90,7 +90,7 @@ def is_word(event: Event[Any]) -> bool:
 
 
 def opened(word: Event[Any]) -> Event[Any] | None:
-    """The word with its data read; None if it cannot be, and then nobody acts by it."""
+    """The word, or a decision, with its data read; None if it cannot be, and then nobody acts by it."""
     if not isinstance(word.data, Raw):
         return word
     try:

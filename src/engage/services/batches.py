@@ -20,6 +20,7 @@ from engage.rules.mending import WORDS
 from engage.services import metrics, tracing
 from engage.services.first_dues import FirstDues
 from engage.services.loading import Loading
+from engage.services.records import CorruptRecordError
 from engage.services.view_words import word_for
 from engage.store.families import Slot, families, slotted
 from engage.store.positions import Mark, Marks, Moved, Position, PositionMovedError
@@ -54,10 +55,6 @@ _kind = attrgetter("type")
 _log = structlog.get_logger()
 
 
-class CorruptRecordError(ValueError):
-    """A log record is no event: restore the log from its backup; no view goes past it."""
-
-
 class Reach(Struct, frozen=True):
     """What stands at ``start`` of a partition and is to be folded on, up to before ``until`` (None: the end)."""
 
@@ -78,7 +75,10 @@ class Cut(Struct, frozen=True):
 
 
 class Batches:
-    """Folds ``log`` into the tables of one slot of ``store``, batch by batch, one at a time."""
+    """Folds ``log`` into the tables of one slot of ``store``, batch by batch, one at a time.
+
+    ``damaged`` has the partitions that it cannot go on with, and why.
+    """
 
     def __init__(
         self,
@@ -97,18 +97,25 @@ class Batches:
         self._mend = mend
         self._dues = FirstDues(slot)
         self._absent: Mapping[tuple[str, int], set[str]] = {}
+        self.damaged: dict[int, CorruptRecordError] = {}
 
     async def advance(self, reaches: Iterable[Reach], limit: int, standing: Standing, *, patient: bool = False) -> int:
         """Fold up to ``limit`` records for each of these; how many in all, 0 when there are none.
 
         ``standing`` is how everything stood when the reaches were made, and is brought up to what is committed.
         ``patient``: a log that gives less than half of them at once is asked on, until there are so many, or no more.
-        PositionMovedError if models do not stand at their start any more: nothing of theirs was written.
+        A partition with a record that is no event stops before it, and no other. PositionMovedError if models do not
+        stand at their start any more: nothing of theirs was written.
         """
         done, cuts = 0, list[Cut]()
         try:
             for reach in reaches:
-                cut = await self._next(reach, limit, standing, patient=patient)
+                try:
+                    cut = await self._next(reach, limit, standing, patient=patient)
+                except CorruptRecordError as error:
+                    self._note(reach.partition, error)
+                    continue
+                self.damaged.pop(reach.partition, None)
                 done += len(cut.events)
                 if sum(len(one.events) for one in cuts) + len(cut.events) > TOGETHER:
                     await self._commit_taken(cuts, standing)
@@ -172,7 +179,7 @@ class Batches:
     ) -> tuple[list[Event[Any]], int]:
         """Up to ``limit`` events of a partition, and the position behind them; none at ``until`` or behind it.
 
-        ``patient`` as ``advance`` has it.
+        ``patient`` as ``advance`` has it. CorruptRecordError where the first one is no event; else those before it.
         """
         if until is not None and position >= until:
             return [], position
@@ -181,27 +188,37 @@ class Batches:
         while patient and batch.records and 2 * len(records) < limit and (until is None or position < until):
             batch = await self._records.read(partition, position, limit - len(records))
             records, position = [*records, *batch.records], batch.next_position
-        if until is None or position <= until:
-            return self._decoded(records), position
-        return self._decoded([record for record in records if record.offset < until]), until
-
-    def _decoded(self, records: Sequence[Record]) -> list[Event[Any]]:
+        if until is not None and position > until:
+            records, position = [record for record in records if record.offset < until], until
         events: list[Event[Any]] = []
+        try:
+            self._decode(records, events)
+        except CorruptRecordError as error:
+            if not events:
+                raise
+            return events, error.offset
+        return events, position
+
+    def _decode(self, records: Sequence[Record], events: list[Event[Any]]) -> None:
         for first in range(0, len(records), _DECODED_AT_ONCE):
-            part = records[first : first + _DECODED_AT_ONCE]
+            part, bad = records[first : first + _DECODED_AT_ONCE], None
             try:
                 decoded = codec.read_all([record.value for record in part])
             except codec.UnreadableError as error:
-                bad = part[error.place]
-                raise CorruptRecordError(
-                    f"record {bad.partition}:{bad.offset} of the log is no event ({error}): restore the log from its "
-                    "backup"
-                ) from error
+                bad = CorruptRecordError(part[error.place], error)
+                part = part[: error.place]
+                decoded = codec.read_all([record.value for record in part])
             for event, record in zip(decoded, part, strict=True):
                 event.partition = record.partition
                 event.offset = record.offset
             events += decoded
-        return events
+            if bad is not None:
+                raise bad
+
+    def _note(self, partition: int, error: CorruptRecordError) -> None:
+        if str(error) != str(self.damaged.get(partition)):
+            _log.error("a partition stops, the others go on", partition=partition, detail=str(error))
+        self.damaged[partition] = error
 
     def _commit(self, cuts: Sequence[Cut], standing: Standing) -> None:
         self._began = tracing.began()

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-import msgspec
 from aiokafka import TopicPartition
 from msgspec import Raw
 
-from engage.events import codec
 from engage.events.envelope import Event
 from engage.events.validation import Refusal
 from engage.log.topics import Topics
@@ -17,6 +15,7 @@ from engage.rules.decisions import SOURCE
 from engage.rules.decisions import TYPES as DECISIONS
 from engage.rules.mending import is_word, opened
 from engage.services import kafka_message
+from engage.services.records import events_of
 from engage.services.rules_changelog import committed
 
 _MAY_BE_ONE = SOURCE.encode()
@@ -71,11 +70,12 @@ class LoggedDecisions:
                 if record.offset >= end:
                     continue
                 if _MAY_BE_ONE in record.value:
-                    found = _decision(codec.decode(record.value))
-                    if found is not None and found.data.decided_at >= start:
-                        yield found
+                    for decision in filter(None, map(_decision, events_of([record]))):
+                        if decision.data.decided_at >= start:
+                            yield decision
                 elif _MAY_BE_WORD in record.value:
-                    self._hear(codec.decode(record.value), record.offset)
+                    for word in events_of([record]):
+                        self._hear(word)
         tp = TopicPartition(self._topics.inbox, self._partition)
         async for records in committed(self._bootstrap, tp, self._inbox):
             for record in records:
@@ -84,16 +84,12 @@ class LoggedDecisions:
                 if found is not None and found.data.decided_at >= start:
                     yield found
 
-    def _hear(self, event: Event[Any], offset: int) -> None:
+    def _hear(self, event: Event[Any]) -> None:
         if is_word(event) and (word := opened(event)) is not None:
-            word.offset = offset
             self.words.append(word)
 
 
 def _decision(event: Event[Raw]) -> Event[Any] | None:
     if event.type not in DECISIONS or event.source != SOURCE or event.is_copy:
         return None
-    try:
-        return codec.open_data(event)
-    except msgspec.ValidationError:
-        return None
+    return opened(event)

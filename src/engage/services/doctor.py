@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from engage.log.contract import Log
+from engage.services.records import CorruptRecordError, read_event
 from engage.services.status import Status, not_here
 from engage.store.beginning import is_of
 from engage.store.reader import Standing
@@ -77,6 +79,20 @@ def of_folder(home: Path, place: Place | None = None) -> Iterator[Finding]:
         yield Finding("keys", "warning", words, "engage sealing-keys rotate")
     else:
         yield Finding("keys", "well", "the master key is its owner's alone")
+
+
+async def of_log(log: Log, standing: Standing | None, status: Status) -> Finding:
+    """Whether there is a record that is no event: every read model stops before it."""
+    positions = sorted({(place[1], at.position) for place, at in (standing.positions if standing else {}).items()})
+    for partition, position in positions:
+        records = (await log.read(partition, position, 1)).records if position < await log.end(partition) else ()
+        try:
+            list(map(read_event, records))
+        except CorruptRecordError as error:
+            words, _, remedy = str(error).rpartition(": ")
+            return Finding("log", "fault", f"{words}: no read model goes past it", remedy)
+    records_there = sum(one.end for one in status.log)
+    return Finding("log", "well", f"{records_there:,} records in {len(status.log)} partitions")
 
 
 def of_clock(status: Status, now: datetime, database: datetime | None = None) -> Iterator[Finding]:

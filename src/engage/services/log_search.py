@@ -18,7 +18,7 @@ from engage.events import codec
 from engage.events.envelope import PARTITION_SUBJECT, Event
 from engage.log.contract import Log, Record
 from engage.log.partitioning import partition_of
-from engage.services.records import read_event
+from engage.services.records import events_of, read_event
 
 Dimension = Literal["type", "account", "source", "day", "partition"]
 Progress = Callable[[int, int], None]
@@ -160,8 +160,7 @@ class Sieve:
             return None
         if self._kinds and not any(kind in value for kind in self._kinds):
             return None
-        event = read_event(record)
-        return event if self._wanted.fits(event) else None
+        return next(filter(self._wanted.fits, events_of([record])), None)
 
 
 def _fitting(records: Iterable[Record], wanted: Wanted) -> Iterable[Event[Any]]:

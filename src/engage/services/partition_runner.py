@@ -21,7 +21,7 @@ from engage.rules.decisions import TYPES as DECISIONS
 from engage.rules.engine import ACTIVATED, DISABLED, ENABLED, TOLD, Engine
 from engage.rules.mending import WORDS, is_word, opened
 from engage.services.intake import Stamp, tick
-from engage.services.records import read_event
+from engage.services.records import events_of
 from engage.services.rule_past import RulePast, Skips
 
 TICK_LATENESS = timedelta(hours=1)
@@ -111,8 +111,8 @@ class PartitionRunner:
     def fold(self, records: Iterable[Record]) -> list[Event[Any]]:
         """Rules alone, over records that somebody else's intake appended; what was decided, in order."""
         decided: list[Event[Any]] = []
-        for record in records:
-            decided += self._fold(read_event(record))
+        for event in events_of(records):
+            decided += self._fold(event)
         return decided
 
     async def follow(
@@ -189,18 +189,17 @@ class PartitionRunner:
     def _catch_up(self, position: int) -> None:
         known: dict[int, list[Event[Any]]] = {}
         # What was decided at a record stands behind it.
-        for record in self._from(position):
-            event = read_event(record)
+        for event in events_of(self._from(position)):
             if event.type in DECISIONS and not event.is_copy:
-                decision = codec.open_data(event)
-                known.setdefault(decision.data.decided_at, []).append(decision)
+                if (decision := opened(event)) is not None:
+                    known.setdefault(decision.data.decided_at, []).append(decision)
             elif is_word(event) and (word := opened(event)) is not None:
                 self.engine.hushed.add(word)
         until = max(known, default=-1)
         decided: list[Event[Any]] = []
-        for record in self._from(position):
-            silent = record.offset <= until
-            decided += self._fold(read_event(record), silent=silent, known=known.get(record.offset, ()))
+        for event in events_of(self._from(position)):
+            silent = event.offset <= until
+            decided += self._fold(event, silent=silent, known=known.get(event.offset, ()))
         self._decided += decided
         for decision in decided:
             self._append(decision, self.stamp.last)

@@ -12,8 +12,9 @@ import structlog
 from msgspec import Struct
 
 from engage.log.contract import Log
-from engage.services.batches import Batches, CorruptRecordError, Reach
+from engage.services.batches import Batches, Reach
 from engage.services.rebuilding import Rebuilder, Rebuilt
+from engage.services.records import CorruptRecordError
 from engage.services.standings import Standings
 from engage.services.verifying import Difference, Progress, Verifier
 from engage.store.beginning import is_of
@@ -146,12 +147,19 @@ class Projector:
         return done
 
     async def catch_up(self, progress: Callable[[int], None] | None = None, *, limit: int = BATCH) -> int:
-        """Fold until nothing is new; ``progress`` gets the number of records so far after each step. Returns it."""
+        """Fold until nothing is new; ``progress`` gets the number of records so far after each step. Returns it.
+
+        CorruptRecordError if a partition cannot be folded up to its end: it is brought before the damage then.
+        """
         total = 0
-        while done := await self.step(limit):
+        stopped: set[int] = set()
+        while (done := await self.step(limit)) or stopped != self._batches.damaged.keys():
+            stopped = set(self._batches.damaged)
             total += done
             if progress is not None:
                 progress(total)
+        for error in self._batches.damaged.values():
+            raise error
         return total
 
     def positions(self) -> list[Position]:
@@ -219,6 +227,7 @@ class Projector:
             one.partition
             for one in reaches
             if min(one.until or ends[one.partition], ends[one.partition]) - one.start > FAR
+            and one.partition not in self._batches.damaged  # which the others need not wait for
         }
         if far and self._first not in far:
             self._first = min(far)

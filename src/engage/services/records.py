@@ -2,19 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
+
+import msgspec
+import structlog
 
 from engage.events import codec
 from engage.events.envelope import Event
 from engage.log.contract import Batch, Log, Record
 from engage.log.sqlite import SqliteLog
 
+_logger = structlog.get_logger(__name__)
+
+
+class CorruptRecordError(ValueError):
+    """A log record is no event: restore the log from its backup; no read model goes past it."""
+
+    def __init__(self, record: Record, error: Exception) -> None:
+        super().__init__(
+            f"record {record.partition}:{record.offset} of the log is no event ({error}): restore the log from its "
+            "backup"
+        )
+        self.offset = record.offset
+
 
 def read_event(record: Record) -> Event[Any]:
-    """A record's event, its data raw, with its place in the log."""
-    event = codec.decode(record.value)
+    """A record's event, its data raw, with its place in the log; CorruptRecordError if it is none."""
+    try:
+        event = codec.decode(record.value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise CorruptRecordError(record, error) from error
     event.partition, event.offset = record.partition, record.offset
     return event
+
+
+def events_of(records: Iterable[Record]) -> Iterator[Event[Any]]:
+    """The events of those records that are one, for who must go on: rules and who publishes, whatever befell the log.
+
+    Read models stop before a record that is none, and the log of this process tells of it.
+    """
+    for record in records:
+        try:
+            event = read_event(record)
+        except CorruptRecordError as error:
+            _logger.error("a record was passed over", detail=str(error))
+        else:
+            yield event
 
 
 async def read_type(log: Log, kind: str, partition: int, position: int, limit: int) -> Batch:

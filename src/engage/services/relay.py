@@ -17,6 +17,7 @@ from engage.relationships.aggregate import RELAY, SOURCE, AccountEvent, publishe
 from engage.relationships.application import Relationships
 from engage.relationships.recorder import Move, PositionMovedError
 from engage.relationships.restore import restore, was_relayed
+from engage.services.records import events_of
 
 _READ_AT_ONCE = 5_000
 
@@ -109,5 +110,4 @@ async def restore_from(source: Log, relationships: Relationships) -> int:
 
 
 def _ours(records: Iterable[Record]) -> list[Event[Raw]]:
-    events = [codec.decode(record.value) for record in records]
-    return [event for event in events if was_relayed(event)]
+    return [event for event in events_of(records) if was_relayed(event)]

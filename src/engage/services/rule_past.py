@@ -11,7 +11,7 @@ from engage.log.contract import Record
 from engage.rules.engine import Engine
 from engage.rules.mending import CLOSING, SKIPPED, Passed, PassedOver, is_word, opened, passed_by
 from engage.rules.policy import NAME as POLICY
-from engage.services.records import read_event
+from engage.services.records import events_of
 
 _MAY_BE_ONE = SKIPPED.encode()
 """To look for it takes a tenth of the time of decoding a record, and few are such words."""
@@ -26,9 +26,8 @@ class Skips:
 
     def look(self, records: Iterable[Record], end: int) -> None:
         """Look at these records, which are all from ``position`` up to before ``end``."""
-        for record in records:
-            if record.offset >= self.position and _MAY_BE_ONE in record.value:
-                self.note(read_event(record))
+        for event in events_of(one for one in records if one.offset >= self.position and _MAY_BE_ONE in one.value):
+            self.note(event)
         self.position = max(self.position, end)
 
     def note(self, event: Event[Any]) -> None:
@@ -64,9 +63,8 @@ class RulePast:
 
     def fold(self, records: Iterable[Record]) -> None:
         """Fold these, but for those that were folded."""
-        for record in records:
-            if record.offset >= self.engine.position:
-                self.fold_event(read_event(record))
+        for event in events_of(record for record in records if record.offset >= self.engine.position):
+            self.fold_event(event)
 
     def fold_event(self, event: Event[Any]) -> None:
         """Fold the next record."""

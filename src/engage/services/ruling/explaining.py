@@ -15,7 +15,6 @@ from typing import Any
 import msgspec
 from msgspec import Struct, structs
 
-from engage.events import codec
 from engage.events.catalogue.follow_up import FollowUpRequested
 from engage.events.envelope import Event
 from engage.log.contract import Log
@@ -180,7 +179,10 @@ async def _records(
         for record in batch.records:
             event = read_event(record)
             event.recorded = record.recorded
-            yield codec.open_data(event) if event.type in DECISIONS else event
+            if event.type not in DECISIONS:
+                yield event
+            elif (decision := opened(event)) is not None:
+                yield decision
 
 
 async def _fold(engine: Engine, log: Log, events: Sequence[Event[Any]], end: int) -> datetime:

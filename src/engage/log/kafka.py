@@ -22,6 +22,8 @@ from engage.log.topics import Layout, Topics, broker_errors, check_topics
 _RETRY_MS = 20
 """The first question about a partition is asked before its leader is known, and again after this long."""
 _POLL_SECONDS = 0.02
+_KNOWN_SECONDS = 1.0
+"""So long an end that was told is good enough to read up to: the log only grows."""
 _CONFIRM_SECONDS = 10.0
 _SCAN = 1_000
 
@@ -43,7 +45,8 @@ class KafkaLog:
         self._client: Any = None
         self._readers: dict[int, Fetching] = {}
         self._asking: asyncio.Task[dict[int, int]] | None = None
-        self._confirmed = 0.0
+        self._known: dict[int, int] = {}
+        self._asked = self._confirmed = 0.0
 
     async def start(self) -> None:
         """Check the topics and connect; LayoutError or BrokerUnavailableError if that cannot be."""
@@ -105,6 +108,8 @@ class KafkaLog:
     async def _read(self, reader: Fetching, position: int, limit: int) -> Batch:
         partition = reader.home.partition
         end = reader.end if position == reader.position else -1
+        if time.monotonic() - self._asked < _KNOWN_SECONDS:  # to ask again is a round trip a batch
+            end = max(end, self._known.get(partition, -1))
         if position >= end:
             end = await self.end(partition)
         if position > end or position < 0:
@@ -204,7 +209,9 @@ class KafkaLog:
         tps = [TopicPartition(self._topics.interactions, partition) for partition in partitions]
         with broker_errors(self._bootstrap, f"asking for the end of {self._topics.interactions}"):
             # From a consumer that reads committed records only, this is the last stable offset.
-            return {tp.partition: end for tp, end in (await self._clerk.end_offsets(tps)).items()}
+            found = {tp.partition: end for tp, end in (await self._clerk.end_offsets(tps)).items()}
+        self._known, self._asked = found, time.monotonic()
+        return found
 
     async def _confirm_generation(self) -> None:
         """LogGapError if the topic was deleted and made anew since we started; asked at most every 10 s."""

@@ -17,7 +17,7 @@ from engage.services.projection_shares import SESSION_SECONDS, ProjectionShares
 from engage.services.projector import Projector
 from engage.services.turns import Part, Turns
 from engage.services.view_feed import ViewFeed
-from engage.store.feeds import Feeds
+from engage.store.feeds import Fed, Feeds
 
 _SHOW_SECONDS = 5.0
 LANES = 2
@@ -27,12 +27,14 @@ _GATHER_SECONDS = 0.03
 """From one small batch to the next, at least: a commit costs about what folding thirty events does, so what comes
 meanwhile goes together."""
 _SPOKEN_SECONDS = 0.1
-"""From one batch of announcements to the next, at least: each takes two transactions and a round through Kafka."""
+"""From one look for announcements to the next, at least: each takes a transaction, and what is found another one and
+a round through Kafka."""
 _TICK_SECONDS = 0.25
 """How often it is asked whether a row waits for a moment that has come."""
 _REST, _MOST_REST = 3.0, 5.0
-"""A pass over the topics is put off so many times as long as the last one took, up to so many seconds: brokers and
-database are there for others too, and a row that changes again meanwhile is fed once."""
+"""From one partition's topics to the next it rests so many times as long as that took, up to so many seconds a pass:
+brokers and database are there for others too, and a row that changes again meanwhile is fed once. Fed one right after
+the other, all partitions kept whoever waits for a view waiting for half a second."""
 _logger = structlog.get_logger(__name__)
 
 
@@ -65,6 +67,7 @@ class ProjectionWorker:
         self._announcer = Announcer(platform.store, platform.publisher)
         self._view_clock = platform.view_clock
         self._feeds: dict[int, ViewFeed] = {}
+        self._unfed: dict[int, dict[str, Fed]] = {}
         projectors = [platform.projector, *(platform.projector.fellow() for _ in range(1, LANES))]
         self._lanes = [_Lane(number, projector) for number, projector in enumerate(projectors)]
         self._moved = {name: asyncio.Event() for name in ("announcements", "feeds", "lag")}
@@ -106,33 +109,35 @@ class ProjectionWorker:
             return 0
         await asyncio.sleep(max(0.0, self._silent_until - asyncio.get_running_loop().time()))
         done, now = await self._announcer.step(BATCH, ours), asyncio.get_running_loop().time()
-        if done:
-            self._silent_until = now + _SPOKEN_SECONDS
+        self._silent_until = now + _SPOKEN_SECONDS
         if now - self._ticked > _TICK_SECONDS:
             self._ticked = now
             done += await self._view_clock.step(self._clock(), ours)
         return done
 
     async def _feed(self) -> int:
+        """Feed the changes of one partition, the next one of a pass over all of them."""
         loop = asyncio.get_running_loop()
         await asyncio.sleep(max(0.0, self._feeds_rest - loop.time()))
+        if not self._unfed:
+            await self._claim()
+            if self._feeds:
+                self._unfed = await asyncio.to_thread(self._noted.behind, self._told, list(self._feeds))
+        if not self._unfed:
+            return 0
+        partition = next(iter(self._unfed))
+        behind = self._unfed.pop(partition)
         began = loop.time()
-        await self._claim()
-        done, failures = 0, []
-        behind = await asyncio.to_thread(self._noted.behind, self._told, list(self._feeds)) if self._feeds else {}
-        for partition in behind:
-            feed = self._feeds[partition]
-            try:
-                done += await feed.step(BATCH, behind[partition])
-            except FencedError:  # it was given to another process, which we shall hear of; nothing of ours was written
-                _logger.warning("another process feeds the views of this partition now", partition=partition)
-                await self._feeds.pop(partition).close()
-            except Exception as error:  # a producer may be past mending: the partition is claimed anew, others go on
-                failures.append(error)
-                await self._feeds.pop(partition).close()
-        self._feeds_rest = loop.time() + (min(_MOST_REST, _REST * (loop.time() - began)) if done else 0.0)
-        if failures:
-            raise failures[0]
+        try:
+            done = await self._feeds[partition].step(BATCH, behind)
+        except FencedError:  # it was given to another process, which we shall hear of; nothing of ours was written
+            _logger.warning("another process feeds the views of this partition now", partition=partition)
+            await self._feeds.pop(partition).close()
+            return 0
+        except Exception:  # a producer may be past mending: the partition is claimed anew
+            await self._feeds.pop(partition).close()
+            raise
+        self._feeds_rest = loop.time() + min(_MOST_REST / len(self._feeds), _REST * (loop.time() - began))
         return done
 
     async def _claim(self) -> None:

@@ -218,7 +218,8 @@ class Projector:
     async def _near_and_far(self, reaches: list[Reach]) -> tuple[list[Reach], list[Reach]]:
         """Those that have nearly caught up, and of the others one, until it has: its accounts come again at once.
 
-        To fold partitions in turn would load and write the rows of a history several times as often.
+        To fold partitions in turn would load and write the rows of a history several times as often. Where there is
+        nothing new, nothing is read.
         """
         partitions = dict.fromkeys(reach.partition for reach in reaches)
         found = await asyncio.gather(*(self._records.end(partition) for partition in partitions))
@@ -232,7 +233,7 @@ class Projector:
         if far and self._first not in far:
             self._first = min(far)
         return (
-            [one for one in reaches if one.partition not in far],
+            [one for one in reaches if one.partition not in far and one.start != ends[one.partition]],
             [one for one in reaches if one.partition in far and one.partition == self._first],
         )
 

@@ -64,23 +64,28 @@ class Turns:
     async def _run(self, stop: asyncio.Event, names: Sequence[str]) -> None:
         loop = asyncio.get_running_loop()
         rests = 0.0 if names[0] in self._beside else self._rest
+        ends: dict[int, int] | None = None
         while not stop.is_set():
             try:
-                # The ends before the turn: what comes during it is not waited for, there is another turn at once.
-                partitions = range(self._log.partitions)
-                found = await asyncio.gather(*(self._log.end(partition) for partition in partitions))
-                ends = dict(zip(partitions, found, strict=True))
                 began = loop.time()
                 done = await self.turn(names)
                 took = loop.time() - began
-                if not done:
-                    await self._log.wait(ends, IDLE_SECONDS)
+                # What comes during a turn is not waited for: the ends are those before one that found nothing to do.
+                if done:
+                    ends = None
+                elif ends is None or await self._log.wait(ends, IDLE_SECONDS):
+                    ends = await self._ends()
                 # A turn may wait for nothing: others on the loop have their turn as well.
                 await asyncio.sleep(max(rests, min(_MOST_REST, 2 * took)) if rests else 0)
                 self.troubles.pop("log", None)
             except Exception as error:
                 self._tell("log", error)
                 await asyncio.sleep(IDLE_SECONDS)
+
+    async def _ends(self) -> dict[int, int]:
+        partitions = range(self._log.partitions)
+        found = await asyncio.gather(*(self._log.end(partition) for partition in partitions))
+        return dict(zip(partitions, found, strict=True))
 
     async def _run_driven(self, stop: asyncio.Event, name: str, more: asyncio.Event) -> None:
         while not stop.is_set():

@@ -20,7 +20,7 @@ SOURCE = "engage/views"
 
 
 class AnnouncementRefusedError(RuntimeError):
-    """The log refused what a read model announced: a fault of engage or of its versions. It stops there; report it."""
+    """The log refused what a read model announced: a fault of engage or of its versions. It waits; report it."""
 
 
 class Announcer:
@@ -33,23 +33,22 @@ class Announcer:
     async def step(self, limit: int, partitions: Collection[int] | None = None) -> int:
         """Publish up to ``limit`` events, of these partitions or all; how many, 0 when none wait.
 
-        AnnouncementRefusedError at one that is refused.
+        AnnouncementRefusedError where only such are left that are refused.
         """
         waiting = await asyncio.to_thread(self._store.announcements, limit, partitions)
         if not waiting:
             return 0
         answers = await self._publisher.publish([_event(one) for one in waiting])
-        refused = [place for place, answer in enumerate(answers) if isinstance(answer, Refusal)]
-        done = waiting[: refused[0]] if refused else waiting
-        await asyncio.to_thread(self._store.published, [one.number for one in done])
-        if refused:
-            stopped = waiting[refused[0]]
-            raise AnnouncementRefusedError(
-                f"the log refused {stopped.type!r} of {stopped.subject!r}, announced by the view "
-                f"{stopped.projection!r}: {answers[refused[0]]}; the announcements stopped there, nothing is lost: "
-                "update engage, then start it"
-            )
-        return len(done)
+        told = list(zip(waiting, answers, strict=True))
+        done = [one.number for one, answer in told if not isinstance(answer, Refusal)]
+        if done:
+            await asyncio.to_thread(self._store.published, done)
+            return len(done)
+        first, why = told[0]
+        raise AnnouncementRefusedError(
+            f"the log refused {first.type!r} of {first.subject!r}, announced by the view {first.projection!r}: {why}; "
+            "it waits, nothing is lost: update engage, then start it"
+        )
 
 
 def _event(one: Announcement) -> Event[Raw]:

@@ -77,19 +77,24 @@ class TrailRelay:
         self._publisher = publisher
 
     async def step(self, limit: int) -> int:
-        """Tell the log up to ``limit`` deeds, in order; how many, 0 when it has all. DeedRefusedError at a refusal."""
+        """Tell the log up to ``limit`` deeds, in order; how many, 0 when it has all.
+
+        DeedRefusedError where only such are left that are refused.
+        """
         waiting = await asyncio.to_thread(self._store.untold, limit)
         if not waiting:
             return 0
         answers = await self._publisher.publish([_event(one) for one in waiting])
-        refused = next((place for place, answer in enumerate(answers) if isinstance(answer, Refusal)), None)
-        await asyncio.to_thread(self._store.told, waiting[:refused])
-        if refused is not None:
-            raise DeedRefusedError(
-                f"the log refused to hold that {waiting[refused].actor!r} gave the command "
-                f"{waiting[refused].command!r}: {answers[refused]}; it is kept, and told after engage was updated"
-            )
-        return len(waiting)
+        told = list(zip(waiting, answers, strict=True))
+        done = [one for one, answer in told if not isinstance(answer, Refusal)]
+        if done:
+            await asyncio.to_thread(self._store.told, done)
+            return len(done)
+        first, why = told[0]
+        raise DeedRefusedError(
+            f"the log refused to hold that {first.actor!r} gave the command {first.command!r}: {why}; it is kept, and "
+            "told after engage was updated"
+        )
 
 
 def _event(done: Deed) -> Event[Raw]:

@@ -22,6 +22,14 @@ INTAKE = "intake"
 _ID_BYTES = 5
 _WORD = re.compile(r"[\w…]+(?:[-.:/+@][\w…]+)*")
 _DIGIT = re.compile(r"\d")
+_CODE = re.compile(
+    r"""(?<![\w./:@+-])(?:
+        (?i:http(?:/[\d.]+)?|status|code|errno|error|exit)[\s=:'"\[(]{1,3}\d{1,4}(?![\w]|[-.:/+@]\w)  # Errno 28
+        | [1-5]\d\d(?=\ [A-Z][a-z])  # 404 Not Found
+    )""",
+    re.VERBOSE,
+)
+"""A number that says what failed, and not for whom."""
 
 
 class WrongChoiceError(ValueError):
@@ -133,11 +141,19 @@ def chosen_by(where: str, moment: Any) -> Chosen:
 
 
 def shape_of(letter: DeadLetter) -> str:
-    """The fault without what is this letter's alone: its ids, and whatever has a digit, read ``…``."""
+    """The fault without what is this letter's alone: its ids, and whatever has a digit and is no code, read ``…``."""
     kind, colon, message = letter.fault.partition(": ")
     for name in sorted({letter.account, letter.event_id, letter.key or ""} - {""}, key=len, reverse=True):
         message = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "…", message)
-    return f"{kind}{colon}{_WORD.sub(lambda word: '…' if _DIGIT.search(word[0]) else word[0], message)}"
+    shape, end = f"{kind}{colon}", 0
+    for code in _CODE.finditer(message):
+        shape += _without_digits(message[end : code.start()]) + code[0]
+        end = code.end()
+    return shape + _without_digits(message[end:])
+
+
+def _without_digits(text: str) -> str:
+    return _WORD.sub(lambda word: "…" if _DIGIT.search(word[0]) else word[0], text)
 
 
 def by_fault(letters: Iterable[DeadLetter]) -> Mapping[tuple[str, str], list[DeadLetter]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from engage.cli.main import app
 from engage.events import codec
@@ -22,10 +23,17 @@ class House:
 
     def __call__(self, *words: str, code: int = 0) -> str:
         """Standard output of ``engage WORDS``, which must end with ``code``."""
+        return self._done(words, code).stdout
+
+    def refused(self, *words: str, code: int) -> str:
+        """What ``engage WORDS`` says on standard error, where it must end with ``code``."""
+        return self._done(words, code).stderr
+
+    def _done(self, words: Sequence[str], code: int) -> Result:
         environment = {"ENGAGE_HOME": str(self._folder), "ENGAGE_ACTOR": "ada"}
         done = _RUNNER.invoke(app, list(words), env=environment)
         assert done.exit_code == code, f"{words}: {done.output}"
-        return done.stdout
+        return done
 
     def publish(self, *events: Event[Any]) -> str:
         """Standard output of ``engage publish`` of these."""

@@ -91,10 +91,14 @@ def test_a_file_holds_one_part_of_the_log(tmp_path: Path):
         (("as-of", "0h", "timelines"), 4, "there is no read model 'timelines': did you mean timeline?"),
         (("as-of", "0h", "timeline", "acount=x"), 2, "no column 'acount': did you mean account?"),
         (("as-of", "0h", "timeline", "sort=-Time"), 2, "did you mean time?"),
+        *(
+            (("log", verb, "--type", "Order Complete"), 4, "no events of type 'Order Complete' (did you mean 'Order C")
+            for verb in ("find", "count", "tail")
+        ),
         (
-            ("log", "find", "--type", "Order Complete"),
+            ("replay", "timeline", "--into", "x.db", "--type", "folow_up.requested"),
             4,
-            "'Order Complete' is no type that engage knows (did you",
+            "no events of type 'folow_up.requested' (did you mean 'follow_up.requested'?)",
         ),
         (("rules", "explain", "customer-17", "--rule", "winback"), 4, "no rule 'winback': did you mean win-back?"),
         (("as-of", "0h", "timeline", "colour=red"), 2, "no column 'colour'"),

@@ -79,6 +79,19 @@ def test_they_are_listed_by_fault_and_shown_with_the_whole_error_and_the_event(h
     assert listed(house, "--where", "since=2099-01-01") == []
 
 
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        ("rule=chosy", "there is no rule 'chosy': did you mean choosy?"),
+        ("view=spendings", "there is no read model 'spendings': did you mean spending?"),
+        ("consumer=desks", "there is no consumer 'desks': did you mean desk?"),
+    ],
+)
+def test_a_consumer_that_there_is_not_is_named_with_the_nearest(house, where, words):
+    for command in (("list",), ("retry",), ("skip", "--reason", "a test")):
+        assert words in house.refused("dead-letters", *command, "--where", where, code=2)
+
+
 def test_what_was_mended_goes_on_once_it_is_retried_and_what_was_not_stays_with_its_fault(house):
     mine = by_consumer(listed(house))["rule choosy", "acc-1"]
     told = house("dead-letters", "retry", mine, code=1)

@@ -92,6 +92,9 @@ async def test_the_story_is_read_by_type_family_and_time(http: httpx.AsyncClient
     assert await ids(type="Ticket Opened") == ["t-1"]
     assert await ids(family="commerce", limit="2") == ["o-4", "o-3"]
     assert len(await ids(family=["commerce", "support"])) == 6
+    wrong = await http.get("/v1/accounts/customer-17/timeline?family=comerce")
+    assert (wrong.status_code, wrong.json()["faults"][0]["pointer"]) == (422, "/query/family")
+    assert "did you mean commerce?" in wrong.json()["detail"]
     assert await ids(since="2026-02-02T10:00:00Z", until="2026-02-04T12:00:00+02:00") == ["o-2", "o-1"]
     assert await ids(type="Nothing Of The Kind") == []
 

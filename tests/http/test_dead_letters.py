@@ -34,7 +34,9 @@ async def letters(http: httpx.AsyncClient, **wanted: str) -> dict[str, str]:
 async def test_they_are_listed_and_one_is_shown(http: httpx.AsyncClient):
     ids = await letters(http, rule="choosy", fault="ZeroDivisionError")
     assert set(ids) == {"acc-1", "acc-2"}
-    assert await letters(http, rule="another") == {}
+    assert await letters(http, view="timeline") == {}
+    wrong = await http.get("/v1/dead-letters", params={"rule": "choosey"})
+    assert (wrong.status_code, wrong.json()["detail"]) == (422, "there is no rule 'choosey': did you mean choosy?")
     shown = (await http.get(f"/v1/dead-letters/{ids['acc-1']}")).json()
     assert (shown["letter"]["consumer"], shown["event"]["data"]) == ("rule choosy", {"ticket_id": "bad"})
     assert "Traceback" in shown["error"]
@@ -59,6 +61,7 @@ async def test_one_is_skipped_and_one_that_fails_again_stays(http: httpx.AsyncCl
         ("retry", {"all": True, "ids": ["ffff"]}, 422),
         ("retry", {"who": "acc-1"}, 422),
         ("retry", {"ids": ["ffff"]}, 404),
+        ("retry", {"rule": "another"}, 422),
         ("skip", {"all": True}, 422),
         ("skip", {"all": True, "reason": " "}, 422),
     ],

@@ -155,6 +155,9 @@ async def test_the_queue_is_filtered(http: httpx.AsyncClient, follow_up: str):
     assert await ids("account=customer-17&rule=support-answer-overdue") == [follow_up]
     assert await ids("account=customer-18") == []
     assert await ids("rule=win-back") == []
+    wrong = await http.get("/v1/follow-ups?rule=winback")
+    assert (wrong.status_code, wrong.json()["faults"][0]["pointer"]) == (422, "/query/rule")
+    assert "did you mean win-back?" in wrong.json()["detail"]
     assert await ids("assignee=grace") == []
     assert await ids("status=completed") == []
 

@@ -147,6 +147,7 @@ def replay(
     from engage.cli.progress import Progress
     from engage.services.as_of import replay as fold
     from engage.services.known_accounts import must_be_known
+    from engage.services.known_types import types_must_be_known
     from engage.services.log_search import Wanted
     from engage.store.views import GenerationError
 
@@ -165,6 +166,7 @@ def replay(
                 raise CommandFailedError(f"there is no partition {partition}: the log has {log.partitions}", NOT_FOUND)
             if account is not None:
                 await must_be_known(log, account)
+            await types_must_be_known(log, wanted.types)
             with _beside(into, url) as store, Progress("folding", patience=_PATIENCE) as bar:
                 try:
                     return await fold(log, store, models, wanted, lambda done, of: bar.to(done, total=of))

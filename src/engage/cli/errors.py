@@ -25,6 +25,7 @@ _WRONG_USE = (
     "AheadError",
     "SumsError",
     "NoExportError",
+    "WrongChoiceError",
 )
 _HTTP_NOT_FOUND = 404
 _SQLITE = b"SQLite format 3\0"

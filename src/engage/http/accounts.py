@@ -11,12 +11,15 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import AwareDatetime, Field
 
+from engage.events.catalogue import CATALOGUE
+from engage.events.validation import Fault
 from engage.http.as_of import AsOf, of_account
 from engage.http.documents import DOCUMENTS, JSON, problems
 from engage.http.guard import guarded
 from engage.http.paths import decoded
-from engage.http.problems import ProblemError
+from engage.http.problems import ProblemError, faulty
 from engage.http.waited import waited, waited_for_account
+from engage.near_names import meant
 from engage.services.explaining import Explained, explained
 from engage.services.reading import WHOLE, Account, Reading, TimelinePage
 from engage.views.asking import Condition
@@ -30,6 +33,7 @@ Families = Annotated[list[Text] | None, Query(alias="family", max_length=50, des
 
 router = APIRouter(tags=["accounts"], **guarded("read"))
 
+_FAMILIES = sorted({kind.family for kind in CATALOGUE.values()})
 _MOVED = {"event_id": "order-1001", "time": "2026-03-01T10:00:00Z", "type": "Order Completed", "contribution": 21.4}
 _COMPONENT = {
     "component": "purchasing",
@@ -133,6 +137,9 @@ async def timeline(
     `type` and `family` may be given again, for more of them; both must hold.
     """
     name = account_id(account)
+    for strange in (one for one in families or () if one not in _FAMILIES):
+        words = f"no type is of the family {strange!r}: {meant(strange, _FAMILIES)}"
+        raise faulty(f"family: {words}", [Fault("/query/family", words)])
     only = [Condition(column, "in", tuple(said)) for column, said in (("type", types), ("family", families)) if said]
     only += [Condition("time", "ge", since)] if since is not None else []
     only += [Condition("time", "lt", until)] if until is not None else []

@@ -101,7 +101,10 @@ async def listed(
 ) -> Response:
     """Where rules and read models stand still, events that intake refused, records that the desk cannot read."""
     chosen = Chosen(fault=fault, consumer=consumer, rule=rule, view=view, account=account, since=since)
-    found = await platform_of(request).letters.listed(chosen)
+    try:
+        found = await platform_of(request).letters.listed(chosen)
+    except WrongChoiceError as error:
+        raise ProblemError(422, str(error)) from error
     return Response(msgspec.json.encode(LetterList(found)), media_type=JSON)
 
 

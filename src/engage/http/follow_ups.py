@@ -17,7 +17,9 @@ from engage.http.commands import HEADERS, REFUSALS, if_version, once_of, refused
 from engage.http.documents import DOCUMENTS, JSON, problems
 from engage.http.guard import actor, needs, refusals
 from engage.http.problems import ProblemError, faulty
+from engage.http.state import platform_of
 from engage.http.waited import waited
+from engage.near_names import meant
 from engage.relationships.errors import CommandError
 from engage.services.commanding import REQUESTS, Verb, command
 from engage.services.once import FollowUpState
@@ -95,6 +97,10 @@ def queue(
         raise faulty(f"as_of: {words}", [Fault("/query/as_of", words)])
     reading: Reading = request.app.state.reading
     found = reading.follow_ups(status, account=account, rule=rule, assignee=assignee, limit=limit)
+    names = sorted(known.name for known in platform_of(request).rules.rules)
+    if not found and rule is not None and rule not in names:
+        words = f"there is no rule {rule!r}: {meant(rule, names)}"
+        raise faulty(f"rule: {words}", [Fault("/query/rule", words)])
     return Response(msgspec.json.encode(Queue(found)), media_type=JSON)
 
 

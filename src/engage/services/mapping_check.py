@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
+from collections.abc import Sequence
 
 import msgspec
 
 from engage.events.catalogue import CATALOGUE, RESERVED
+from engage.near_names import nearly
 from engage.services.mapping import EventMapping, MappingError
 
 
@@ -43,7 +43,7 @@ def check_fields(
         raise MappingError(f"data: {kind.name!r} needs {', '.join(missing)}: say where it comes from")
     extra = [name for name in fields if name not in kind.fields]
     return [
-        f"data.{name}: {kind.name!r} does not declare it{_closest(name, kind.fields)}: it is kept sealed, and no rule "
+        f"data.{name}: {kind.name!r} does not declare it{nearly(name, kind.fields)}: it is kept sealed, and no rule "
         "and no read model sees it"
         for name in extra
     ]
@@ -51,10 +51,4 @@ def check_fields(
 
 def did_you_mean(name: str) -> str:
     """`` (did you mean 'Order Completed'?)`` for a type that is nearly one we know, else nothing."""
-    return _closest(name, (known for known in CATALOGUE if known not in RESERVED))
-
-
-def _closest(name: str, known: Iterable[str]) -> str:
-    folded = {one.casefold(): one for one in known}
-    close = get_close_matches(name.casefold(), folded, n=1)
-    return f" (did you mean {folded[close[0]]!r}?)" if close else ""
+    return nearly(name, (known for known in CATALOGUE if known not in RESERVED))

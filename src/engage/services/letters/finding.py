@@ -12,10 +12,21 @@ from msgspec import structs
 
 from engage.events.envelope import OPERATIONS, PARTITION_SUBJECT, Event
 from engage.log.contract import Log
+from engage.near_names import meant
 from engage.rules.mending import WORDS, consumer_of, opened
-from engage.services.letters.letter import INTAKE, Chosen, DeadLetter, Details, NoSuchLetterError, Verb, id_of
+from engage.rules.policy import NAME as POLICY
+from engage.services.letters.letter import (
+    INTAKE,
+    Chosen,
+    DeadLetter,
+    Details,
+    NoSuchLetterError,
+    Verb,
+    WrongChoiceError,
+    id_of,
+)
 from engage.services.letters.source import Refused, Source, Stopped
-from engage.services.letters.unread import Unread
+from engage.services.letters.unread import READERS, Unread
 from engage.services.log_search import Wanted, at, find
 from engage.services.view_words import consumer_of as view_consumer_of
 from engage.store.views import ViewStore
@@ -38,8 +49,13 @@ class DeadLetters:
         self.source = source
 
     async def listed(self, chosen: Chosen) -> list[DeadLetter]:
-        """Those that are chosen, in the order of the log; what is erased, skipped or goes on is none any more."""
+        """Those that are chosen, in the order of the log; what is erased, skipped or goes on is none any more.
+
+        WrongChoiceError where none is, and no rule, read model or consumer has the name that was given.
+        """
         found = [letter async for letter, _ in self._every() if chosen.fits(letter)]
+        if not found:
+            await self._must_be_there(chosen)
         return sorted(found, key=lambda one: (one.consumer, one.partition, one.offset, one.account))
 
     async def one(self, named: str) -> Details:
@@ -95,6 +111,20 @@ class DeadLetters:
             return await at(self.log, partition, offset)
         except (msgspec.DecodeError, ValueError):
             return None
+
+    async def _must_be_there(self, chosen: Chosen) -> None:
+        if chosen.rule is None and chosen.view is None and chosen.consumer is None:
+            return
+        views = [model.name for model in self.models]
+        rules = sorted({POLICY}.union(*await self.source.bases()))
+        consumers = [*map(consumer_of, rules), *map(view_consumer_of, views), INTAKE, *READERS]
+        for what, name, known in (
+            ("rule", chosen.rule, rules),
+            ("read model", chosen.view, views),
+            ("consumer", chosen.consumer, consumers),
+        ):
+            if name is not None and name not in known:
+                raise WrongChoiceError(f"there is no {what} {name!r}: {meant(name, known)}")
 
     async def _of_reader(self, unread: Unread) -> DeadLetter:
         place = unread.partition, unread.offset

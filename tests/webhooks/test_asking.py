@@ -96,5 +96,7 @@ def test_the_command_line_does_the_same(home: Path):
     assert "follow_up.requested" in listed and made["secret"] not in listed
     assert "nothing here" in run("deliveries", made["id"]).stdout
     assert "is not encrypted" in run("add", "http://x.example/", "--on", "follow_up.requested", code=2).stderr
-    run("remove", made["id"])
+    run("remove", made["id"], "--actor", "grace")
+    deeds = json.loads(CliRunner().invoke(commands, ["audit", "--json"]).stdout)["commands"]
+    assert [one["command"] for one in deeds if one["actor"] == "grace"] == ["webhooks remove"]
     assert "there is no webhook" in run("show", made["id"], code=4).stderr

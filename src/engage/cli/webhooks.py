@@ -14,6 +14,7 @@ from engage.cli.output import (
     FAILED,
     NOT_FOUND,
     USAGE,
+    Actor,
     CommandFailedError,
     JsonFlag,
     data,
@@ -61,6 +62,7 @@ def add(
     from_start: Annotated[
         bool, typer.Option("--from-start", help="Send all that there is, not only what comes from now on.")
     ] = False,
+    actor: Actor = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Tell another endpoint. Its secret is shown this once; messages are signed as Standard Webhooks has it."""
@@ -76,7 +78,7 @@ def add(
         in_clear=tuple(in_clear or ()),
         from_start=from_start,
     )
-    _with_secret(_do(lambda webhooks: webhooks.add(new), "POST", "", new), as_json)
+    _with_secret(_do(lambda webhooks: webhooks.add(new), "POST", "", new, actor=actor), as_json)
 
 
 @app.command("list")
@@ -97,9 +99,9 @@ def show(webhook: Id, as_json: JsonFlag = False) -> None:
 
 
 @app.command()
-def remove(webhook: Id, as_json: JsonFlag = False) -> None:
+def remove(webhook: Id, actor: Actor = None, as_json: JsonFlag = False) -> None:
     """Tell it nothing more; what waits for it is not sent either."""
-    _do(lambda webhooks: asyncio.to_thread(webhooks.remove, webhook), "DELETE", f"/{webhook}")
+    _do(lambda webhooks: asyncio.to_thread(webhooks.remove, webhook), "DELETE", f"/{webhook}", actor=actor)
     if as_json:
         emit({"removed": webhook})
     else:
@@ -112,6 +114,7 @@ def enable(
     from_now: Annotated[
         bool, typer.Option("--from-now", help="Pass over what happened while it was disabled.")
     ] = False,
+    actor: Actor = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Send there again, from where it stood; what waits is sent at once."""
@@ -120,14 +123,18 @@ def enable(
         "POST",
         f"/{webhook}/enable",
         {"from_now": from_now},
+        actor=actor,
     )
     _show(answer, as_json)
 
 
 @app.command()
-def disable(webhook: Id, as_json: JsonFlag = False) -> None:
+def disable(webhook: Id, actor: Actor = None, as_json: JsonFlag = False) -> None:
     """Send nothing there until it is enabled again; nothing is lost."""
-    _show(_do(lambda webhooks: asyncio.to_thread(webhooks.disable, webhook), "POST", f"/{webhook}/disable"), as_json)
+    _show(
+        _do(lambda webhooks: asyncio.to_thread(webhooks.disable, webhook), "POST", f"/{webhook}/disable", actor=actor),
+        as_json,
+    )
 
 
 @app.command()
@@ -136,18 +143,22 @@ def rotate(
     keep_hours: Annotated[
         float, typer.Option("--keep-hours", metavar="N", min=0, max=2160, help="How long the old secret signs too.")
     ] = 24.0,
+    actor: Actor = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Give it a new secret; for a while messages carry a signature by the old one too."""
     kept = timedelta(hours=keep_hours)
     path, body = f"/{webhook}/rotate", {"keep_hours": keep_hours}
-    _with_secret(_do(lambda webhooks: asyncio.to_thread(webhooks.rotate, webhook, kept), "POST", path, body), as_json)
+    _with_secret(
+        _do(lambda webhooks: asyncio.to_thread(webhooks.rotate, webhook, kept), "POST", path, body, actor=actor),
+        as_json,
+    )
 
 
 @app.command()
-def test(webhook: Id, as_json: JsonFlag = False) -> None:
+def test(webhook: Id, actor: Actor = None, as_json: JsonFlag = False) -> None:
     """Send it a message of type webhook.test now, and say what it answers; exit code 1 if it does not take it."""
-    found = _do(lambda webhooks: webhooks.test(webhook), "POST", f"/{webhook}/test")
+    found = _do(lambda webhooks: webhooks.test(webhook), "POST", f"/{webhook}/test", actor=actor)
     if as_json:
         emit(found)
     else:
@@ -184,7 +195,7 @@ def deliveries(
     _table(("message", "type", "account", "state", "attempts", "answer", "ended or next (UTC)"), rows, right=(4,))
 
 
-def _do(ask: Ask, method: str, path: str = "", body: Any = None) -> Any:
+def _do(ask: Ask, method: str, path: str = "", body: Any = None, actor: str | None = None) -> Any:
     """Do it here, or have it done by the process that owns the folder; the answer as JSON has it."""
     import msgspec
 
@@ -199,14 +210,14 @@ def _do(ask: Ask, method: str, path: str = "", body: Any = None) -> Any:
         must_exist(settings)
 
     async def run() -> Any:
-        async with open_door(settings) as door:
+        async with open_door(settings, actor) as door:
             if isinstance(door, Client):
                 return door.ask(method, f"/v1/webhooks{path}", None if body is None else msgspec.to_builtins(body))
             if method == "GET":
                 return msgspec.to_builtins(await ask(door.webhooks))
             webhook, _, verb = path.removeprefix("/").partition("/")
             command = {"DELETE": "remove"}.get(method, verb or "add")
-            with door.trail.of(who(None), f"webhooks {command}", webhook or "/v1/webhooks"):
+            with door.trail.of(who(actor), f"webhooks {command}", webhook or "/v1/webhooks"):
                 return msgspec.to_builtins(await ask(door.webhooks))
 
     try:

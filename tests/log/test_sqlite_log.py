@@ -124,12 +124,13 @@ def test_identities_are_found_where_they_stand(log):
 
 def test_identities_stay_exact_when_their_hashes_collide(log, monkeypatch):
     monkeypatch.setattr(sqlite_seen, "_hash", lambda identity, salt: salt)
-    commit(log, record(0), record(1))
-    log.index()
-    commit(log, record(2))
-    log.index()
     identities = [("acc-1", "test", f"e-0-{offset}") for offset in range(4)]
-    assert log.find(identities) == {identities[offset]: Token(0, offset) for offset in range(3)}
+    for committed in ([record(0), record(1)], [record(2)]):
+        commit(log, *committed)
+        known = {identities[offset]: Token(0, offset) for offset in range(committed[-1].offset + 1)}
+        assert log.find(identities) == known
+        log.index()
+        assert log.find(identities) == known
 
 
 def test_identities_are_known_before_they_are_indexed_afterwards_and_when_the_file_is_opened_again(

@@ -39,6 +39,8 @@ _PAGES_OF_COMMIT, _PAGES_OF_INDEX = 4, 100
 """What a commit writes beside its records, about: their tables' inner pages and ends; and what of an index."""
 _INDEX_AT_ONCE = 750
 """Identities that a commit puts into the index when it is their turn, or twice as many as it has records."""
+_INDEX_QUIETLY = 2_000
+"""Identities that are put into the index at once when nobody publishes: whoever does again waits for them."""
 
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -355,10 +357,18 @@ class SqliteLog:
 
     def index(self) -> None:
         """Put into the index what waits for it."""
-        while waiting := self._seen.waiting():
-            with self._transaction():
-                self._index(waiting[0])
-            self._seen.indexed(waiting[0])
+        while self.index_some():
+            continue
+
+    def index_some(self) -> bool:
+        """Put a little of what waits for it into the index; whether there was any."""
+        partition = self._seen.waiting()
+        if partition is None:
+            return False
+        with self._transaction():
+            self._index(partition, _INDEX_QUIETLY)
+        self._seen.indexed(partition)
+        return True
 
     def shrink(self) -> None:
         """Let go of the pages that are kept in memory."""
@@ -506,8 +516,8 @@ class SqliteLog:
         row = self._reading.execute("SELECT end FROM partitions WHERE partition = ?", (partition,)).fetchone()
         return int(row[0])
 
-    def _identity_at(self, position: int) -> Identity:
-        row = self._finding.execute("SELECT value FROM log WHERE position = ?", (position,)).fetchone()
+    def _identity_at(self, db: sqlite3.Connection, position: int) -> Identity:
+        row = db.execute("SELECT value FROM log WHERE position = ?", (position,)).fetchone()
         return codec.decode(row[0]).identity
 
     def _index(self, partition: int, most: int | None = None) -> None:

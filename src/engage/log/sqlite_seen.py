@@ -1,7 +1,8 @@
 """Which events the embedded log holds, so that the same one again is counted once: exact, and for ever.
 
 Identities are kept as 64-bit hashes inserted in sorted order, which costs half of a unique index on 16 random bytes; a
-hit is compared with the record itself. The table is a fold of the log: what it lacks of the log's tail is in memory.
+hit is compared with the record itself. The table is a fold of the log: what it lacks of the log's tail is in memory,
+as hashes too.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from msgspec import Struct
 from engage.log.contract import Token
 from engage.log.sqlite_rows import execute_rows
 
-INDEX_EVERY = 6_000
+INDEX_EVERY = 16_000
 """Records of a partition whose identities are kept in memory until they are indexed, sorted: then they share the
-index's pages. One by one, each would write a page of its own (``benchmarks/http.py``)."""
+index's pages. One by one, each would write a page of its own (``benchmarks/http.py``); 6,000 wrote as much of an index
+of half a million as of the log itself. One takes 150 bytes meanwhile."""
 SHIFT = 40
 _MOST_HASHES = 100_000
 _WIDTHS = (1, 8, 64, 512)
@@ -25,8 +27,8 @@ _SELECT_HITS = {width: f"SELECT hash, position FROM seen WHERE hash IN ({','.joi
 """A few statements, which stay prepared: to prepare one takes longer than to look up what it asks for."""
 
 Identity = tuple[str, str, str]
-_Row = tuple[int, int, Identity]
-"""A hash, a ``key``, and whose they are."""
+_Row = tuple[int, int]
+"""A hash, and the ``key`` of whose it is."""
 
 
 class _Sorted(Struct):
@@ -42,7 +44,7 @@ class _Sorted(Struct):
 class Seen:
     """The identities of a log's records. One thread may ``find`` what was committed while another one commits.
 
-    ``stored`` is who stands at a position (``key``) of the log.
+    ``stored`` is who stands at a position (``key``) of the log, as a connection sees it.
     """
 
     def __init__(
@@ -50,30 +52,28 @@ class Seen:
         writing: sqlite3.Connection,
         reading: sqlite3.Connection,
         partitions: int,
-        stored: Callable[[int], Identity],
+        stored: Callable[[sqlite3.Connection, int], Identity],
     ) -> None:
         self._writing = writing
         self._reading = reading
         self._stored = stored
-        self._recent: dict[Identity, Token] = {}
-        self._waiting: list[list[Identity]] = [[] for _ in range(partitions)]
+        self._waiting: list[list[_Row]] = [[] for _ in range(partitions)]
         self._sorted: _Sorted | None = None
+        # Of all that is not indexed, by its hash; and of those whose hash another one of them has.
+        self._recent: dict[int, int] = {}
+        self._clashing: dict[Identity, int] = {}
         # Of what was looked for and not found, since it is likely to be put there: to hash it again costs as much.
         self._hashes: dict[Identity, int] = {}
 
     def find(self, identities: Iterable[Identity]) -> dict[Identity, Token]:
         """Where events of these identities stand, for those that are on the log."""
-        found: dict[Identity, Token] = {}
-        recent = self._recent
         if len(self._hashes) > _MOST_HASHES:
             self._hashes = {}
-        wanted: dict[Identity, int] = {}
-        for identity in identities:
-            if (token := recent.get(identity)) is None:
-                wanted[identity] = _hash(identity, 0)
-            else:
-                found[identity] = token
+        wanted = {identity: _hash(identity, 0) for identity in identities}
         self._hashes.update(wanted)
+        found = self._found_recent(wanted)
+        for identity in found:
+            del wanted[identity]
         salt = 0
         while wanted:
             # Nearly none is there: what a hash stands for is looked for only when it is.
@@ -82,7 +82,7 @@ class Seen:
             for identity, value in wanted.items() if hits else ():
                 if (position := hits.get(value)) is None:
                     continue
-                if identity == self._stored(position):
+                if identity == self._stored(self._reading, position):
                     found[identity] = token_at(position)
                 else:
                     again[identity] = _hash(identity, salt + 1)
@@ -90,11 +90,30 @@ class Seen:
             salt += 1
         return found
 
+    def _found_recent(self, wanted: Mapping[Identity, int]) -> dict[Identity, Token]:
+        """Where those of them stand that are not indexed yet."""
+        recent = self._recent
+        found: dict[Identity, Token] = {}
+        for identity, value in wanted.items():
+            position = recent.get(value)
+            if position is not None:
+                if identity != self._stored(self._reading, position):
+                    position = self._clashing.get(identity)
+                if position is not None:
+                    found[identity] = token_at(position)
+        return found
+
     def add(self, identities: Mapping[Identity, Token]) -> None:
         """These have been committed, and are to be indexed."""
-        self._recent.update(identities)
+        recent, hashes, waiting = self._recent, self._hashes, self._waiting
         for identity, token in identities.items():
-            self._waiting[token.partition].append(identity)
+            value = hashes.pop(identity, None)
+            if value is None:
+                value = _hash(identity, 0)
+            position = key(token.partition, token.offset)
+            waiting[token.partition].append((value, position))
+            if recent.setdefault(value, position) != position:
+                self._clashing[identity] = position
 
     def due(self) -> int | None:
         """The partition that is being indexed, or has the longest list, if that is long: one a commit."""
@@ -103,9 +122,11 @@ class Seen:
         longest = max(range(len(self._waiting)), key=lambda partition: len(self._waiting[partition]))
         return longest if len(self._waiting[longest]) >= INDEX_EVERY else None
 
-    def waiting(self) -> list[int]:
-        """The partitions of which something waits to be indexed."""
-        return [partition for partition, waiting in enumerate(self._waiting) if waiting]
+    def waiting(self) -> int | None:
+        """The partition that is being indexed, or another one of which something waits to be; None if nothing does."""
+        if self._sorted is not None:
+            return self._sorted.partition
+        return next((partition for partition, waiting in enumerate(self._waiting) if waiting), None)
 
     def index(self, partition: int, most: int | None = None) -> int | None:
         """Put what waits, or ``most`` of it, into ``seen``, sorted, in a transaction; ``indexed`` follows its commit.
@@ -126,31 +147,30 @@ class Seen:
         assert begun is not None and begun.partition == partition, "it was put"
         begun.done = begun.put
         if begun.done == len(begun.rows):
-            for _, _, identity in begun.rows:
-                self._recent.pop(identity, None)
-                self._hashes.pop(identity, None)
+            recent = self._recent
+            for value, position in begun.rows:
+                if recent.get(value) == position:
+                    del recent[value]
+            if self._clashing:
+                gone = {position for _, position in begun.rows}
+                self._clashing = {one: position for one, position in self._clashing.items() if position not in gone}
             del self._waiting[partition][: len(begun.rows)]
             self._sorted = None
 
     def _sort(self, partition: int) -> _Sorted:
-        recent, hashes = self._recent, self._hashes
-        rows, end = [], 0
-        for identity in self._waiting[partition]:
-            offset, value = recent[identity].offset, hashes.get(identity)
-            rows.append((_hash(identity, 0) if value is None else value, key(partition, offset), identity))
-            end = max(end, offset + 1)
-        rows.sort()
-        return _Sorted(partition, rows, end)
+        waiting = self._waiting[partition]
+        end = max(position for _, position in waiting) + 1 - key(partition, 0)
+        return _Sorted(partition, sorted(waiting), end)
 
     def _put(self, rows: list[_Row]) -> None:
         """An identity whose hash another one has takes the next of its own."""
         salt = 0
-        while execute_rows(self._writing, "INSERT OR IGNORE INTO seen", [row[:2] for row in rows]) != len(rows):
-            stored = dict(_by_hash(self._writing, [row[0] for row in rows]))
+        while execute_rows(self._writing, "INSERT OR IGNORE INTO seen", rows) != len(rows):
+            stored = dict(_by_hash(self._writing, [value for value, _ in rows]))
             salt += 1
             rows = sorted(
-                (_hash(identity, salt), position, identity)
-                for value, position, identity in rows
+                (_hash(self._stored(self._writing, position), salt), position)
+                for value, position in rows
                 if stored[value] != position
             )
 

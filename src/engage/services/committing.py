@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Generic, TypeVar
 
 Writes = TypeVar("Writes")
+Result = TypeVar("Result")
 
 
 class AbandonedError(RuntimeError):
@@ -45,9 +46,9 @@ class Committing(Generic[Writes]):
         self._thread.submit(self._commit_waiting, loop)
         return begun
 
-    async def behind(self, work: Callable[[], None]) -> None:
+    async def behind(self, work: Callable[[], Result]) -> Result:
         """Do ``work`` where commits are done, behind those that were begun, also when nobody waits for it any more."""
-        await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, work))
+        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, work))
 
     async def sound(self) -> None:
         """Return when nothing is known to have failed of what is under way: what comes next may build on it."""

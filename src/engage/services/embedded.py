@@ -217,7 +217,8 @@ class EmbeddedLog:
         with self._all_or_nothing():
             committed = self._commit({}, None, keeping=True)
         await committed
-        await self._committing.behind(self.log.index)
+        while await self._committing.behind(self.log.index_some):
+            continue
 
     async def rest(self) -> None:
         """Write everything down and let the engines go; they come back from the file when they are needed again.

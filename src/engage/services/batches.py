@@ -325,7 +325,8 @@ class Batches:
             old = Position(name, one.model.version, cut.partition, generation, cut.start)
             mark = marks.get((name, cut.partition))  # None: it is gone, as its position will say
             counted = None if mark is None else mark.changes
-            changes.append(Change(old, cut.position, one, self._slot, inbox, counted=counted))
+            fresh = self._absent.get((name, cut.partition), ())
+            changes.append(Change(old, cut.position, one, self._slot, inbox, counted=counted, fresh=fresh))
         return changes
 
 

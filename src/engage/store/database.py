@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 import time
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -34,7 +35,10 @@ _NEVER = float("-inf")
 _LOCK = 0x656E67616765  # "engage": which advisory lock of a PostgreSQL database guards changes of its tables
 
 Statement = tuple[str, Any]
-"""SQL as the driver takes it, and its values; in SQLite a list of tuples runs it for each of them."""
+"""SQL as the driver takes it, and its values.
+
+In SQLite a list of tuples runs it for each of them; in PostgreSQL bytes are what a COPY reads.
+"""
 
 Synchronous = Literal["normal", "full"]
 _PRAGMAS: dict[Synchronous, tuple[str, ...]] = {
@@ -126,13 +130,20 @@ class Database:
             return [cursor.fetchall() for cursor in cursors]
 
     def send(self, connection: Connection, statements: Sequence[Statement]) -> None:
-        """Run these, none of which finds anything, in order; PostgreSQL is sent all before an answer is waited for."""
-        with self._driver(connection) as driver:
-            for sql, values in statements:
-                if self.sqlite and isinstance(values, list):
-                    driver.executemany(sql, values)
-                else:
-                    driver.execute(sql, values)
+        """Run these, none of which finds anything, in order.
+
+        PostgreSQL is sent all before an answer is waited for, but for what it copies.
+        """
+        for copies, some in itertools.groupby(statements, _copies):
+            with self._driver(connection, pipelined=not copies) as driver:
+                for sql, values in some:
+                    if copies:
+                        with driver.cursor() as cursor, cursor.copy(sql) as copying:
+                            copying.write(values)
+                    elif self.sqlite and isinstance(values, list):
+                        driver.executemany(sql, values)
+                    else:
+                        driver.execute(sql, values)
 
     def among(self, column: str, values: Collection[Any]) -> Statement:
         """The condition that a column has one of these values, and the values as the driver takes them."""
@@ -168,7 +179,7 @@ class Database:
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)" if self.sqlite else f"VACUUM {table}")
 
     @contextmanager
-    def _driver(self, connection: Connection) -> Iterator[Any]:
+    def _driver(self, connection: Connection, *, pipelined: bool = True) -> Iterator[Any]:
         """The driver's connection, in a pipeline where it has one; errors are SQLAlchemy's.
 
         SQLAlchemy itself takes 50 us a statement, several times as long as SQLite takes for a row.
@@ -183,7 +194,7 @@ class Database:
         import psycopg
 
         try:
-            with driver.pipeline():  # waits for no answer until it is asked for one
+            with driver.pipeline() if pipelined else nullcontext():  # waits for no answer until it is asked for one
                 yield driver
         except psycopg.Error as error:
             _say_without_values(error)
@@ -264,6 +275,10 @@ class Database:
                 context.sqlalchemy_exception.args = (f"({kind.__module__}.{kind.__qualname__}) {said}",)
 
         return engine
+
+
+def _copies(statement: Statement) -> bool:
+    return isinstance(statement[1], bytes)
 
 
 def _say_without_values(error: BaseException) -> str | None:

@@ -2,7 +2,8 @@
 
 Speed lives here. In SQLite the driver's own ``executemany`` over tuples is more than twice as fast as SQLAlchemy's
 ``connection.execute(insert(...), rows)`` (``benchmarks/views.py``). To PostgreSQL the rows of one statement go as one
-JSON text, which costs this process 5 µs a row of health where a statement a row costs 20, and the server two thirds.
+JSON text, which costs this process 5 µs a row of health where a statement a row costs 20, and the server two thirds;
+many of them go by COPY (``row_copying``).
 """
 
 from __future__ import annotations

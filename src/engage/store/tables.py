@@ -33,6 +33,7 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from engage.store.columns import Stored, as_it_is, kind_of, moment_kind
 from engage.store.database import Statement
 from engage.store.families import Slot, slotted
+from engage.store.row_copying import COPIED, CopiedRows
 from engage.store.row_writing import Part, PostgresRows, RowWriter, SqliteRows
 from engage.views.columns import described, description_of, is_nullable
 from engage.views.projection import Projection, ReadModel
@@ -84,6 +85,7 @@ class ViewTable:
             if sqlite
             else PostgresRows(self.table, self.columns, waking=self.waking)
         )
+        self._copier = None if sqlite else CopiedRows(self.table, self.columns, waking=self.waking)
         mark = "?" if sqlite else "%s"
         self._of_partition = f"{self._select} WHERE _partition = {mark}"
         self._changed_since = (
@@ -112,10 +114,17 @@ class ViewTable:
                 changed[place] = convert(value)
         return self._row(*changed)
 
-    def writing(self, parts: Sequence[Part]) -> list[Statement]:
-        """What inserts rows, or replaces those whose keys are there. What it raises is of a row that no table takes."""
+    def writing(self, parts: Sequence[Part], *, fresh: bool = False) -> list[Statement]:
+        """What inserts rows, or replaces those whose keys are there, for ``Database.send``.
+
+        ``fresh``: none of the keys is there. What it raises is of a row that no table takes.
+        """
         for part in parts:
             self._refuse_infinite(part.rows)
+        if self._copier is not None and sum(len(part.rows) for part in parts) >= COPIED:
+            copied = self._copier.writing([part for part in parts if part.rows], fresh=fresh)
+            if copied is not None:
+                return copied
         return self._writer.writing(parts)
 
     def _refuse_infinite(self, rows: Sequence[Any]) -> None:
@@ -129,8 +138,10 @@ class ViewTable:
                     raise ValueError(f"{name} is {number}: a column holds finite numbers, null where there is none")
 
     def write(self, connection: Connection, parts: Sequence[Part]) -> None:
-        """Insert rows, or replace those whose keys are there."""
-        for sql, values in self.writing(parts):
+        """Insert rows, or replace those whose keys are there: a few of them, none is copied."""
+        for part in parts:
+            self._refuse_infinite(part.rows)
+        for sql, values in self._writer.writing(parts):
             connection.exec_driver_sql(sql, values)
 
     def delete(self, connection: Connection, keys: Sequence[str]) -> None:

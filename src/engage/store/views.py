@@ -20,6 +20,7 @@ from engage.store.outbox import Announcement
 from engage.store.pauses import Paused
 from engage.store.positions import GenerationError, Move, Moved, Position, PositionMovedError
 from engage.store.reader import Changed, Standing, ViewMissingError, ViewReader, ViewRebuildingError
+from engage.store.row_copying import COPIED
 from engage.store.row_writing import Part, Stamp
 from engage.store.tables import ViewTable
 from engage.views.passes import Folded
@@ -74,6 +75,21 @@ class Change(Struct):
     inbox: int | None = None
     released: Sequence[tuple[str, str]] = ()
     counted: int | None = None
+    fresh: Collection[str] = ()
+
+    def parts(self, stamp: Stamp, *, apart: bool) -> list[tuple[Part, bool]]:
+        """The rows to be written, and whether none of them is there by now; ``apart``: two parts where they are many.
+
+        Of a few it makes no difference.
+        """
+        rows = [row for row in self.folded.rows.values() if row is not None]
+        if not apart or self.counted is None or len(rows) < COPIED:
+            return [(Part(rows, stamp, self.folded.due), False)] if rows else []
+        if self.folded.model.append_only:  # an event that is folded for the first time makes a row that is not there
+            return [(Part(rows, stamp, self.folded.due), True)]
+        fresh = [row for key, row in self.folded.rows.items() if row is not None and key in self.fresh]
+        others = [row for key, row in self.folded.rows.items() if row is not None and key not in self.fresh]
+        return [(Part(some, stamp, self.folded.due), some is fresh) for some in (others, fresh) if some]
 
 
 class ViewStore(ViewReader):
@@ -259,14 +275,15 @@ class ViewStore(ViewReader):
                 Stamp(one.old.partition, one.position, moved[one.old.projection, one.old.partition].change)
                 for one in changes
             ]
-            of_table: dict[ViewTable, list[Part]] = {}
+            of_table: dict[tuple[ViewTable, bool], list[Part]] = {}
             for change, stamp in zip(changes, stamps, strict=True):
-                if rows := [row for row in change.folded.rows.values() if row is not None]:
-                    table = self.table(change.folded.model, change.slot)
-                    of_table.setdefault(table, []).append(Part(rows, stamp, change.folded.due))
+                table = self.table(change.folded.model, change.slot)
+                for part, fresh in change.parts(stamp, apart=not self.database.sqlite):
+                    of_table.setdefault((table, fresh), []).append(part)
             statements, count = [ledger.steps(self.database, moves), *self.database.telling(MOVED)], 0
-            for table, parts in of_table.items():  # of all partitions at once: statements are what small batches cost
-                statements += table.writing(parts)
+            # Of all partitions at once: statements are what small batches cost.
+            for (table, fresh), parts in of_table.items():
+                statements += table.writing(parts, fresh=fresh)
                 count += sum(len(part.rows) for part in parts)
                 if count > _AT_ONCE:
                     self.database.send(connection, statements)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import partial
+from math import isfinite
 from typing import Any
 
 import msgspec
@@ -18,6 +19,9 @@ from engage.views.columns import plain_shape
 
 Convert = Callable[[Any], Any]
 ConvertAll = Callable[[Sequence[Any]], Sequence[Any]]
+
+NULL = "null"
+"""What JSON has for an infinite number, and for one that is none."""
 
 _JSON_SHAPES = (
     shapes.AnyType,
@@ -46,7 +50,8 @@ class Kind:
     """How values of one field are kept in one database: the SQL type, and what to do with a value on its way.
 
     ``encode`` and ``decode`` are None where the driver already does it; neither is asked for NULL. ``encode_all`` does
-    what ``encode`` does to all values of a column, among which NULL may be.
+    what ``encode`` does to all values of a column, among which NULL may be. ``finite``: ``encode`` refuses what is JSON
+    and holds an infinite number, or one that is none.
     """
 
     def __init__(
@@ -55,10 +60,13 @@ class Kind:
         encode: Convert | None = None,
         decode: Convert | None = None,
         encode_all: ConvertAll | None = None,
+        *,
+        finite: bool = False,
     ) -> None:
         self.sql = sql
         self.encode = encode
         self.decode = decode
+        self.finite = finite
         self.encode_all: ConvertAll | None = encode_all or (encode and partial(_each, encode))
 
 
@@ -138,7 +146,10 @@ def kind_of(shape: shapes.Type, hint: Any, *, sqlite: bool) -> Kind | None:
         case shapes.UnionType() | shapes.Metadata():
             return None
         case found if isinstance(found, _JSON_SHAPES):
-            return Kind(Text() if sqlite else Jsonb(), _json_text, msgspec.json.Decoder(hint).decode, _json_texts)
+            decode = msgspec.json.Decoder(hint).decode
+            if not _has_numbers(found):
+                return Kind(Text() if sqlite else Jsonb(), _json_text, decode, _json_texts)
+            return Kind(Text() if sqlite else Jsonb(), _finite_text, decode, _finite_texts, finite=True)
         case _:
             return None
 
@@ -184,6 +195,40 @@ def _json_texts(values: Sequence[Any]) -> Sequence[str | None]:
     if len(texts) != len(values):  # raw JSON that was written over several lines
         return [None if value is None else _json_text(value) for value in values]
     return [None if value is None else text for value, text in zip(values, texts, strict=True)]
+
+
+def _finite_text(value: Any) -> str:
+    """The JSON of a value with numbers; ValueError for one whose number JSON can only write as null."""
+    text = _json_text(value)
+    if NULL in text:
+        _refuse_infinite(msgspec.to_builtins(value))
+    return text
+
+
+def _finite_texts(values: Sequence[Any]) -> Sequence[str | None]:
+    texts = _json_texts(values)
+    for value, text in zip(values, texts, strict=True):
+        if text is not None and NULL in text:
+            _refuse_infinite(msgspec.to_builtins(value))
+    return texts
+
+
+def _refuse_infinite(value: Any) -> None:
+    if isinstance(value, float) and not isfinite(value):
+        raise ValueError(f"a number in it is {value}: JSON has finite numbers alone, null where there is none")
+    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ():
+        _refuse_infinite(part)
+
+
+def _has_numbers(shape: shapes.Type, inside: tuple[type, ...] = ()) -> bool:
+    """Whether a value of this shape may hold a float, at any depth."""
+    if isinstance(shape, shapes.FloatType | shapes.AnyType):
+        return True
+    if isinstance(shape, shapes.StructType):
+        return shape.cls not in inside and any(_has_numbers(field.type, (*inside, shape.cls)) for field in shape.fields)
+    parts = [getattr(shape, name, None) for name in ("type", "item_type", "key_type", "value_type")]
+    several = [*getattr(shape, "types", ()), *getattr(shape, "item_types", ())]
+    return any(_has_numbers(one, inside) for one in [*parts, *several] if isinstance(one, shapes.Type))
 
 
 def _json_text(value: Any) -> str:

@@ -21,7 +21,7 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
-from engage.store.columns import ConvertAll, Stored, moment_kind, refuse_without_offset
+from engage.store.columns import NULL, ConvertAll, Stored, moment_kind, refuse_without_offset
 from engage.store.database import Statement
 
 
@@ -101,6 +101,12 @@ class PostgresRows:
         ]
         self._moments: Callable[[Any], Any] | None = attrgetter(*moments) if moments else None
         self._one_moment = len(moments) == 1
+        self._finite = [
+            (attrgetter(column.name), column.type.kind.encode)
+            for column in columns
+            if isinstance(column.type, Stored) and column.type.kind.finite and column.type.kind.encode is not None
+        ]
+        self._nullable = [attrgetter(column.name) for column in columns if column.nullable]
 
     def writing(self, parts: Sequence[Part]) -> list[Statement]:
         """See ``RowWriter.writing``."""
@@ -117,7 +123,17 @@ class PostgresRows:
         if self._waking:
             dues = [part.due.get(self._key(row)) for part in parts for row in part.rows]
             arrays.append(_array([_encode(dues)[1:-1].decode()]))
-        return [(self._upsert, (_encode(rows).decode(), *arrays))]
+        text = _encode(rows).decode()
+        if self._finite:
+            self._refuse_infinite(rows, text)
+        return [(self._upsert, (text, *arrays))]
+
+    def _refuse_infinite(self, rows: Sequence[Any], text: str) -> None:
+        # To count takes 1 µs a row of health; only where there are more than the columns account for each is looked at.
+        if text.count(NULL) > sum(list(map(value_of, rows)).count(None) for value_of in self._nullable):
+            for value_of, encode in self._finite:
+                for value in filter(None, map(value_of, rows)):
+                    encode(value)
 
     def _refuse_without_offset(self, rows: Sequence[Any]) -> None:
         if self._moments is not None:  # the server would take one without an offset for one of UTC

@@ -172,8 +172,17 @@ class ViewStoreContract(ChangesContract, AskingContract):
             Everything("bad", count=2**70),
             Everything("bad", score=float("inf")),
             Everything("bad", maybe_score=float("nan")),
+            Everything("bad", totals={"EUR": float("inf")}),
+            Everything("bad", anything=[{"of": ("one", float("nan"))}]),
         ],
-        ids=["a time without an offset", "an integer too large", "infinity", "what is no number"],
+        ids=[
+            "a time without an offset",
+            "an integer too large",
+            "infinity",
+            "what is no number",
+            "infinity in JSON",
+            "what is no number in JSON",
+        ],
     )
     def test_a_row_that_no_column_can_hold_is_named_and_nothing_written(
         self, store: ViewStore, row: Everything

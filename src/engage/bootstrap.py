@@ -470,6 +470,8 @@ async def platform(
             embedded = EmbeddedLog(file, edge, chosen.rules, chosen.policy, clock)
             stack.push_async_callback(embedded.close)
             await embedded.start()
+            if not folding:  # who serves takes what is published before it, too
+                await embedded.activate()
             log, publisher = file, embedded
         await restore_from(log, relationships)
         house = read_models(settings) if models is None else models

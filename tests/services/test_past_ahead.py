@@ -1,6 +1,8 @@
 """A rule's past is folded in bits: whoever publishes is taken in between, and the rule knows of that too."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
 from msgspec import Struct
@@ -26,10 +28,10 @@ class Counted(Struct):
 class Counting:
     """A rule that counts orders and asks at each; ``heard`` how many events it was handed since somebody looked."""
 
-    def __init__(self) -> None:
+    def __init__(self, version: int = 1) -> None:
         self.heard = 0
         self.broken = False
-        self.rule = Rule("counting", version=1, settings=AskSettings(), state=Counted)
+        self.rule = Rule("counting", version=version, settings=AskSettings(), state=Counted)
 
         @self.rule.on(OrderDelivered)
         def order(state, event, settings):
@@ -88,25 +90,61 @@ async def test_the_loop_turns_between_bits_of_the_past(house: House, counting: C
     assert most <= BIT
 
 
-@pytest.mark.parametrize("going_on", [enabling, retrying])
-async def test_who_publishes_meanwhile_is_answered_and_heard_in_its_place(
-    house: House, counting: Counting, going_on, monkeypatch: pytest.MonkeyPatch
+async def test_the_loop_turns_between_bits_of_the_past_of_a_rule_that_changed(house: House):
+    changed = Counting(version=2)
+    await house.open(changed.rule)
+    changed.heard = 0
+    task = asyncio.create_task(house.embedded.tick())
+    total = most = 0
+    while not task.done():
+        await asyncio.sleep(0)
+        total, most, changed.heard = total + changed.heard, max(most, changed.heard), 0
+    await task
+    assert total == ORDERS
+    assert most <= BIT
+
+
+async def test_who_publishes_while_a_changed_rule_takes_its_past_is_answered_and_the_rule_asks_from_there_on(
+    house: House, monkeypatch: pytest.MonkeyPatch
 ):
-    halfway, answered, read = asyncio.Event(), asyncio.Event(), house.log.read
+    await house.open(Counting(version=2).rule)
+    before = len(house.events("follow_up.requested"))
+    activating = await halfway(house, monkeypatch, house.embedded.tick)
+    assert len(house.events("follow_up.requested")) == before
+    await activating()
+    await house.embedded.publish([delivered("o-after")])
+    asked = [codec.open_data(event).data for event in house.events("follow_up.requested")[before:]]
+    assert [(one.rule_version, one.why) for one in asked] == [(2, f"number {ORDERS + 2}")]
+
+
+async def halfway(house: House, monkeypatch: pytest.MonkeyPatch, going_on: Callable[[], Coroutine[Any, Any, object]]):
+    """Publish when half of the past is folded; what is returned lets it be folded whole."""
+    reached, answered, read = asyncio.Event(), asyncio.Event(), house.log.read
 
     async def reading(partition, position, limit):
         if position >= ORDERS // 2 and not answered.is_set():
-            halfway.set()
+            reached.set()
             await answered.wait()
         return await read(partition, position, limit)
 
     monkeypatch.setattr(house.log, "read", reading)
-    task = asyncio.create_task(going_on(house, counting))
-    await asyncio.wait_for(halfway.wait(), 20)
+    task = asyncio.create_task(going_on())
+    await asyncio.wait_for(reached.wait(), 20)
     [answer] = await house.embedded.publish([delivered("o-meanwhile")])
     assert isinstance(answer, Taken)
-    answered.set()
-    await task
+
+    async def whole() -> None:
+        answered.set()
+        await task
+
+    return whole
+
+
+@pytest.mark.parametrize("going_on", [enabling, retrying])
+async def test_who_publishes_meanwhile_is_answered_and_heard_in_its_place(
+    house: House, counting: Counting, going_on, monkeypatch: pytest.MonkeyPatch
+):
+    await (await halfway(house, monkeypatch, lambda: going_on(house, counting)))()
     await house.embedded.publish([delivered("o-after")])
     asked = [codec.open_data(event).data.why for event in house.events("follow_up.requested")]
     orders = ORDERS + (going_on is retrying) + 2

@@ -32,7 +32,7 @@ from engage.services.committing import Committing
 from engage.services.edge import Edge
 from engage.services.intake import Stamp
 from engage.services.partition_runner import PartitionRunner
-from engage.services.past_ahead import folded_ahead
+from engage.services.past_ahead import BIT, folded_ahead
 
 KEEP_EVERY = 6_000
 """Records of a partition after which its engine's cells are written down. Until then they are what the log's tail makes
@@ -194,6 +194,18 @@ class EmbeddedLog:
                 committed = self._commit({}, None)
             await committed
 
+    async def activate(self, now: datetime | None = None) -> None:
+        """Put rules that changed on a long log, their past folded ahead: who publishes is taken in meanwhile."""
+        await self._ready()
+        moment = now or self._clock()
+        for partition in [runner.partition for runner in self._runners if runner.postponed]:
+            await self._past_is_there((partition, word) for word in self._runners[partition].activations(moment))
+            with self._all_or_nothing():
+                self._runners[partition].postponed = False
+                self._runners[partition].tick(moment)
+                committed = self._commit({}, None)
+            await committed
+
     async def tick(self, now: datetime | None = None, views_due: Mapping[int, datetime] | None = None) -> bool:
         """Let the log say what time it is where a wake is due and nothing arrived; whether anything was due.
 
@@ -203,7 +215,7 @@ class EmbeddedLog:
         if self._quiet and moment - self._took >= QUIET:
             await self.keep()
         self._quiet = True
-        await self._ready()
+        await self.activate(moment)
         with self._all_or_nothing():
             ticked = [runner.tick(moment, (views_due or {}).get(runner.partition)) for runner in self._runners]
             committed = self._commit({}, None) if any(ticked) else None
@@ -316,6 +328,7 @@ class EmbeddedLog:
         runner = PartitionRunner(engine, stamp, self.log.end_now(partition), past, since)
         state = self.log.engine_state(partition)
         runner.resume(state.position, state.basis, state.cells)
+        runner.postponed = runner.end > BIT and any(map(runner.past_for, runner.activations(EPOCH)))
         self._kept[partition] = (state.position, {} if state.position < runner.end else dict(engine.basis))
         self._stopped.update((partition, key) for key, _ in engine.cells.parked())
         return runner

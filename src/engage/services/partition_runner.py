@@ -55,6 +55,7 @@ class PartitionRunner:
 
     ``past`` gives the partition's committed records before an offset; it is asked only when a rule is new or changed.
     ``since`` gives those from an offset on, for an engine that is behind the log; else ``past`` is passed over.
+    While it is ``postponed``, no rule is activated: whoever sets that folds the past ahead.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class PartitionRunner:
         self._since = since
         self._uncommitted: list[Record] = []
         self._decided: list[Event[Any]] = []
+        self.postponed = False
         self._inactive = engine.activations()
         self._skips = Skips()
         self._pasts: dict[str, RulePast] = {}
@@ -92,6 +94,10 @@ class PartitionRunner:
             while (due := self.engine.cells.next_due()) and due < appended - TICK_LATENESS:
                 self._append(tick(self.partition, due), due)
         return self._append(event, appended)
+
+    def activations(self, now: datetime) -> list[Event[Any]]:
+        """What puts the rules that are new or changed on the log, behind its end as it is."""
+        return [activated(one, self.partition, self.end, now) for one in self._inactive]
 
     def tick(self, now: datetime, view_due: datetime | None = None) -> bool:
         """If a wake is due at or before ``now``, let the log say so; whether anything was added to the log.
@@ -205,7 +211,7 @@ class PartitionRunner:
             self._append(decision, self.stamp.last)
 
     def _activate(self, appended: datetime) -> None:
-        while self._inactive:
+        while self._inactive and not self.postponed:
             activation = self._inactive.pop(0)
             self._append(activated(activation, self.partition, self.end, appended), appended)
 

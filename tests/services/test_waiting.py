@@ -47,6 +47,39 @@ async def test_another_process_is_told_by_postgresql(
 
 
 @pytest.mark.postgres
+async def test_word_from_another_process_says_how_far_it_is_so_that_nobody_needs_to_look(
+    stores: tuple[ViewStore, ViewStore], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "_LOOK_AGAIN_SECONDS", 60.0)
+    log = MemoryLog(partitions=1)
+    projector, elsewhere, looks = Projector(log, stores[0], [spend]), Waiting(stores[1], log.partitions), 0
+    look = stores[1].reached
+
+    def counted(projections: Collection[str]) -> Any:
+        nonlocal looks
+        looks += 1
+        return look(projections)
+
+    monkeypatch.setattr(stores[1], "reached", counted)
+    async with elsewhere.listening(), asyncio.timeout(20):
+        await elsewhere.heard.wait()
+        for number in range(3):
+            reader = asyncio.create_task(elsewhere.until(f"0:{40 + number}", [spend], 50))
+            while not elsewhere.waiters:
+                await asyncio.sleep(0)
+            event = happened(OrderCompleted(order_id=f"o-{number}", total=10), at="2026-03-01")
+            event.inboxoffset = 40 + number
+            log.append(event)
+            await projector.catch_up()
+            await reader
+        assert looks == 1, "only the first one, who came before there was any word"
+        with pytest.raises(NotYetError) as told:  # who is told that it is late is told what stands in the database
+            await elsewhere.until("0:43", [spend], 0)
+        assert looks == 2
+    assert told.value.behind == {"spend": 43}
+
+
+@pytest.mark.postgres
 async def test_whoever_waits_past_the_end_is_told_where_the_view_stands(stores: tuple[ViewStore, ViewStore]):
     log = MemoryLog(partitions=1)
     log.append(happened(OrderCompleted(order_id="o-1", total=10), at="2026-03-01"))
@@ -137,5 +170,6 @@ async def test_who_is_told_how_far_views_have_come_does_not_look_again(tmp_path:
             await projector.step(100)
             assert projector.moved == {("spend", at): await log.end(at) for at in range(2)}
             waiting.tell({("another", 1): 9})  # says nothing of what is waited for
+            waiting.tell()
             await reader
         assert looks == 4

@@ -32,9 +32,9 @@ a round through Kafka."""
 _TICK_SECONDS = 0.25
 """How often it is asked whether a row waits for a moment that has come."""
 _REST, _MOST_REST = 3.0, 5.0
-"""From one partition's topics to the next it rests so many times as long as that took, up to so many seconds a pass:
-brokers and database are there for others too, and a row that changes again meanwhile is fed once. Fed one right after
-the other, all partitions kept whoever waits for a view waiting for half a second."""
+"""Who feeds topics rests so many times as long as it has read, and then as long as it all took, up to so many seconds a
+pass over all partitions: brokers and database are there for others too, and a row that changes again meanwhile is fed
+once. Without rests between, whoever waits for a view waited for half a second once in five."""
 _logger = structlog.get_logger(__name__)
 
 
@@ -129,7 +129,7 @@ class ProjectionWorker:
         behind = self._unfed.pop(partition)
         began = loop.time()
         try:
-            done = await self._feeds[partition].step(BATCH, behind)
+            done = await self._feeds[partition].step(BATCH, behind, _REST)
         except FencedError:  # it was given to another process, which we shall hear of; nothing of ours was written
             _logger.warning("another process feeds the views of this partition now", partition=partition)
             await self._feeds.pop(partition).close()
@@ -137,7 +137,7 @@ class ProjectionWorker:
         except Exception:  # a producer may be past mending: the partition is claimed anew
             await self._feeds.pop(partition).close()
             raise
-        self._feeds_rest = loop.time() + min(_MOST_REST / len(self._feeds), _REST * (loop.time() - began))
+        self._feeds_rest = loop.time() + min(_MOST_REST / len(self._feeds), loop.time() - began)
         return done
 
     async def _claim(self) -> None:

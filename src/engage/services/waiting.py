@@ -12,14 +12,18 @@ import structlog
 
 from engage.log.contract import Token
 from engage.store.pauses import Paused
-from engage.store.views import MOVED, ViewStore
+from engage.store.view_news import MOVED, reached_in
+from engage.store.views import ViewStore
 from engage.views.projection import ReadModel
 
 _LOOK_AGAIN_SECONDS = 0.25
 """How long to wait for word before looking anyway: word may be lost with a connection."""
 _RECONNECT_SECONDS = 1.0
 
-Reached = tuple[dict[tuple[str, int], int], dict[str, Paused]]
+Place = tuple[str, int]
+"""A read model's name and a partition."""
+
+Reached = tuple[dict[Place, int], dict[str, Paused]]
 """See ``ViewReader.reached``."""
 
 _logger = structlog.get_logger(__name__)
@@ -45,21 +49,23 @@ class Move(asyncio.Event):
 
     def __init__(self) -> None:
         super().__init__()
-        self.reached: Mapping[tuple[str, int], int] | None = None
+        self.reached: Mapping[Place, int] | None = None
         self.next: Move | None = None
 
 
 class Waiting:
     """Those who wait for views to move on; ``tell`` is called by whoever moved them in this process.
 
-    Other processes that share a PostgreSQL tell through NOTIFY, as long as ``listening`` is entered; ``heard`` is set
-    while it can be heard. ``waiters`` is how many wait, ``closed`` that nobody is to any longer.
+    Other processes that share a PostgreSQL tell through NOTIFY how far views have come, as long as ``listening`` is
+    entered; ``heard`` is set while it can be heard. ``waiters`` is how many wait, ``closed`` that nobody is to any
+    longer.
     """
 
     def __init__(self, store: ViewStore, partitions: int) -> None:
         self._store = store
         self._partitions = partitions
         self._moved = Move()
+        self._stands: dict[Place, int] = {}
         self.heard = asyncio.Event()
         self.waiters = 0
         self.closed = False
@@ -67,12 +73,16 @@ class Waiting:
         self._last: asyncio.Task[Reached] | None = None
         self._next: asyncio.Task[Reached] | None = None
 
-    def tell(self, reached: Mapping[tuple[str, int], int] | None = None) -> None:
+    def tell(self, reached: Mapping[Place, int] | None = None) -> None:
         """Views have moved: let all who wait look.
 
         ``reached``, by name and partition, is up to which token those that moved just now include everything: whoever
         waits for nothing else needs not look in the database, which takes a thread and some milliseconds.
         """
+        if reached is None:
+            self._stands.clear()
+        else:
+            self._stands.update(reached)
         moved, self._moved = self._moved, Move()
         moved.reached, moved.next = reached, self._moved
         moved.set()
@@ -89,22 +99,28 @@ class Waiting:
     async def until(self, token: str, models: Sequence[ReadModel[Any]], seconds: float) -> None:
         """Return when each of ``models`` includes what was taken at ``token``.
 
-        NotYetError after ``seconds``, with how far they are, and at once if one that does not is paused; BadTokenError
-        for what is no token of this log.
+        NotYetError after ``seconds``, with how far they are, and as soon as it is seen that one that does not is
+        paused; BadTokenError for what is no token of this log.
         """
         wanted = self._parsed(token)
-        deadline = asyncio.get_running_loop().time() + seconds
-        moved = self._moved
-        reached, paused = await self._look(model.name for model in models)
+        places = [(model.name, wanted.partition) for model in models]
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + seconds
+        # Where the last word left a view behind, the database knows no more. What it told of one that has come as far
+        # may be true no longer.
+        stands = {place: at for place in places if (at := self._stands.get(place)) is not None and at <= wanted.offset}
+        if stands and await self._told(self._moved, stands, places, wanted.offset, seconds):
+            return
         while True:
-            stands = {model.name: reached.get((model.name, wanted.partition), 0) for model in models}
-            behind = {name: position for name, position in stands.items() if position <= wanted.offset}
+            moved = self._moved
+            reached, paused = await self._look(name for name, _ in places)
+            behind = {place[0]: reached.get(place, 0) for place in places if reached.get(place, 0) <= wanted.offset}
             if not behind:
                 return
             if still := [f"{name} is {paused[name]}" for name in sorted(behind) if name in paused]:
                 told = f"the views do not include {token} and are not going to by themselves: {', '.join(still)}"
                 raise NotYetError(f"{told}: read what is there without the token, or have them resumed", behind)
-            left = deadline - asyncio.get_running_loop().time()
+            left = deadline - clock()
             if left <= 0:
                 told = ", ".join(f"{name} at {reached}" for name, reached in sorted(behind.items()))
                 raise NotYetError(
@@ -112,20 +128,27 @@ class Waiting:
                     "ask again with the same token; `engage status` shows how far each view is",
                     behind,
                 )
-            self.waiters += 1
-            try:
-                async with asyncio.timeout(min(left, _LOOK_AGAIN_SECONDS)):
+            if await self._told(moved, reached, places, wanted.offset, left):
+                return
+
+    async def _told(
+        self, moved: Move, reached: Mapping[Place, int], places: Sequence[Place], offset: int, seconds: float
+    ) -> bool:
+        """Whether words that come within ``seconds`` say that all these include ``offset``; else look again."""
+        self.waiters += 1
+        try:
+            async with asyncio.timeout(min(seconds, _LOOK_AGAIN_SECONDS)):
+                while any(reached.get(place, 0) <= offset for place in places):
                     await moved.wait()
-            except TimeoutError:
-                pass
-            finally:
-                self.waiters -= 1
-            said, moved = _said(moved)
-            if all((name, wanted.partition) in said for name in behind):
-                reached = reached | said
-            else:
-                moved = self._moved
-                reached, paused = await self._look(model.name for model in models)
+                    said, moved = _said(moved)
+                    if said is None:
+                        return False
+                    reached = {**reached, **said}
+                return True
+        except TimeoutError:
+            return False
+        finally:
+            self.waiters -= 1
 
     async def _look(self, names: Iterable[str]) -> Reached:
         """How far these are; one look is for all who ask before it begins, or a crowd would look without end."""
@@ -161,8 +184,9 @@ class Waiting:
                 async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
                     await connection.execute(f"LISTEN {MOVED}")
                     self.heard.set()
-                    async for _ in connection.notifies():
-                        self.tell()
+                    self.tell()  # what was said meanwhile was heard by nobody
+                    async for word in connection.notifies():
+                        self.tell(reached_in(word.payload))
             except psycopg.Error as error:
                 self.heard.clear()
                 _logger.warning("cannot hear other processes' views move, those who wait look again", error=str(error))
@@ -177,13 +201,13 @@ class Waiting:
         return Token(int(partition), int(offset))
 
 
-def _said(moved: Move) -> tuple[dict[tuple[str, int], int], Move]:
-    """How far views have come since ``moved`` was asked for, as far as it was said, and what is set at the next move.
+def _said(moved: Move) -> tuple[dict[Place, int] | None, Move]:
+    """How far views have come since ``moved`` was asked for, and what is set at the next move.
 
-    Nothing of what was said before a move of which it was not: views may have been put back.
+    None where it was not said of one of the moves: views may have been put back.
     """
-    said: dict[tuple[str, int], int] = {}
+    said: dict[Place, int] | None = {}
     while moved.next is not None:
-        said = {} if moved.reached is None else {**said, **moved.reached}
+        said = None if said is None or moved.reached is None else {**said, **moved.reached}
         moved = moved.next
     return said, moved

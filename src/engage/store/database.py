@@ -130,7 +130,7 @@ class Database:
             return [cursor.fetchall() for cursor in cursors]
 
     def send(self, connection: Connection, statements: Sequence[Statement]) -> None:
-        """Run these, none of which finds anything, in order.
+        """Run these in order, whatever they find.
 
         PostgreSQL is sent all before an answer is waited for, but for what it copies.
         """
@@ -151,9 +151,9 @@ class Database:
             return f"{column} IN ({','.join('?' * len(values))})", tuple(values)
         return f"{column} = ANY(%s)", (list(values),)
 
-    def telling(self, channel: str) -> list[Statement]:
+    def telling(self, channel: str, said: str = "") -> list[Statement]:
         """What lets those who listen on ``channel`` in PostgreSQL know, once the transaction is committed."""
-        return [] if self.sqlite else [(f"NOTIFY {channel}", None)]
+        return [] if self.sqlite else [("SELECT pg_notify(%s, %s)", (channel, said))]
 
     def size(self) -> int | None:
         """The bytes of a PostgreSQL database; None for SQLite, whose file shows them."""

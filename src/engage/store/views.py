@@ -23,6 +23,7 @@ from engage.store.reader import Changed, Standing, ViewMissingError, ViewReader,
 from engage.store.row_copying import COPIED
 from engage.store.row_writing import Part, Stamp
 from engage.store.tables import ViewTable
+from engage.store.view_news import news
 from engage.views.passes import Folded
 from engage.views.projection import ReadModel
 from engage.views.walk import Announced
@@ -47,8 +48,6 @@ _AT_ONCE = 1_000
 _MERGED_PAGES, _PAGES_OF_TURN = 2_000, 90
 """Of SQLite's write-ahead log, of which a turn of all read models writes so many, and one more a record."""
 SCHEMA = 5
-MOVED = "engage_views"
-"""The channel on which PostgreSQL tells other processes that read models have moved."""
 
 
 class UnstorableRowsError(ValueError):
@@ -280,7 +279,8 @@ class ViewStore(ViewReader):
                 table = self.table(change.folded.model, change.slot)
                 for part, fresh in change.parts(stamp, apart=not self.database.sqlite):
                     of_table.setdefault((table, fresh), []).append(part)
-            statements, count = [ledger.steps(self.database, moves), *self.database.telling(MOVED)], 0
+            live = [move for move, change in zip(moves, changes, strict=True) if change.slot == "live"]
+            statements, count = [ledger.steps(self.database, moves), *news(self.database, live)], 0
             # Of all partitions at once: statements are what small batches cost.
             for (table, fresh), parts in of_table.items():
                 statements += table.writing(parts, fresh=fresh)

@@ -21,7 +21,7 @@ from aiokafka import TopicPartition
 from faust.tables import TableManager
 
 from engage import bootstrap
-from engage.interpreter import tune
+from engage.interpreter import freeze, tune
 from engage.log.topics import Topics
 from engage.services import metrics
 from engage.services.configuration import Configured
@@ -38,6 +38,8 @@ _BEAT_SECONDS = 0.2
 _SHOW_SECONDS = 1.0
 _GATHERED = 16
 """Batches of a partition at most that wait to be taken together."""
+_YOUNG = 200_000
+"""Objects before the collector of garbage looks at them: of a batch's, which are no garbage, most are gone by then."""
 _END = 1
 
 _logger = structlog.get_logger(__name__)
@@ -140,7 +142,7 @@ def sharing_app(
 
 def run(app: StreamsApp) -> None:
     """Work until SIGTERM or Ctrl-C; ends the process."""
-    tune()
+    tune(_YOUNG)
     worker = faust.Worker(app, loglevel="WARN", quiet=True, redirect_stdouts=False, stdout=io.StringIO())
     worker.spinner = None  # quiet or not, it would have every library make its debug lines, for the spinner to turn by
     worker.execute_from_commandline()
@@ -171,6 +173,7 @@ def _follow_rebalances(app: StreamsApp) -> None:
     @app.on_rebalance_complete.connect  # type: ignore[arg-type]
     async def ready(app: Any, *_: Any, **more: Any) -> None:
         await _or_end(shares.ready())
+        freeze()
 
     @app.task  # type: ignore[untyped-decorator]
     async def beat(app: StreamsApp) -> None:

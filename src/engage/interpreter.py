@@ -8,13 +8,13 @@ import gc
 import sys
 from collections.abc import Iterator
 
-_GC_THRESHOLD = 50_000
+GC_THRESHOLD = 50_000
 _GC_ANSWERING = 10_000, 5
 _GC_SELDOM = 100
 _SWITCH_SECONDS = 0.0005
 
 
-def tune() -> None:
+def tune(threshold: int = GC_THRESHOLD) -> None:
     """Set the interpreter up for a process that works through events, or is to start quickly.
 
     Its garbage collector looks for cycles among what a batch makes, and finds none: at the interpreter's own threshold
@@ -22,13 +22,19 @@ def tune() -> None:
     everything holds up whoever is to be answered for a tenth of a second, so it is done a tenth as often. And a thread
     would wait 5 ms, each time it is to run, for another one at work: a worker's reader of Kafka, or who commits while
     others are taken.
+
+    ``threshold``: objects that can be part of a cycle, and are more than at the last look, before it is looked again.
     """
-    gc.set_threshold(_GC_THRESHOLD, gc.get_threshold()[1], _GC_SELDOM)
+    gc.set_threshold(threshold, gc.get_threshold()[1], _GC_SELDOM)
     sys.setswitchinterval(_SWITCH_SECONDS)
 
 
 def freeze() -> None:
-    """What is loaded by now stays: it is not looked through for garbage, which takes half a second with many cells."""
+    """What is loaded by now stays: it is not looked through for garbage, which takes half a second with many cells.
+
+    What had stayed after an earlier call, and is of no use any more, goes.
+    """
+    gc.unfreeze()
     gc.collect()
     gc.freeze()
 

@@ -39,15 +39,15 @@ class LoggedDecisions:
         self._inbox = inbox
         self._decisions = self._read()
         self._next: Event[Any] | None = None
-        self._begun = False
         self.exhausted = False
         self.words: list[Event[Any]] = []
 
+    async def begin(self) -> None:
+        """Look for the first of them, before ``at`` is asked: where there are none, all there is is read for it."""
+        await self._advance()
+
     async def at(self, offset: int) -> Sequence[Event[Any]] | None:
         """See ``DecidedBefore``."""
-        if not self._begun:
-            self._begun = True
-            await self._advance()
         found = []
         while self._next is not None and self._next.data.decided_at <= offset:
             found.append(self._next)

@@ -182,6 +182,8 @@ class PartitionRules:
         if place is None or place.generation != self._log.generation:
             place = Place(self._log.generation, 0, _NO_BASIS)
         self._runner.resume(place.position, place.basis, stored.cells)
+        # A place stands in one transaction with what was decided: behind it nothing is, and nobody has to look for it.
+        known_to_its_end = 0 < self.position == place.position
         self._inactive = self._engine.activations()
         self._written = self.position
         self._count_parked()
@@ -190,11 +192,12 @@ class PartitionRules:
         if last is None:
             return
         self._caught_up_at = last.offset + 1
-        if self.position < self._caught_up_at:
+        if self.position < self._caught_up_at and not known_to_its_end:
             inbox = codec.decode(last.value).inboxoffset
             self._before = LoggedDecisions(
                 self._bootstrap, self._topics, self.partition, self.position, end, 0 if inbox is None else inbox + 1
             )
+            await self._before.begin()
         _logger.info(
             "rules claimed", partition=self.partition, position=self.position, end=end, cells=len(self._engine.cells)
         )

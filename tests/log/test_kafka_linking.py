@@ -109,6 +109,23 @@ async def test_what_cannot_be_is_refused_and_a_ring_opens_by_itself(house: Stepp
     assert await counted(house) == {OTHER: ["1", "2", "3", "4"]}
 
 
+@pytest.mark.parametrize("before", [0, 2])
+async def test_of_links_that_close_a_ring_at_once_one_is_taken_back(house: Stepping, before: int) -> None:
+    ring = [VISITOR, "zoe", ACCOUNT, "anonymous:1"]
+    links = [link(visitor, account) for visitor, account in zip(ring, [*ring[1:], ring[0]], strict=True)]
+    await say(house, *orders(VISITOR, 1), *orders("zoe", 2))
+    await say(house, *links[:before])
+    await say(house, *links[before:])
+    assert len(links_on(await house.events()).pairs()) == 3
+    assert Counter((await counted(house)).popitem()[1]) == {"1": 1, "2": 1}
+
+
+async def test_two_accounts_of_one_partition_that_are_linked_to_each_other_at_once_are_linked(house: Stepping) -> None:
+    one, other = [name for name in map("customer-{}".format, range(100)) if partition_of(name, PARTITIONS) == 0][:2]
+    await say(house, link(one, other), link(other, one))
+    assert len(links_on(await house.events()).pairs()) == 1
+
+
 async def test_what_a_library_says_overrules_nobody(house: Stepping) -> None:
     await say(house, *orders(VISITOR, 1), link(VISITOR, ACCOUNT, cause="identify-1"))
     await say(house, link(VISITOR, OTHER, said=1, cause="identify-2"), unlink(VISITOR, ACCOUNT))

@@ -60,6 +60,17 @@ class _Head(Struct, gc=False):
     subject: str
 
 
+class _Seeking(Struct):
+    """What a link says on its way along the chain: its account, how many times it came round, and should before.
+
+    ``before`` are the links of the ring that are opened rather than it.
+    """
+
+    account: str
+    rounds: int = 0
+    before: int = 0
+
+
 class Admitted(Struct, frozen=True):
     """What becomes of an event: records ``here``, in order, and what is handed ``on`` to other subjects' partitions."""
 
@@ -69,6 +80,7 @@ class Admitted(Struct, frozen=True):
 
 _head = msgspec.json.Decoder(_Head).decode
 _place = msgspec.msgpack.Decoder(Place).decode
+_seeking = msgspec.json.Decoder(_Seeking).decode
 
 
 class PartitionLinks:
@@ -259,18 +271,28 @@ class PartitionLinks:
             return Admitted([event], [linking.copied(event, account, retold=False)])
         return Admitted([event], [_parted(account, subject, event)])
 
-    def _came_round(self, seeking: Event[Raw]) -> Admitted:
-        """A link on its way along the chain: where it comes back to who was linked, that one is linked to itself."""
-        account = self._ties.linked_to(seeking.subject)
-        if account is None or (seeking.origin is None and account != _linked(seeking.data).account):
+    def _came_round(self, event: Event[Raw]) -> Admitted:
+        """A link on its way along the chain: where it comes back to who was linked, that one is linked to itself.
+
+        Links that closed the ring at once all come round, and one is to be taken back. So each goes round once more for
+        every other whose visitor has a later name; who is passed by none such is the first to be home. It left home
+        ahead of those who passed there, and on one way nobody overtakes: they find the ring open.
+        """
+        account, seeking = self._ties.linked_to(event.subject), _seeking(event.data)
+        at_home = event.origin is None
+        if account is None or (at_home and account != seeking.account):
             return Admitted([], [])
-        if seeking.origin is not None:
-            on = linking.copied(seeking, account, retold=False)
-            on.retold = on.origin is None
-            return Admitted([], [on])
-        back = _said(IdentityUnlinked(account=account), seeking.subject, seeking)
-        self._ties.say(back)
-        return Admitted([back], [_parted(account, seeking.subject, back)])
+        if at_home and seeking.rounds == seeking.before:
+            back = _said(IdentityUnlinked(account=account), event.subject, event)
+            self._ties.say(back)
+            return Admitted([back], [_parted(account, event.subject, back)])
+        if at_home:
+            seeking.rounds += 1
+        elif not seeking.rounds and event.subject > str(event.origin):
+            seeking.before += 1
+        on = linking.copied(event, account, retold=False)
+        on.retold, on.data = on.origin is None, Raw(codec.encode(seeking))
+        return Admitted([], [on])
 
 
 def _parted(account: str, visitor: str, cause: Event[Any]) -> Event[Raw]:

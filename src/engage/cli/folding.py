@@ -19,6 +19,7 @@ from engage.cli.log_lines import log_to_stderr
 from engage.cli.running import SIGNALS
 from engage.interpreter import answer, tune
 from engage.log.sqlite import SqliteLog
+from engage.scheduling import AT_A_STRETCH, run_for
 from engage.services.folding import Folding
 from engage.services.projector import Projector
 from engage.settings import Settings
@@ -58,6 +59,7 @@ def main() -> None:
     for name in SIGNALS:
         signal.signal(name, signal.SIG_IGN)
     os.nice(_NICE)
+    run_for(AT_A_STRETCH)
     tune()
     settings = structs.replace(bootstrap.settings(), home=sys.argv[1])
     log_to_stderr(settings)

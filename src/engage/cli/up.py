@@ -40,6 +40,7 @@ def up(
     from engage.cli import folding
     from engage.cli.log_lines import log_to_stderr
     from engage.cli.serving import check_host, check_port, serve
+    from engage.scheduling import AT_ONCE, run_for
 
     settings = bootstrap.settings()
     if host is not None:
@@ -47,6 +48,7 @@ def up(
     check_host(settings)
     check_port(settings, port)
     log_to_stderr(settings)
+    run_for(AT_ONCE)
 
     def started(url: str) -> None:
         if as_json:

@@ -12,10 +12,8 @@ stock Faust; and a process holds the state of all rules for as many accounts as 
 from __future__ import annotations
 
 import asyncio
-import cProfile
 import json
 import os
-import pstats
 import signal
 import statistics
 import subprocess
@@ -23,7 +21,6 @@ import sys
 import tempfile
 import time
 import uuid
-from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -41,11 +38,8 @@ from engage.events.catalogue.commerce import OrderCompleted
 from engage.events.catalogue.deliveries import DeliveryReceived
 from engage.events.envelope import Event
 from engage.log.kafka_publisher import KafkaPublisher
-from engage.log.partitioning import partition_of
 from engage.log.topics import Topics, create_topics
 from engage.rules.decisions import TYPES as DECISIONS
-from engage.rules.engine import ACTIVATED, Engine
-from streams import RULES
 
 ROUNDS = 3
 ORDERS, LIVED, STOCK = 240_000, 100_000, 20_000
@@ -164,36 +158,12 @@ async def _publish(publisher: KafkaPublisher, sent: dict[str, float]) -> None:
     await asyncio.gather(*under_way)
 
 
-def _engine_alone(events: list[Event[Raw]]) -> tuple[float, dict[str, float]]:
-    """Events a second through all rules without Kafka, and the share of the time, in per cent, of its larger parts."""
-    values = [codec.encode(event) for event in events if event.subject.startswith("partition:0")]
-    values += [codec.encode(event) for event in events if partition_of(event.subject, PARTITIONS) == 0]
-    rate = len(values) / _folded(values)
-    profile = cProfile.Profile()
-    profile.enable()
-    _folded(values)
-    profile.disable()
-    stats: dict[Any, Any] = pstats.Stats(profile).stats  # type: ignore[attr-defined]
-    cumulative = {name: entry[3] for (_, _, name), entry in stats.items()}
-    whole = cumulative["_folded"]
-    return rate, {
-        f"profile, % of the engine's time in {name}": 100 * cumulative[name] / whole
-        for name in ("check_request", "_id_of", "decide_on", "_fire", "_hand", "changes")
-    }
-
-
-def _folded(values: list[bytes]) -> float:
-    engine = Engine(0, RULES)
-    read = codec.reader(engine.wanted)
-    begun = time.perf_counter()
-    for offset, value in enumerate(values):
-        event = read(value)
-        event.partition, event.offset = 0, offset
-        engine.fold(event)
-        if event.type == ACTIVATED:
-            engine.activate(event, engine.predecessor(event.data))
-    deque(engine.cells.changes(), maxlen=0)
-    return time.perf_counter() - begun
+def _engine_alone(**environment: str) -> dict[str, float]:
+    """What ``benchmarks.streams_engine`` measures of the engine without Kafka, in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.streams_engine", str(LIVED)]
+    done = subprocess.run(command, cwd=PROJECT, env=os.environ | environment, capture_output=True, check=True)
+    figures: dict[str, float] = json.loads(done.stdout)
+    return figures
 
 
 def main() -> None:
@@ -220,7 +190,7 @@ def main() -> None:
     stock_sum, ours_sum, stock_count, ours_rules, stock_back, ours_back = figures.values()
     shares: dict[str, float] = json.loads(_said("rules-profile", bootstrap, mix, len(mix)))
     waits = [sorted(asyncio.run(_latencies(bootstrap))) for _ in range(ROUNDS)]
-    alone, profile = _engine_alone(mix)
+    alone = _engine_alone() | _engine_alone(ENGAGE_PURE="1")
     held, size = megabytes(mix, ACCOUNTS)
     half = statistics.median(wait[len(wait) // 2] for wait in waits)
     most = statistics.median(wait[len(wait) * 99 // 100] for wait in waits)
@@ -228,8 +198,7 @@ def main() -> None:
         "streams",
         "events/s; latency in ms",
         figures
-        | {"demo's mix: the engine alone, without Kafka, events/s": alone}
-        | profile
+        | alone
         | {f"demo's mix, % of the worker's time: {step}": share for step, share in shares.items()}
         | {"decisions timed in a run": statistics.median(map(len, waits)), "accounts held in memory": held},
         {

@@ -12,7 +12,6 @@ from collections import defaultdict
 from collections.abc import Callable, Generator
 from typing import Any
 
-from engage.rules.cells import Cells
 from engage.services import kafka_rules
 from engage.services.kafka_transaction import FencedProducer
 from engage.services.partition_runner import PartitionRunner
@@ -31,7 +30,7 @@ class WorkerProfile:
         """Put the clocks in; call it in the worker's loop, once, when its first batch is here."""
         self._listing(kafka_rules, "_part", "decoding", plain=True)
         self._awaiting(PartitionRunner, "follow", "the engine")
-        self._listing(Cells, "changes", "encoding what changed")
+        self._listing(kafka_rules, "_changed", "encoding what changed")
         self._listing(kafka_rules, "written", "encoding what changed")
         self._listing(kafka_rules, "_outgoing", "encoding decisions", plain=True)
         self._awaiting(FencedProducer, "_queue", "packing records for Kafka")

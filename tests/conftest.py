@@ -16,6 +16,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from engage import compiled
 from engage.services import tracing
 from tests.servers import KafkaBroker, ServerUnavailableError, fresh_database, kafka_broker, postgres_server
 
@@ -35,6 +36,10 @@ pytest.register_assert_rewrite(
 settings.register_profile("quick", max_examples=50, deadline=None)
 settings.register_profile("soak", max_examples=2_000, deadline=None)
 settings.load_profile("soak" if SOAK else "quick")
+
+
+def pytest_report_header() -> str:
+    return f"engine: {compiled.told()}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

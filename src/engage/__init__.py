@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from engage import compiled
+
 if TYPE_CHECKING:
     from engage.client import AsyncClient as AsyncClient
     from engage.client import Client as Client
     from engage.client import ClientError as ClientError
     from engage.client import Outbox as Outbox
+
+compiled.install()
 
 _OF_CLIENTS = ("AsyncClient", "Client", "ClientError", "Outbox")
 

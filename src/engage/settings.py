@@ -17,8 +17,9 @@ from engage.scopes import SCOPES, Scope
 
 PREFIX = "ENGAGE_"
 KAFKA = "kafka://"
-_OTHERS = frozenset({"ENGAGE_ACTOR", "ENGAGE_SOAK", "ENGAGE_LOCAL"})
-"""Read elsewhere: who works on follow-ups (the flag ``--actor``), how long tests run, where the local broker lives."""
+_OTHERS = frozenset({"ENGAGE_ACTOR", "ENGAGE_SOAK", "ENGAGE_LOCAL", "ENGAGE_PURE"})
+"""Read elsewhere: who works on follow-ups (the flag ``--actor``), how long tests run, where the local broker lives, and
+that the engine runs as plain Python, which is asked before anything is imported (``engage.compiled``)."""
 
 
 _OF_AN_OPTION = "__"

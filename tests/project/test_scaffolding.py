@@ -54,8 +54,9 @@ def compose() -> dict[str, Any]:
 def test_setting_up_a_second_time_does_nothing(checkout: Path):
     (checkout / ".venv").mkdir()
     (checkout / ".venv/.ready").touch()
+    (checkout / ".venv/.compiled").touch()
     assert "Nothing to be done" in run("make", "setup", cwd=checkout, LC_ALL="C").stdout
-    assert [path.name for path in (checkout / ".venv").iterdir()] == [".ready"]
+    assert {path.name for path in (checkout / ".venv").iterdir()} == {".ready", ".compiled"}
 
 
 @pytest.mark.parametrize("changed", ["pyproject.toml", "constraints.txt"])

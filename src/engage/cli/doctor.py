@@ -34,7 +34,7 @@ def doctor(as_json: JsonFlag = False) -> None:
 
 
 async def _examined(settings: Settings) -> list[Finding]:
-    from engage import bootstrap
+    from engage import bootstrap, compiled
     from engage.log.sqlite import SqliteLog
     from engage.services import doctor
     from engage.services.configuration import ConfigurationError
@@ -42,7 +42,7 @@ async def _examined(settings: Settings) -> list[Finding]:
     from engage.services.status import next_wake, read_status
     from streams import RULES
 
-    findings = list(doctor.of_folder(settings.home_path))
+    findings = [doctor.Finding("engine", "well", f"it runs {compiled.told()}"), *doctor.of_folder(settings.home_path)]
     try:
         bootstrap.rules(settings)
         models = bootstrap.read_models(settings)

@@ -49,17 +49,20 @@ class Cell(Struct, Generic[S], omit_defaults=True, gc=False):
     parked: Parked | None = None
 
 
-class Row(Struct, gc=False):
+class Row:
     """An account that is awake: its cells, those None that nobody has wanted yet, and how they are stored.
 
     ``stored`` are the cells' bytes as they were given out or loaded last, b"" where there are none, and None for what
     is stored somewhere and holds no more. A bit of ``changed`` says that the cell at that place may differ from it.
     """
 
-    account: str
-    cells: list[Cell[Any] | None]
-    stored: list[bytes | None]
-    changed: int = 0
+    __slots__ = ("account", "cells", "changed", "stored")
+
+    def __init__(self, account: str, cells: list[Cell[Any] | None], stored: list[bytes | None]) -> None:
+        self.account = account
+        self.cells = cells
+        self.stored = stored
+        self.changed = 0
 
 
 class _Wakes(Struct):

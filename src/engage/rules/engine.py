@@ -93,7 +93,7 @@ class Engine:
         # The rules whose cells are a fold of everything so far: all, until some are given up on resuming.
         self._whole = set(self.rules)
 
-    def fold(self, event: Event[Any], *, silent: bool = False, known: Sequence[Event[Any]] = ()) -> list[Event[Any]]:
+    def fold(self, event: Event[Any], silent: bool = False, known: Sequence[Event[Any]] = ()) -> list[Event[Any]]:
         """Fold the record at ``event.offset``; what is decided comes back as events, in order.
 
         ``silent``: decide nothing. ``known`` are then the decisions that the log holds as decided at this record: the
@@ -339,8 +339,8 @@ class Engine:
     def _fire(self, event: Event[Any], now: datetime, passed: Collection[OfEvent]) -> list[Proposal]:
         """What is due at this record, but for what is passed over."""
         proposals: list[Proposal] = []
-        pop_due = self.cells.pop_due
-        while fired := pop_due(now):
+        waiting = self.cells
+        while fired := waiting.pop_due(now):
             cells, row, cell, about, armed = fired
             account = row.account
             if passed and (cells.rule, account, armed.cause_id) in passed:
@@ -419,7 +419,6 @@ class Engine:
         event: Event[Any],
         now: datetime,
         origin: Armed,
-        *,
         woken: bool,
     ) -> list[Proposal]:
         """Do what the rule asked for when it heard ``event``, or was ``woken`` at it; its requests come back.

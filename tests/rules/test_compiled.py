@@ -1,0 +1,118 @@
+"""The engine compiled and as plain Python: the same to the byte, and never compiled of other sources than there are."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.streams_load import PARTITIONS, lived
+from engage import compiled
+from engage.events import codec
+from engage.log.partitioning import partition_of
+from engage.rules.engine import Engine
+from engage.services.partition_runner import activated
+from streams import RULES
+from tests.rules.told_beside import Told, told
+from tests.servers import PROJECT
+from tests.test_equivalence import START, deliveries
+
+PLAIN = os.environ | {compiled.PURE: "1"}
+needs_compiled = pytest.mark.skipif(
+    not compiled.found(), reason=f"the engine runs {compiled.told()}, so there is nothing to hold against it"
+)
+
+
+@pytest.fixture(scope="module")
+def beside():
+    """Asks a process in which the sources run what it makes of records."""
+    command = [sys.executable, "-m", "tests.rules.told_beside"]
+    with subprocess.Popen(command, cwd=PROJECT, env=PLAIN, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+
+        def asked(values):
+            process.stdin.write(msgspec.json.encode(values) + b"\n")
+            process.stdin.flush()
+            return msgspec.json.decode(process.stdout.readline(), type=Told)
+
+        assert b"plain Python" in process.stdout.readline()
+        yield asked
+        process.stdin.close()
+
+
+def recorded(batches):
+    """A history as it stands on the log, behind the activation of every rule."""
+    events = [activated(one, 0, 0, START) for one in Engine(0, RULES).activations()]
+    for event in events:
+        event.recorded = START
+    for moment, batch in batches:
+        for event in batch:
+            event.recorded = moment
+            events.append(event)
+    return [codec.encode(event) for event in events]
+
+
+@needs_compiled
+@settings(max_examples=25)
+@given(st.data())
+def test_any_history_is_decided_on_compiled_as_by_the_sources(beside, data):
+    values = recorded(data.draw(deliveries()))
+    assert told(values) == beside(values)
+
+
+@needs_compiled
+def test_the_demos_events_are_decided_on_compiled_as_by_the_sources(beside):
+    values = [
+        codec.encode(event)
+        for event in lived(12_000)
+        if event.subject == "partition:0" or partition_of(event.subject, PARTITIONS) == 0
+    ]
+    ours = told(values)
+    assert len(ours.decisions) > 1_000
+    assert ours == beside(values)
+
+
+def test_the_tests_of_timers_policy_and_parking_hold_for_the_sources_too():
+    files = [f"tests/rules/test_{name}.py" for name in ("timers", "policy", "parking", "deferral", "activation")]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files]
+    done = subprocess.run(command, cwd=PROJECT, env=PLAIN, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """The package as it stands here, in a folder of its own, with what is compiled of it."""
+    shutil.copytree(PROJECT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "scripts").mkdir()
+    shutil.copy(PROJECT / "scripts/compile_core.py", tmp_path / "scripts")
+    return tmp_path
+
+
+def file_of(module, copy):
+    script = f"import {module} as module; print(module.__file__)"
+    command = [sys.executable, "-c", script]
+    env = os.environ | {"PYTHONPATH": str(copy / "src")}
+    return Path(subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout.strip())
+
+
+@needs_compiled
+@pytest.mark.parametrize("changed", ["policy.py", "cells.pxd"])
+def test_what_was_compiled_of_other_sources_is_not_run(copy, changed):
+    assert file_of("engage.rules.engine", copy).suffix != ".py"
+    with (copy / "src/engage/rules" / changed).open("a") as file:
+        file.write("# changed\n")
+    assert file_of("engage.rules.engine", copy) == copy / "src/engage/rules/engine.py"
+
+
+def test_without_a_compiler_it_is_said_that_the_sources_run(copy):
+    with (copy / "src/engage/rules/policy.py").open("a") as file:
+        file.write("# changed\n")
+    command = [sys.executable, copy / "scripts/compile_core.py"]
+    done = subprocess.run(command, env=os.environ | {"CC": "no-such-compiler"}, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "setup: the engine runs as plain Python, a third slower" in done.stderr
+    assert "no-such-compiler" in done.stderr

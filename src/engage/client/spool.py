@@ -12,6 +12,8 @@ import os
 import threading
 from pathlib import Path
 
+from engage.durable import keep_names
+
 _SEGMENT_BYTES = 8_000_000
 _DIGITS = 20
 MOST_BYTES = 256_000_000
@@ -119,9 +121,7 @@ class Spool:
     def _begin(self, start: int) -> None:
         self._start = self._end = start
         self._file = os.open(self._path(start), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        folder = os.open(self.folder, os.O_RDONLY)
-        os.fsync(folder)  # else the file's name may be lost with the power, and its lines with it
-        os.close(folder)
+        keep_names(self.folder)  # else the file's name may be lost with the power, and its lines with it
 
     def _read_note(self) -> int:
         noted = os.pread(self._note, _DIGITS, 0)

@@ -18,7 +18,7 @@ from msgspec import Raw, Struct
 
 from engage.demo.history import History, history
 from engage.demo.people import manager_of
-from engage.demo.projecting import HISTORY_BATCH, Beside
+from engage.demo.projecting import LOADED_AT_ONCE, Beside
 from engage.demo.purchases import DAYS
 from engage.demo.staff import Action, act
 from engage.events import codec
@@ -118,7 +118,7 @@ async def load(
         await platform.embedded.rest()
         if beside is not None:
             await beside.leave()
-            beside.share(await _left_by_partition(platform))
+            beside.share(await _left(platform))
             await _watch(platform, beside, folding or _silent)
             await asyncio.to_thread(beside.end)
         await _catch_up(platform, folding or _silent)
@@ -131,34 +131,26 @@ async def load(
 
 async def _watch(platform: Platform, beside: Beside, progress: Progress) -> None:
     """Wait until they have folded what is left, and say how much that is."""
-    whole = left = max((await _left(platform)).values())
+    whole = left = sum((await _left(platform)).values())
     while left and beside.alive:
         await asyncio.sleep(_LOOK_SECONDS)
-        left = max((await _left(platform)).values())
+        left = sum((await _left(platform)).values())
         progress(whole - left, whole)
 
 
 async def _catch_up(platform: Platform, progress: Progress) -> None:
     """Fold what is left, and say how much that is."""
-    whole = max((await _left(platform)).values())
+    whole = sum((await _left(platform)).values())
     done = 1
     while done:
         try:
-            done = await platform.projector.step(HISTORY_BATCH)
+            done = await platform.projector.step(LOADED_AT_ONCE)
         except PositionMovedError:  # What folded beside a load that was killed is at its last batch.
             continue
-        progress(whole - max((await _left(platform)).values()), whole)
+        progress(whole - sum((await _left(platform)).values()), whole)
 
 
-async def _left(platform: Platform) -> dict[str, int]:
-    """How many records each read model has before it."""
-    left: dict[str, int] = {}
-    for one in await platform.projector.lag():
-        left[one.projection] = left.get(one.projection, 0) + one.behind
-    return left
-
-
-async def _left_by_partition(platform: Platform) -> dict[int, int]:
+async def _left(platform: Platform) -> dict[int, int]:
     """How many records of each partition some read model has before it."""
     left: dict[int, int] = {}
     for one in await platform.projector.lag():

@@ -33,7 +33,7 @@ _CACHE_MIB = 8
 """A history's batches go through the whole file, and more of it in memory makes them no quicker."""
 _ROWS_KEPT = 0
 """Most batches of a history meet other rows than the one before: they would be held for nothing."""
-HISTORY_BATCH = 5_000
+LOADED_AT_ONCE = 5_000
 """Records of one transaction: a batch of history meets most accounts, so longer ones write each row less often (12,000
 take a tenth less of processor time), and hold more in memory (15 MB more)."""
 
@@ -128,11 +128,11 @@ class _Folder:
         log = SqliteLog(bootstrap.log_path(self._settings), read_only=True)
         store = bootstrap.view_store(self._settings, cache_mib=_CACHE_MIB)
         projector = Projector(
-            log, store, bootstrap.read_models(self._settings), cache=RowCache(_ROWS_KEPT), history=HISTORY_BATCH
+            log, store, bootstrap.read_models(self._settings), cache=RowCache(_ROWS_KEPT), history=LOADED_AT_ONCE
         )
         while not self._ended.is_set():
             try:
-                done = await projector.step(HISTORY_BATCH, self._partitions)
+                done = await projector.step(LOADED_AT_ONCE, self._partitions)
                 give_back()
             except PositionMovedError:
                 continue

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from msgspec import Struct
 
+from engage.durable import keep, keep_names, take_place
 from engage.events.sealing import new_secret
 
 _PREFIX = "engage-master-key"
@@ -156,8 +157,7 @@ class MasterKeyFile:
         lines = [f"{_PREFIX}:{key.generation}:{_text(key.secret)}\n" for key in keys]
         lines += [f"{_KEPT}:{one.purpose}:{one.generation}:{_text(one.secret)}\n" for one in kept]
         with _draft(self.path, "".join(lines)) as draft:
-            draft.replace(self.path)
-        _sync(self.path.parent)
+            take_place(draft, self.path)
         self._look()
 
 
@@ -171,7 +171,7 @@ def load_master_key(path: Path) -> MasterKeyFile:
         # If another process was first, theirs is the key.
         with _draft(path, f"{_PREFIX}:1:{_text(new_secret())}\n") as draft, suppress(FileExistsError):
             os.link(draft, path)
-        _sync(path.parent)
+        keep_names(path.parent)
     return MasterKeyFile(path)
 
 
@@ -206,16 +206,7 @@ def _draft(path: Path, text: str) -> Iterator[Path]:
     try:
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+            keep(file)
         yield draft
     finally:
         draft.unlink(missing_ok=True)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -15,9 +15,10 @@ from uuid import uuid4
 
 import msgspec
 
+from engage.durable import keep, take_place
 from engage.log.contract import LogGapError, Record
 from engage.log.sqlite import SqliteLog
-from engage.services.moving.files import PACKED, UNFINISHED, ExportFile, Writer, keep, measured, take_place
+from engage.services.moving.files import PACKED, UNFINISHED, ExportFile, Writer, measured
 from engage.services.moving.house import ACCESS, KEYS, WEBHOOKS, House, Kept
 from engage.services.moving.manifest import Begun, Cut, Done, Ends, ExportedView, Journal, Manifest
 from engage.services.moving.parquet import require

@@ -8,9 +8,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from msgspec import Struct
+
+from engage.durable import keep, take_place
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -109,20 +111,3 @@ def measured(folder: Path, path: str, rows: int) -> ExportFile:
         os.fsync(file.fileno())
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return ExportFile(path=path, rows=rows, bytes=(folder / path).stat().st_size, sha256=digest)
-
-
-def keep(file: Any) -> None:
-    """Make what was written to an open file durable, and close it."""
-    file.flush()
-    os.fsync(file.fileno())
-    file.close()
-
-
-def take_place(draft: Path, final: Path) -> None:
-    """Give a durable draft its name, durably."""
-    draft.replace(final)
-    folder = os.open(final.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -15,7 +15,8 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from engage.services.moving.files import PACKED, UNFINISHED, DamagedError, ExportFile, keep, lines, take_place
+from engage.durable import keep, take_place
+from engage.services.moving.files import PACKED, UNFINISHED, DamagedError, ExportFile, lines
 
 FORMAT = 1
 NAME = "manifest.json"

@@ -9,7 +9,8 @@ from typing import Any, Self
 
 import msgspec
 
-from engage.services.moving.files import UNFINISHED, ExportFile, measured, take_place
+from engage.durable import take_place
+from engage.services.moving.files import UNFINISHED, ExportFile, measured
 from engage.views.columns import ViewColumn
 
 _GROUP = 20_000

@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from engage.durable import keep, take_place
 from engage.log.contract import Log
 from engage.log.partitioning import partition_of
 from engage.log.sqlite import SqliteLog, Writes
@@ -27,7 +28,7 @@ from engage.services.erasure import Erasures
 from engage.services.letters.source import Refused, Stopped
 from engage.services.moving import carrying
 from engage.services.moving.exporting import MARKERS, MASTER_KEY, REFUSED, STOPPED, Progress
-from engage.services.moving.files import PACKED, UNFINISHED, DamagedError, keep, lines, take_place
+from engage.services.moving.files import PACKED, UNFINISHED, DamagedError, lines
 from engage.services.moving.manifest import Manifest, NotEmptyError, prove
 from engage.services.moving.placing import Placing
 from engage.services.moving.reading import chain, named_places, records

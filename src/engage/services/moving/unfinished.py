@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from engage.services.moving.files import UNFINISHED, keep, take_place
+from engage.durable import keep, take_place
+from engage.services.moving.files import UNFINISHED
 from engage.services.moving.manifest import NotEmptyError
 
 NAME = "restoring.json"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text
 
-from engage.store import views
+from engage.store import database, views
 from engage.store.schema_version import SchemaVersionError
 from engage.store.views import SCHEMA, ViewStore
 from engage.testing.store_contract import ViewStoreContract
@@ -96,3 +96,20 @@ def test_what_small_batches_wrote_gets_into_the_file_itself_beside_whoever_commi
         assert time.monotonic() < deadline, "it was not merged"
         time.sleep(0.01)
     store.close()
+
+
+def test_what_is_written_ahead_of_the_file_stays_bounded_while_others_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(database._PRAGMAS, "normal", ("wal_autocheckpoint=40",))
+    monkeypatch.setattr(views, "_MERGED_PAGES", 5)
+    url, longest = f"sqlite:///{tmp_path}/views.db", 0
+    with closing(ViewStore(url)) as store:
+        store.prepare([everything], GENERATION, PARTITIONS)
+        with closing(ViewStore(url, read_only=True)) as reader:
+            for position in range(400):
+                store.commit([change(position, position + 1, Everything("one", count=position))])
+                store.wrote(1)
+                assert reader.get(everything, "one") == Everything("one", count=position)
+                longest = max(longest, (tmp_path / "views.db-wal").stat().st_size)
+    assert longest < 12 * 40 * 4_096, "all that is written are four times as many pages"

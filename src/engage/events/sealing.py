@@ -93,17 +93,17 @@ def exposed(event: Event[Raw], shape: Any = msgspec.UNSET) -> dict[str, Any] | N
     ``shape`` is what the data say, for who has read them already.
     An unknown type's data is sealed whole, under the name ``undeclared``.
     """
-    if not is_account(event.subject):
-        return None
     if shape is msgspec.UNSET:
         shape = msgspec.json.decode(event.data)
     kind = CATALOGUE.get(event.type)
+    if kind is not None and not kind.nested and shape.keys() <= _open_fields(event.type):
+        return None
+    if not is_account(event.subject):
+        return None
     if kind is None:
         if isinstance(shape, dict) and all(name == UNDECLARED and is_sealed(value) for name, value in shape.items()):
             return None
         return {UNDECLARED: shape}
-    if not kind.nested and shape.keys() <= _open_fields(event.type):
-        return None
     found = {
         name: value
         for name, value in shape.items()

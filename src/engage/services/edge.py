@@ -102,28 +102,30 @@ class Edge:
         return _sealed(checked, found, self._keyring.current(owners) if owners else {})
 
 
-Exposed = Sequence[dict[str, Any] | None]
-"""What must be sealed of each event, by field."""
+Exposed = Mapping[int, dict[str, Any]]
+"""What must be sealed of those events of which something must be, by their place and by field."""
 
 
 def _exposed(checked: Sequence[Event[Raw] | Refusal], shapes: Opened) -> tuple[Exposed, set[str]]:
     """What must be sealed, and of which accounts; ``shapes`` is what checking has read of the data, if anything."""
-    found: list[dict[str, Any] | None] = []
+    found: dict[int, dict[str, Any]] = {}
     owners: set[str] = set()
-    for event in checked:
-        exposed = None
-        if not isinstance(event, Refusal):
-            exposed = sealing.exposed(clean(event), shapes.get(id(event), UNSET))
-            if exposed:
-                owners.add(event.subject)
-        found.append(exposed)
+    for place, event in enumerate(checked):
+        if isinstance(event, Refusal):
+            continue
+        exposed = sealing.exposed(clean(event), shapes.get(id(event), UNSET))
+        if exposed:
+            found[place] = exposed
+            owners.add(event.subject)
     return found, owners
 
 
 def _sealed(
     checked: Sequence[Event[Raw] | Refusal], found: Exposed, keys: Mapping[str, AccountKey]
 ) -> list[Event[Raw] | Refusal]:
-    return [
-        sealing.seal(event, open_fields, keys[event.subject]) if open_fields and isinstance(event, Event) else event
-        for event, open_fields in zip(checked, found, strict=True)
-    ]
+    sealed = list(checked)
+    for place, open_fields in found.items():
+        event = checked[place]
+        assert isinstance(event, Event), "nothing is exposed of what is refused"
+        sealed[place] = sealing.seal(event, open_fields, keys[event.subject])
+    return sealed

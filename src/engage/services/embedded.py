@@ -63,6 +63,7 @@ class EmbeddedLog:
         clock: Callable[[], datetime],
     ) -> None:
         self.log = log
+        self._partitions = log.partitions
         self._edge = edge
         self._rules = rules
         self._policy = policy
@@ -102,23 +103,27 @@ class EmbeddedLog:
         clock. ``marker`` (a name and how far an import has come) is stored in the same transaction.
         """
         checked = await self._edge.take(events)
-        words = [event for event in checked if isinstance(event, Event) and event.type in WORDS]
+        proper = [event for event in checked if isinstance(event, Event)]
+        words = [event for event in proper if event.type in WORDS]
         if words:
-            await self._past_is_there((partition_of(word.subject, self.log.partitions), word) for word in words)
+            await self._past_is_there((partition_of(word.subject, self._partitions), word) for word in words)
         else:
             await self._ready()
-        known = self._known([event.identity for event in checked if isinstance(event, Event)])
+        identities = [event.identity for event in proper]
+        known = self._known(identities)
         fresh: dict[Identity, Token] = {}
         answers: list[Answer] = []
         now = self._took = self._clock()
         began = tracing.began()
         with self._all_or_nothing():
-            self._expect(event for event in checked if isinstance(event, Event))
+            for word in words:
+                self._runners[partition_of(word.subject, self._partitions)].expect((word,))
+            identity_of_next = iter(identities).__next__
             for event in checked:
                 if isinstance(event, Refusal):
                     answers.append(event)
                     continue
-                identity = event.identity
+                identity = identity_of_next()
                 if before := known.get(identity) or fresh.get(identity):
                     answers.append(Duplicate(before))
                 elif event.source == linking.SOURCE and (why := self.links.refuses(event)) is not None:
@@ -169,14 +174,14 @@ class EmbeddedLog:
         return token
 
     def _append(self, event: Event[Raw], appended: datetime, as_lived: bool = False) -> Token:
-        runner = self._runners[partition_of(event.subject, self.log.partitions)]
+        runner = self._runners[partition_of(event.subject, self._partitions)]
         token = runner.admit(event, appended, as_lived=as_lived)
         assert token is not None, "only a tick is dropped, and the edge lets none in"
         return token
 
     def _relink(self, event: Event[Raw], appended: datetime) -> None:
         """Take in who belongs to whom; what was due before is decided before."""
-        runner = self._runners[partition_of(event.subject, self.log.partitions)]
+        runner = self._runners[partition_of(event.subject, self._partitions)]
         runner.tick(appended)
         self.links.fold(event)
         self._relinked += linking.said(event).items()
@@ -299,11 +304,6 @@ class EmbeddedLog:
         for partition, known in ahead.items():
             if known is not None:
                 self._runners[partition].know(known.skips, known.pasts)
-
-    def _expect(self, events: Iterable[Event[Raw]]) -> None:
-        for event in events:
-            if event.type in WORDS:
-                self._runners[partition_of(event.subject, self.log.partitions)].expect((event,))
 
     def _give_up(self) -> None:
         self._runners = []

@@ -67,6 +67,7 @@ class PartitionRunner:
         since: Callable[[int], Iterable[Record]] | None = None,
     ) -> None:
         self.engine = engine
+        self.partition = engine.partition
         self.stamp = stamp
         self.end = end
         self._past = past
@@ -77,11 +78,6 @@ class PartitionRunner:
         self._inactive = engine.activations()
         self._skips = Skips()
         self._pasts: dict[str, RulePast] = {}
-
-    @property
-    def partition(self) -> int:
-        """Which partition this is."""
-        return self.engine.partition
 
     def admit(self, event: Event[Any], appended: datetime, *, as_lived: bool = False) -> Token | None:
         """Intake of one event: stamp it, fold it, and admit what was decided on it; None for a tick of the past.
@@ -218,17 +214,17 @@ class PartitionRunner:
     def _append(self, event: Event[Any], appended: datetime) -> Token | None:
         if not self.stamp.put(event, appended):
             return None
+        partition, offset = self.partition, self.end
         value = codec.encode(event)
-        event.partition, event.offset = self.partition, self.end
-        self.end += 1
-        self._uncommitted.append(Record(self.partition, event.offset, event.now, value))
-        token = Token(self.partition, event.offset)
+        event.partition, event.offset = partition, offset
+        self.end = offset + 1
+        self._uncommitted.append(Record(partition, offset, event.recorded, value))
         decided = self._fold(event)
         if decided:
             self._decided += decided
             for decision in _in_trace(event, decided):
                 self._append(decision, appended)
-        return token
+        return Token(partition, offset)
 
     def _fold(self, event: Event[Any], *, silent: bool = False, known: Sequence[Event[Any]] = ()) -> list[Event[Any]]:
         decided = self.engine.fold(event, silent=silent, known=known)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from engage.log.topics import Topics
     from engage.services.audit import Trail
     from engage.services.embedded import EmbeddedLog
+    from engage.services.folding_forks import FoldingForks
     from engage.services.hooks.mapping import Hook
     from engage.services.letters.finding import DeadLetters
     from engage.services.letters.source import Source
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from engage.services.oidc import Oidc
     from engage.services.past import Past
     from engage.services.platform import Platform
+    from engage.services.projector import Projector
     from engage.services.snapshots import Snapshots
     from engage.services.webhooks.managing import Webhooks
     from engage.store.access import AccessStore
@@ -269,6 +271,31 @@ async def reading_log(settings: Settings) -> AsyncIterator[Log]:
             yield file
         finally:
             file.close()
+
+
+@asynccontextmanager
+async def projecting(settings: Settings, models: Sequence[ReadModel[Any]] | None = None) -> AsyncIterator[Projector]:
+    """Another projector beside the platform's, with a log and a store of its own. ``models`` None: this house's."""
+    from engage.services.projector import Projector
+
+    store = view_store(settings)
+    try:
+        async with reading_log(settings) as log:
+            yield Projector(log, store, read_models(settings) if models is None else models)
+    finally:
+        store.close()
+
+
+def folding_forks(settings: Settings, count: int) -> FoldingForks:
+    """Processes that fold the read models with this one while it is far behind; enter it before anything is open."""
+    if settings.kafka:
+        import engage.log.kafka  # noqa: F401  # once for all of them
+    from engage.services.folding_forks import FoldingForks
+    from engage.store.tables import view_table
+
+    for model in read_models(settings):
+        view_table(model, sqlite=_database(settings, "views").startswith("sqlite"))
+    return FoldingForks(partial(projecting, settings), count)
 
 
 @asynccontextmanager

@@ -2,7 +2,8 @@
 
 python -m tests.projections_worker.process HOME BOOTSTRAP PREFIX DATABASE WHAT
 
-WHAT is ``run``, ``renewed`` (its read models are those of another version), or the moment at which it kills itself:
+WHAT is ``run``, ``renewed`` (its read models are those of another version), ``forked`` (a hundred records behind are
+far, and it says so when a process of its own folds them), or the moment at which it kills itself:
 ``before-feed``, when rows are committed and their topics do not have them yet; ``after-feed``, when the topics have
 them and that is not noted yet; ``before-lag``, when rows are committed and Kafka does not know the position yet.
 """
@@ -11,6 +12,9 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Collection
+from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
@@ -19,8 +23,9 @@ from engage import bootstrap
 from engage.log import kafka as kafka_log
 from engage.log.topics import Topics
 from engage.services import projection_worker
+from engage.services.folding_forks import FoldingFork, FoldingForks
 from engage.services.kafka_transaction import FencedProducer
-from engage.services.projection_worker import ProjectionWorker
+from engage.services.projection_worker import LANES, ProjectionWorker
 from engage.settings import Settings
 from tests.services.shop_views import orders, spend
 from tests.services.town_views import make, regulars, warmths
@@ -31,19 +36,42 @@ BLOWS = ("before-feed", "after-feed", "before-lag")
 SESSION_SECONDS = 6.0
 
 
-async def main() -> None:
+def main() -> None:
     home, kafka, prefix, database, what = sys.argv[1:]
+    settings = Settings(home=home, log=f"kafka://{kafka}", topics=prefix, views=database)
+    forks = None
+    if what == "forked":
+        vars(projection_worker).update(WORTH=100, BATCH=100)
+        forks = FoldingForks(partial(bootstrap.projecting, settings, MODELS), LANES)
+    with forks or nullcontext():
+        asyncio.run(work(settings, kafka, prefix, what, forks))
+
+
+async def work(settings: Settings, kafka: str, prefix: str, what: str, forks: FoldingForks | None) -> None:
     kafka_log._CONFIRM_SECONDS = 1.0  # a topic made anew is noticed sooner
     models = RENEWED if what == "renewed" else MODELS
-    settings = Settings(home=home, log=f"kafka://{kafka}", topics=prefix, views=database)
     topics = Topics(prefix, tuple(model.name for model in models))
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with bootstrap.platform(settings, models=models) as platform:
-        worker = ProjectionWorker(platform, kafka, topics, platform.clock, session_seconds=SESSION_SECONDS)
+        worker = ProjectionWorker(platform, kafka, topics, platform.clock, session_seconds=SESSION_SECONDS, forks=forks)
+        if forks is not None:
+            _tell_of_forks()
         if what in BLOWS:
             _die_at(what, worker)
         await worker.run(stop)
+
+
+def _tell_of_forks() -> None:
+    step = FoldingFork.step
+
+    async def told(fork: FoldingFork, limit: int, partitions: Collection[int]) -> int:
+        done = await step(fork, limit, partitions)
+        sys.stdout.write(f"a fork has folded {done}\n")
+        sys.stdout.flush()
+        return done
+
+    FoldingFork.step = told  # type: ignore[method-assign, assignment]
 
 
 def _die_at(blow: str, worker: ProjectionWorker) -> None:
@@ -82,4 +110,4 @@ async def _nothing() -> int:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()

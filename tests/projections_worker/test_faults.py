@@ -11,7 +11,7 @@ import pytest
 
 from engage.store.views import ViewStore
 from tests.log.kafka_platform import KafkaPlatform
-from tests.projections_worker.given import projected, publish, town, worker
+from tests.projections_worker.given import PATIENCE, projected, publish, town, worker
 from tests.services.shop_views import spend
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault, pytest.mark.timeout(300)]
@@ -68,6 +68,30 @@ async def test_killed_at_any_moment(platform: KafkaPlatform, home: Path, postgre
             await work
     with worker(platform, home, postgres_url):
         await projected(platform, postgres_url)
+
+
+async def test_far_behind_it_folds_in_processes_of_its_own_and_may_be_killed_at_that(
+    platform: KafkaPlatform, home: Path, postgres_url: str
+) -> None:
+    told = home / "worker.log"
+
+    async def forked(times: int) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while not told.exists() or told.read_text().count("a fork has folded") < times:
+                await asyncio.sleep(0.01)
+
+    await publish(platform, 0, 600)
+    await platform.settle()
+    with worker(platform, home, postgres_url, "forked") as process:
+        await forked(1)
+        process.send_signal(signal.SIGKILL)
+    before = told.read_text().count("a fork has folded")
+    with worker(platform, home, postgres_url, "forked") as process:
+        await publish(platform, 600, 800)
+        await projected(platform, postgres_url)
+        assert told.read_text().count("a fork has folded") > before
+        process.terminate()
+        assert await asyncio.to_thread(process.wait, 30) == 0
 
 
 async def test_a_poison_event_parks_its_row_and_nobody_waits(

@@ -50,21 +50,23 @@ def projections() -> None:
 
     Run as many as there are partitions at most: they share them.
     """
+    from engage import bootstrap
+    from engage.log.topics import check_topics
+    from engage.services.gauges import told_to_prometheus
+    from engage.services.projection_worker import LANES, ProjectionWorker
+
     settings = _kafka_settings()
 
     async def work(stop: asyncio.Event) -> None:
-        from engage import bootstrap
-        from engage.log.topics import check_topics
-        from engage.services.gauges import told_to_prometheus
-        from engage.services.projection_worker import ProjectionWorker
-
         topics = bootstrap.topics(settings)
         await check_topics(settings.kafka or "", topics)
         async with bootstrap.platform(settings) as platform:
             with told_to_prometheus(platform, settings.home_path):
-                await ProjectionWorker(platform, settings.kafka or "", topics, platform.clock).run(stop)
+                worker = ProjectionWorker(platform, settings.kafka or "", topics, platform.clock, forks=forks)
+                await worker.run(stop)
 
-    _run("projections", settings, work)
+    with bootstrap.folding_forks(settings, LANES) as forks:
+        _run("projections", settings, work)
 
 
 @app.command()

@@ -103,7 +103,7 @@ class Batches:
         """Fold up to ``limit`` records for each of these; how many in all, 0 when there are none.
 
         ``standing`` is how everything stood when the reaches were made, and is brought up to what is committed.
-        ``patient``: a log that gives less than half of them at once is asked on, until there are so many, or no more.
+        ``patient``: a log that gives fewer at once is asked on, until there are so many, or no more.
         A partition with a record that is no event stops before it, and no other. PositionMovedError if models do not
         stand at their start any more: nothing of theirs was written.
         """
@@ -185,7 +185,7 @@ class Batches:
             return [], position
         batch = await self._records.read(partition, position, limit)
         records, position = batch.records, batch.next_position
-        while patient and batch.records and 2 * len(records) < limit and (until is None or position < until):
+        while patient and batch.records and len(records) < limit and (until is None or position < until):
             batch = await self._records.read(partition, position, limit - len(records))
             records, position = [*records, *batch.records], batch.next_position
         if until is not None and position > until:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import gc
-import multiprocessing
 import os
-import pickle
-import signal
-import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
+
+from engage.services.forking import context, deaf_to_interrupts, forks, sendable
 
 T = TypeVar("T")
 Told = Callable[[int], None]
@@ -41,21 +38,20 @@ def by_partition(fold: Callable[[int, int, Told], T], ends: Sequence[int], progr
     connection open then to what they read. ``fold`` and what it makes can be pickled. What it raises is raised here;
     PartitionUnfoldedError where it cannot say. However this ends, none of them is left.
     """
-    forks = sys.platform == "linux" and threading.active_count() == 1
-    context: Any = multiprocessing.get_context("fork" if forks else "spawn")
-    turns = context.Semaphore(os.cpu_count() or 1)
+    forked, made_by = forks(), context()
+    turns = made_by.Semaphore(os.cpu_count() or 1)
     reached = [0] * len(ends)
     made: dict[int, T] = {}
     running: dict[Connection, tuple[int, Any]] = {}
     try:
         # All at once, before ``progress`` begins a thread; the longest first, so that none is left alone at the end.
         for partition in sorted(range(len(ends)), key=lambda partition: -ends[partition]):
-            ours, theirs = context.Pipe(duplex=False)
-            inherited = [*running, ours] if forks else []
+            ours, theirs = made_by.Pipe(duplex=False)
+            inherited = [*running, ours] if forked else []
             args = fold, partition, ends[partition], turns, theirs, inherited
-            process = context.Process(target=_run, args=args, daemon=True)
+            process = made_by.Process(target=_run, args=args, daemon=True)
             running[ours] = partition, process
-            with _deaf_to_interrupts():
+            with deaf_to_interrupts():
                 process.start()
             theirs.close()
         while running:
@@ -87,16 +83,6 @@ def by_partition(fold: Callable[[int, int, Told], T], ends: Sequence[int], progr
     return [made[partition] for partition in range(len(ends))]
 
 
-@contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """Ctrl-C is for who asked: a process that is begun in the block never hears of it, and is ended by us."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 def _heard(connection: Connection) -> tuple[str, Any]:
     try:
         said: tuple[str, Any] = connection.recv()
@@ -121,16 +107,7 @@ def _run(
         try:
             said = ("made", fold(partition, end, lambda position: telling.send(("at", position))))
         except Exception as error:
-            said = ("failed", _sendable(error))
+            said = ("failed", sendable(error))
         with suppress(OSError):  # who asked is gone
             telling.send(said)
     os._exit(0)  # to take apart what was folded, object by object, takes a tenth of the time of folding it
-
-
-def _sendable(error: Exception) -> Exception:
-    """The error, or its words where it cannot be sent."""
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}")
-    return error

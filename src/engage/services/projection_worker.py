@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 
@@ -11,6 +11,7 @@ import structlog
 
 from engage.log.topics import Topics
 from engage.services.announcer import Announcer
+from engage.services.folding_forks import WORTH, FoldingFork, FoldingForks, ForkGoneError, far_behind
 from engage.services.kafka_transaction import FencedError
 from engage.services.platform import BATCH, Platform
 from engage.services.projection_shares import SESSION_SECONDS, ProjectionShares
@@ -22,7 +23,7 @@ from engage.store.feeds import Fed, Feeds
 _SHOW_SECONDS = 5.0
 LANES = 2
 """Partitions are folded in so many turns beside each other: while what one has folded is on its way into PostgreSQL,
-which takes as long as to fold it, the other one folds."""
+which takes as long as to fold it, the other one folds. Far from their end each has a process of its own."""
 _GATHER_SECONDS = 0.03
 """From one small batch to the next, at least: a commit costs about what folding thirty events does, so what comes
 meanwhile goes together."""
@@ -39,16 +40,46 @@ _logger = structlog.get_logger(__name__)
 
 
 class _Lane:
-    """Who folds a part of our partitions, and when its next batch may begin."""
+    """Who folds a part of our partitions, and when its next batch may begin.
 
-    def __init__(self, number: int, projector: Projector) -> None:
+    ``fork`` is a process that does as long as they are far from their end, None where there is none, or not any more.
+    """
+
+    def __init__(self, number: int, projector: Projector, fork: FoldingFork | None) -> None:
         self.number = number
         self.projector = projector
         self.not_before = 0.0
+        self._fork = fork
+        self._far = False
+
+    async def step(self, partitions: Sequence[int]) -> int:
+        """A batch of each of these partitions, or of one that is far from its end; how many records."""
+        if self._fork is None:
+            return await self.projector.step(BATCH, partitions)
+        if not self._far:
+            self._far = sum((await far_behind(self.projector, partitions)).values()) >= WORTH
+        done = 0
+        if self._far:
+            try:
+                done = await self._fork.step(BATCH, partitions)
+            except ForkGoneError as error:
+                _logger.error("what it was to fold is folded here", why=str(error))
+        if done < BATCH:
+            await self.end()
+        return done or await self.projector.step(BATCH, partitions)
+
+    async def end(self) -> None:
+        """Let the process go."""
+        fork, self._fork = self._fork, None
+        if fork is not None:
+            await asyncio.to_thread(fork.end)
 
 
 class ProjectionWorker:
-    """Turns of projecting, announcing, feeding and the views' clock, over the partitions that are ours by now."""
+    """Turns of projecting, announcing, feeding and the views' clock, over the partitions that are ours by now.
+
+    ``forks`` are processes that fold beside this one while it is far behind, ``LANES`` of them.
+    """
 
     def __init__(
         self,
@@ -58,6 +89,7 @@ class ProjectionWorker:
         clock: Callable[[], datetime],
         *,
         session_seconds: float = SESSION_SECONDS,
+        forks: FoldingForks | None = None,
     ) -> None:
         self._platform = platform
         self._bootstrap = bootstrap
@@ -69,7 +101,9 @@ class ProjectionWorker:
         self._feeds: dict[int, ViewFeed] = {}
         self._unfed: dict[int, dict[str, Fed]] = {}
         projectors = [platform.projector, *(platform.projector.fellow() for _ in range(1, LANES))]
-        self._lanes = [_Lane(number, projector) for number, projector in enumerate(projectors)]
+        self._lanes = [
+            _Lane(number, projector, forks.take() if forks else None) for number, projector in enumerate(projectors)
+        ]
         self._moved = {name: asyncio.Event() for name in ("announcements", "feeds", "lag")}
         self._noted = Feeds(platform.store.database)
         self._told = [model.name for model in platform.projector.projections if not model.append_only]
@@ -87,6 +121,8 @@ class ProjectionWorker:
                 # the log grows all the time, they look no more often than there is anything to see.
                 await Turns(self._platform.log, lanes | others, beside=list(lanes), driven=self._moved).run(stop)
             finally:
+                for lane in self._lanes:
+                    await lane.end()
                 for feed in self._feeds.values():
                     await feed.close()
 
@@ -96,7 +132,7 @@ class ProjectionWorker:
             return 0
         await asyncio.sleep(max(0.0, lane.not_before - loop.time()))
         began = loop.time()
-        done = await lane.projector.step(BATCH, ours)
+        done = await lane.step(ours)
         if done:
             for one in self._moved.values():
                 one.set()

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Self
 
 import structlog
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from engage.log.contract import Log
 from engage.services.batches import Batches, Reach
@@ -162,6 +162,11 @@ class Projector:
             raise error
         return total
 
+    @property
+    def partitions(self) -> int:
+        """How many the log has."""
+        return self._records.partitions
+
     def positions(self) -> list[Position]:
         """How far each of the projections has come on each partition."""
         ours = {projection.name for projection in self.projections}
@@ -234,7 +239,12 @@ class Projector:
             self._first = min(far)
         return (
             [one for one in reaches if one.partition not in far and one.start != ends[one.partition]],
-            [one for one in reaches if one.partition in far and one.partition == self._first],
+            # Up to where it ends now: who waits for a batch to be full is not to wait for what will come.
+            [
+                structs.replace(one, until=min(one.until or ends[self._first], ends[self._first]))
+                for one in reaches
+                if one.partition in far and one.partition == self._first
+            ],
         )
 
     def _roles(self, standing: Standing) -> tuple[list[Family], list[Family]]:

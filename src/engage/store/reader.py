@@ -21,7 +21,7 @@ from engage.store.database import Database
 from engage.store.families import Slot, slotted
 from engage.store.pauses import Paused
 from engage.store.positions import Marks, Position, StoredModel
-from engage.store.tables import ViewTable
+from engage.store.tables import ViewTable, view_table
 from engage.views.aggregate import Aggregate
 from engage.views.parking import Parked, Stops
 from engage.views.projection import ReadModel
@@ -121,7 +121,7 @@ class ViewReader:
         """The table of a read model in this database; TypeError if no table can hold its rows."""
         table = self._tables.get((projection, slot))
         if table is None:
-            table = ViewTable(projection, sqlite=self.database.sqlite, slot=slot)
+            table = view_table(projection, sqlite=self.database.sqlite, slot=slot)
             self._tables[projection, slot] = table
         return table
 

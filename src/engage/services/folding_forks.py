@@ -1,0 +1,174 @@
+"""Processes that fold with this one while it is far behind the log, each on a core that one interpreter cannot use.
+
+They are forks where they can be, made while this process has no thread, connection or loop: what is imported they
+share, and until they are told to fold they hold nothing else. Positions move by compare-and-swap, so each may be
+killed, and may overlap with whoever folds after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection
+from contextlib import AbstractAsyncContextManager, suppress
+from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import Any, Self
+
+import structlog
+
+from engage.interpreter import freeze
+from engage.services.forking import context, deaf_to_interrupts, forks, sendable
+from engage.services.projector import BATCH, Projector
+from engage.store.views import PositionMovedError
+
+WORTH = 20_000
+"""Records behind from which on another process pays: to open log and views takes it as long as to fold 5,000."""
+_END_SECONDS = 10.0
+
+_log = structlog.get_logger(__name__)
+
+Opened = Callable[[], AbstractAsyncContextManager[Projector]]
+"""Opens a projector with a log and a store of its own. It can be pickled."""
+
+
+class ForkGoneError(RuntimeError):
+    """A process that folds was killed: nothing of its last batch was written, whoever asked folds it."""
+
+
+class FoldingFork:
+    """One of them, for one who asks at a time."""
+
+    def __init__(self, process: Any, orders: Connection) -> None:
+        self._process = process
+        self._orders = orders
+
+    async def step(self, limit: int, partitions: Collection[int]) -> int:
+        """See ``Projector.step``, whose errors are raised here; ForkGoneError if the process is gone."""
+        try:
+            self._orders.send((limit, list(partitions)))
+            said = await _heard(self._orders)
+        except (EOFError, OSError) as error:
+            raise ForkGoneError(f"the process {self._process.pid} that folds partitions is gone") from error
+        if isinstance(said, Exception):
+            raise said
+        return int(said)
+
+    def end(self) -> None:
+        """Have it end with what it is at, and wait for it."""
+        with suppress(OSError):  # it is gone
+            self._orders.send(None)
+        self._process.join(_END_SECONDS)
+        self._process.kill()
+        self._process.join()
+        self._orders.close()
+
+
+class FoldingForks:
+    """``count`` processes that fold what ``opened`` opens; they end with the block, or with this process."""
+
+    def __init__(self, opened: Opened, count: int) -> None:
+        self._opened = opened
+        self._count = count
+        self._left: list[FoldingFork] = []
+
+    def __enter__(self) -> Self:
+        forked, made_by = forks(), context()
+        freeze()
+        inherited: list[Connection] = []
+        for _ in range(self._count):
+            ours, theirs = made_by.Pipe()
+            inherited.append(ours)
+            args = self._opened, theirs, inherited if forked else []
+            process = made_by.Process(target=_fold_as_told, args=args, daemon=True)
+            with deaf_to_interrupts():
+                process.start()
+            theirs.close()
+            self._left.append(FoldingFork(process, ours))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.end()
+
+    def take(self) -> FoldingFork | None:
+        """One of them, whose end is the caller's from now on; None when there is none left."""
+        return self._left.pop() if self._left else None
+
+    async def catch_up(self, projector: Projector) -> int:
+        """Fold what is far from its end, each process a partition at a time, and end them; how many records.
+
+        What is left, and what one that is killed has left, is for ``projector``.
+        """
+        behind = await far_behind(projector, range(projector.partitions))
+        partitions = sorted(behind, key=lambda partition: behind[partition])  # the longest are begun first
+        done = 0
+
+        async def work(fork: FoldingFork) -> None:
+            nonlocal done
+            while partitions:
+                partition = partitions.pop()
+                near = 0
+                while near < 2:  # behind its end it is said how rows stand, and that is work as well
+                    try:
+                        more = await fork.step(BATCH, [partition])
+                    except PositionMovedError:  # somebody else folds it too: go on from where that has come
+                        continue
+                    except ForkGoneError as error:
+                        _log.error("what it was to fold is folded without it", why=str(error))
+                        return
+                    done += more
+                    near += more < BATCH
+
+        async with asyncio.TaskGroup() as group:
+            for fork in self._left if sum(behind.values()) >= WORTH else ():
+                group.create_task(work(fork))
+        await asyncio.to_thread(self.end)
+        return done
+
+    def end(self) -> None:
+        """End those that nobody has taken."""
+        while self._left:
+            self._left.pop().end()
+
+
+async def far_behind(projector: Projector, partitions: Collection[int]) -> dict[int, int]:
+    """How many records the slowest read model has before it, by partition; nothing of what is paused."""
+    behind = dict.fromkeys(partitions, 0)
+    for one in await projector.lag():
+        if one.partition in behind and one.paused is None:
+            behind[one.partition] = max(behind[one.partition], one.behind)
+    return behind
+
+
+def _fold_as_told(opened: Opened, orders: Connection, inherited: Collection[Connection]) -> None:
+    for reading in inherited:  # while one of us holds it, nobody would see that who asked was killed
+        reading.close()
+    with suppress(EOFError, OSError):  # who asked is gone
+        if (first := orders.recv()) is not None:
+            try:
+                asyncio.run(_fold(opened, orders, first))
+            except Exception as error:  # it cannot be opened
+                orders.send(sendable(error))
+
+
+async def _fold(opened: Opened, orders: Connection, order: Any) -> None:
+    async with opened() as projector:
+        while order is not None:
+            said: int | Exception
+            try:
+                said = await projector.step(*order)
+            except Exception as error:
+                said = sendable(error)
+            orders.send(said)
+            order = await _heard(orders)
+
+
+async def _heard(connection: Connection) -> Any:
+    """The next word of the other side; EOFError when it is gone."""
+    loop = asyncio.get_running_loop()
+    come: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(connection.fileno(), lambda: None if come.done() else come.set_result(None))
+    try:
+        await come
+    finally:
+        loop.remove_reader(connection.fileno())
+    return connection.recv()

@@ -1,0 +1,147 @@
+"""Processes that fold what is far behind: each event counts once, whoever is killed, and none is left."""
+
+import asyncio
+import multiprocessing
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import pytest
+
+from engage.services import folding_forks
+from engage.services.folding_forks import FoldingForks, far_behind
+from engage.services.projector import Projector
+from engage.store.positions import GenerationError
+from engage.store.views import ViewStore
+from tests.services.shop_views import entries
+from tests.services.town_views import assert_right, regulars, town_log, warmths
+
+ORDERS = 400
+BATCH = 20
+
+
+@asynccontextmanager
+async def opened(url: str, generation: str = "the town") -> AsyncIterator[Projector]:
+    store = ViewStore(url)
+    try:
+        yield Projector(town_log(ORDERS, generation), store, [regulars, warmths, entries])
+    finally:
+        store.close()
+
+
+def die_once(died: Path) -> None:
+    if not died.exists():
+        died.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@asynccontextmanager
+async def dying(url: str, died: Path) -> AsyncIterator[Projector]:
+    """The first process that comes to its third step ends there."""
+    async with opened(url) as projector:
+        step, steps = projector.step, 0
+
+        async def stepping(*order: object) -> int:
+            nonlocal steps
+            steps += 1
+            if steps == 3:
+                die_once(died)
+            return await step(*order)  # type: ignore[arg-type]
+
+        projector.step = stepping  # type: ignore[method-assign, assignment]
+        yield projector
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/views.db"
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folding_forks, "WORTH", ORDERS // 2)
+    monkeypatch.setattr(folding_forks, "BATCH", BATCH)
+
+
+async def caught_up(url: str, forks: FoldingForks) -> tuple[int, int]:
+    """How many records the processes folded, and how many were left; then everything must be right."""
+    async with opened(url) as projector:
+        folded = await forks.catch_up(projector)
+        left = await projector.catch_up()
+        assert set((await far_behind(projector, range(2))).values()) == {0}
+        await assert_right(projector)
+        return folded, left
+
+
+def test_they_fold_all_that_is_far_behind_and_end(url: str):
+    with FoldingForks(partial(opened, url), 2) as forks:
+        assert asyncio.run(caught_up(url, forks)) == (ORDERS, 0)
+        assert multiprocessing.active_children() == []
+        assert forks.take() is None
+
+
+def test_what_is_little_behind_is_left_to_who_asks(url: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(folding_forks, "WORTH", ORDERS + 1)
+    with FoldingForks(partial(opened, url), 2) as forks:
+        assert asyncio.run(caught_up(url, forks)) == (0, ORDERS)
+        assert multiprocessing.active_children() == []
+
+
+def test_one_is_killed_and_everything_is_folded_once(url: str, tmp_path: Path):
+    with FoldingForks(partial(dying, url, tmp_path / "died"), 2) as forks:
+        folded, left = asyncio.run(caught_up(url, forks))
+        assert (tmp_path / "died").exists()
+        assert folded + left == ORDERS
+
+
+def test_all_are_killed_and_who_asks_folds_alone(url: str, tmp_path: Path):
+    with FoldingForks(partial(dying, url, tmp_path / "died"), 1) as forks:
+        folded, left = asyncio.run(caught_up(url, forks))
+        assert 0 < folded < ORDERS
+        assert folded + left == ORDERS
+
+
+def test_what_one_of_them_cannot_open_is_said_to_who_asks(url: str):
+    async def stepping(forks: FoldingForks) -> None:
+        async with opened(url):
+            fork = forks.take()
+            assert fork is not None
+            try:
+                await fork.step(BATCH, [0])
+            finally:
+                fork.end()
+
+    with FoldingForks(partial(opened, url, "another town"), 1) as forks, pytest.raises(GenerationError):
+        asyncio.run(stepping(forks))
+
+
+def asking_until_killed(url: str, there: Connection) -> None:
+    vars(folding_forks).update(WORTH=1, BATCH=BATCH)
+    with FoldingForks(partial(slow, url, there), 2) as forks:
+        asyncio.run(caught_up(url, forks))
+
+
+@asynccontextmanager
+async def slow(url: str, there: Connection) -> AsyncIterator[Projector]:
+    """Who asks is killed as soon as this one is there, which holds ``there`` open for as long as it lives."""
+    signal.alarm(30)
+    os.kill(os.getppid(), signal.SIGKILL)
+    async with opened(url) as projector:
+        yield projector
+
+
+def test_who_asked_is_killed_and_none_is_left(url: str):
+    ours, theirs = multiprocessing.Pipe(duplex=False)
+    asking = multiprocessing.get_context("spawn").Process(target=asking_until_killed, args=(url, theirs))
+    asking.start()
+    theirs.close()
+    asking.join()
+    assert asking.exitcode == -signal.SIGKILL
+    assert ours.poll(20), "somebody lives who holds the other end"
+    with pytest.raises(EOFError):
+        ours.recv()
+    ours.close()

@@ -5,7 +5,8 @@ all rules on the demo's mix against an agent with a table that only counts. Each
 its first event to its last commit. The latency is that of one worker with both agents: from just before an event is
 published to the moment a reader of committed records sees the decision in the inbox; publisher and reader share the
 machine with broker and worker. State is recovered from its changelog, as a worker's claim does it, against a table of
-stock Faust; and a process holds the state of all rules for as many accounts as a worker should. Run:
+stock Faust; and a process holds the state of all rules for as many accounts as a worker should. Two workers on the two
+cores that they, the broker and all else share say what a second worker brings there. Run:
 ``python -m benchmarks.streams`` (it starts the broker of scripts/local-kafka).
 """
 
@@ -33,6 +34,7 @@ from benchmarks.harness import PROJECT, kafka, medians, report
 from benchmarks.streams_load import PARTITIONS, fill, lived, orders
 from benchmarks.streams_memory import megabytes
 from benchmarks.streams_recovery import recovery, stock_recovery
+from benchmarks.streams_together import WORKERS, together
 from engage.events import codec
 from engage.events.catalogue.commerce import OrderCompleted
 from engage.events.catalogue.deliveries import DeliveryReceived
@@ -41,7 +43,7 @@ from engage.log.kafka_publisher import KafkaPublisher
 from engage.log.topics import Topics, create_topics
 from engage.rules.decisions import TYPES as DECISIONS
 
-ROUNDS = 3
+ROUNDS, TOGETHER = 3, 2
 ORDERS, LIVED, STOCK = 240_000, 100_000, 20_000
 CELLS, ACCOUNTS = 200_000, 100_000
 RATE, SECONDS, WARM_UP = 1_000, 24, 6
@@ -188,6 +190,18 @@ def main() -> None:
         ROUNDS,
     )
     stock_sum, ours_sum, stock_count, ours_rules, stock_back, ours_back = figures.values()
+    a_core = medians(
+        {
+            f"a worker a core, demo's mix: {WORKERS} stock workers counting, events/s": partial(
+                together, "stock", bootstrap, mix[-STOCK:]
+            ),
+            f"a worker a core, demo's mix: {WORKERS} workers with all rules, events/s": partial(
+                together, "rules", bootstrap, mix
+            ),
+        },
+        TOGETHER,
+    )
+    stock_a_core, ours_a_core = a_core.values()
     shares: dict[str, float] = json.loads(_said("rules-profile", bootstrap, mix, len(mix)))
     waits = [sorted(asyncio.run(_latencies(bootstrap))) for _ in range(ROUNDS)]
     alone = _engine_alone() | _engine_alone(ENGAGE_PURE="1")
@@ -204,6 +218,8 @@ def main() -> None:
         {
             "count and sum, ours / stock": (ours_sum / stock_sum, ">= 45"),
             "all rules / stock that only counts": (ours_rules / stock_count, ">= 10"),
+            f"a worker a core: {WORKERS} / one stock worker": (ours_a_core / stock_count, "nothing"),
+            f"a worker a core: {WORKERS} / {WORKERS} stock workers": (ours_a_core / stock_a_core, "nothing"),
             "recovery, ours / stock per record": (ours_back / stock_back, ">= 15"),
             f"all rules' state of {ACCOUNTS} accounts, MB": (size, "<= 1200"),
             f"publish to decision at {RATE} events/s, p50 ms": (half, "<= 100"),

@@ -1,6 +1,6 @@
 """The workers that ``benchmarks.streams`` times, each a process of its own that prints events a second and ends.
 
-python -m benchmarks.streams_contenders NAME BOOTSTRAP PREFIX EVENTS
+python -m benchmarks.streams_contenders NAME BOOTSTRAP PREFIX EVENTS; with 0 events it is one of several, and goes on.
 """
 
 from __future__ import annotations
@@ -30,6 +30,11 @@ from engage.settings import Settings
 from streams import RULES
 from streams.worker import StreamsApp, run, sharing_app
 
+TOLD = "told"
+"""Begins the lines of ``Told``."""
+STEP = 20
+"""Events that ``Told`` may keep to itself."""
+
 _loads = orjson.loads
 
 
@@ -57,6 +62,31 @@ class Meter:
             sys.stdout.write(f"{orjson.dumps(self._profile.shares()).decode() if self._profile else rate}\n")
             sys.stdout.flush()
             os._exit(0)
+
+
+class Told(Meter):
+    """Tells whoever has started several workers, in lines, the moment and how many events more are done by then."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self._untold = 0
+
+    def begin(self) -> None:
+        """The first event is here."""
+        if not self._begun:
+            self._begun = time.monotonic()
+            self._tell()
+
+    def done(self, count: int) -> None:
+        """So many are done; up to ``STEP`` are told later."""
+        self._untold += count
+        if self._untold >= STEP:
+            self._tell()
+
+    def _tell(self) -> None:
+        sys.stdout.write(f"{TOLD} {time.monotonic()} {self._untold}\n")
+        sys.stdout.flush()
+        self._untold = 0
 
 
 class Counting:
@@ -139,7 +169,7 @@ def rules(bootstrap: str, topics: Topics, meter: Meter) -> StreamsApp:
 def stock(bootstrap: str, topics: Topics, meter: Meter, *, summing: bool) -> faust.App:
     """Faust as it comes: an agent with a table, a task for each event."""
     app = faust.App(
-        f"{topics.prefix}-stock-{os.getpid()}",
+        group_of("stock", topics),
         broker=f"aiokafka://{bootstrap}",
         datadir=tempfile.mkdtemp(),
         store="memory://",
@@ -166,9 +196,14 @@ def stock(bootstrap: str, topics: Topics, meter: Meter, *, summing: bool) -> fau
 
 def _app(bootstrap: str, topics: Topics, claim: Any) -> StreamsApp:
     settings = Settings(home=tempfile.mkdtemp(), log=f"kafka://{bootstrap}", topics=topics.prefix)
-    app = sharing_app(settings, f"{topics.prefix}-{os.getpid()}", {"work": topics.interactions}, claim)
+    app = sharing_app(settings, group_of("ours", topics), {"work": topics.interactions}, claim)
     app.closing = _nothing
     return app
+
+
+def group_of(name: str, topics: Topics) -> str:
+    """The consumer group of a contender's workers."""
+    return f"{topics.prefix}-{'stock' if name.startswith('stock') else 'ours'}"
 
 
 async def _nothing() -> None:
@@ -178,7 +213,9 @@ async def _nothing() -> None:
 def main() -> None:
     """Run one contender."""
     name, bootstrap, prefix, events = sys.argv[1:]
-    topics, meter = Topics(prefix), Meter(int(events), WorkerProfile() if name == "rules-profile" else None)
+    topics = Topics(prefix)
+    profile = WorkerProfile() if name == "rules-profile" else None
+    meter = Meter(int(events), profile) if int(events) else Told()
     if name == "counting":
         run(counting(bootstrap, topics, meter))
     elif name in ("rules", "rules-profile"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from contextlib import nullcontext
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -36,6 +37,9 @@ class LoneKey:
     def current(self, accounts: Iterable[str]) -> dict[str, AccountKey]:
         return dict.fromkeys(accounts, self._key)
 
+    def at_hand(self, accounts: Iterable[str]) -> dict[str, AccountKey]:
+        return self.current(accounts)
+
     def all_of(self, account: str) -> dict[int, AccountKey]:
         return {1: self._key}
 
@@ -67,10 +71,15 @@ def lived(count: int) -> list[Event[Raw]]:
     return [*events, *chosen]
 
 
-async def fill(bootstrap: str, topics: Topics, events: Iterable[Event[Raw]]) -> int:
-    """Put events onto the log as intake would; how many bytes they are."""
+async def fill(bootstrap: str, topics: Topics, events: Iterable[Event[Raw]], *, transaction: str | None = None) -> int:
+    """Put events onto the log as intake would; how many bytes they are. In a ``transaction``, all are seen at once."""
     now, size = int(time.time() * 1_000), 0
-    async with AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", max_batch_size=1 << 20) as producer:
+    async with (
+        AIOKafkaProducer(
+            bootstrap_servers=bootstrap, acks="all", max_batch_size=1 << 20, transactional_id=transaction
+        ) as producer,
+        producer.transaction() if transaction else nullcontext(),
+    ):
         sent: list[Any] = []
         batches = [producer.create_batch() for _ in range(PARTITIONS)]
         for event in events:

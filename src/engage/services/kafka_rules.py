@@ -150,7 +150,7 @@ class PartitionRules:
             self._asked |= {activation.rule for activation in self._inactive}
         metrics.folded(count, decided, [_FAILED] * len(dead), oldest)
         tracing.decided(began, decided)
-        if failures or told_here:
+        if failures or (told_here and self.parked):
             self._count_parked(failures, anew=told_here)
         return decided
 

@@ -274,11 +274,11 @@ class Batches:
             place = name, cut.partition
             before = standing.marks[place]
             mark = standing.marks[place] = Mark(cut.position, moved[place].change, before.epoch)
-            absent = self._absent.get(place, ())
             if not one.model.append_only:
-                rows = dict.fromkeys(absent) | one.rows
+                absent = self._absent.get(place)
+                rows = dict.fromkeys(absent) | one.rows if absent else one.rows
                 self._cache.keep(name, cut.partition, before, mark, rows, tables=self._tables)
-            self._dues.follow(cut.partition, one, before, mark)
+            self._dues.follow(place, one, before, mark)
             for (scope, key), stopped in one.parked.items():
                 standing.stops.setdefault(name, Stops()).add(scope, key, stopped.offset)
         if cut.events and self._slot == "live":

@@ -48,9 +48,8 @@ class FirstDues:
         self._known.pop(place, None)
         return rows.due_keys(model, partition, until)
 
-    def follow(self, partition: int, folded: Folded, before: Mark, mark: Mark) -> None:
-        """Know on what was committed: ``mark`` is the state that came of ``before``."""
-        place = self._key((folded.model, partition))
+    def follow(self, place: tuple[str, int], folded: Folded, before: Mark, mark: Mark) -> None:
+        """Know on what was committed of a table on a partition: ``mark`` is the state that came of ``before``."""
         known = self._known.get(place)
         if known is None:
             return

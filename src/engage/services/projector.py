@@ -272,8 +272,13 @@ class Projector:
             stored = standing.models.get(slotted(model.name, slot))
             if stored is None or not is_of(stored, self._store.table(model, slot)):
                 return False
-        stands = [standing.at(model, slot) for model in family]
-        return all(one == stands[0] for one in stands)
+        if len(family) == 1:
+            return True
+        names = [slotted(model.name, slot) for model in family]
+        return all(
+            len({standing.positions[name, partition].position for name in names}) == 1
+            for partition in range(self._records.partitions)
+        )
 
 
 async def _ends(log: Log) -> dict[int, int]:

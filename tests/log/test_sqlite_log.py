@@ -160,10 +160,12 @@ def test_a_file_of_version_1_which_indexed_at_once_is_brought_up_to_date(tmp_pat
     first.close()
     with sqlite3.connect(tmp_path / "log.db") as other:
         other.execute("ALTER TABLE partitions DROP COLUMN indexed")
+        other.execute("ALTER TABLE partitions DROP COLUMN shares")
         other.execute("UPDATE meta SET value = '1' WHERE name = 'schema_version'")
     other.close()
     reader = SqliteLog(tmp_path / "log.db", read_only=True)
     assert reader.end_now(0) == 2
+    assert reader.engine_state(0).cells == []
     reader.close()
     for _ in range(2):
         log = SqliteLog(tmp_path / "log.db")

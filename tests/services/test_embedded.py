@@ -17,9 +17,10 @@ from engage.events.linking import SOURCE
 from engage.events.validation import Refusal
 from engage.log.contract import Duplicate, Taken
 from engage.log.sqlite import SqliteLog
+from engage.rules.cell import SHARES
 from engage.rules.policy import PolicySettings
 from engage.rules.rule import FollowUpRequest, NoState, Rule, RuleSettings, Wake
-from engage.services import embedded
+from engage.services import kept_cells
 from engage.services.committing import AbandonedError
 from engage.services.edge import Edge
 from engage.services.embedded import EmbeddedLog
@@ -103,6 +104,9 @@ class House:
         self.embedded = EmbeddedLog(self.log, Edge(self.keyring, self.clock), rules, PolicySettings(cap=99), self.clock)
         await self.embedded.start()
         return self
+
+    def engine_states(self):
+        return [self.log.engine_state(partition) for partition in range(self.log.partitions)]
 
     def events(self, kind=None):
         records = [record for partition in range(self.log.partitions) for record in self.log.scan(partition)]
@@ -333,20 +337,43 @@ async def test_after_a_crash_the_tail_of_the_log_says_what_was_not_written_down(
 
 
 async def test_what_is_written_down_is_bounded_by_the_log_and_waits_for_a_quiet_moment(house, monkeypatch):
-    monkeypatch.setattr(embedded, "KEEP_EVERY", 10)
+    monkeypatch.setattr(kept_cells, "KEEP_EVERY", SHARES)
 
     def behind():
         ends = [house.log.end_now(partition) for partition in range(house.log.partitions)]
         return sum(end - house.log.engine_state(number).position for number, end in enumerate(ends))
 
-    for number in range(60):
+    for number in range(200):
         await house.embedded.publish([delivered(f"o-{number}", subject=f"acc-{number}")])
-    assert 0 < behind() <= 4 * 10
+    assert 0 < behind() <= 4 * (SHARES + 2)
     await house.embedded.tick(START)
     await house.embedded.tick(START)
     assert behind() > 0
     await house.embedded.tick(START + timedelta(seconds=1))
     assert behind() == 0
+
+
+async def test_who_takes_up_between_two_shares_holds_what_one_fold_of_the_log_comes_to(house, monkeypatch):
+    monkeypatch.setattr(kept_cells, "KEEP_EVERY", 2 * SHARES)
+    apart = 0
+    for number in range(150):
+        house.clock.now = START + timedelta(hours=number)
+        await house.embedded.publish([delivered(f"o-{number}", subject=f"acc-{number % 40}", at=house.clock.now)])
+        if number % 19 == 18:
+            apart += sum(len(set(state.shares)) > 1 for state in house.engine_states())
+            await house.open(ask_rule())
+    assert apart > 20
+    await house.embedded.tick(house.clock.now)
+    asked = [codec.open_data(event).data.about for event in house.events("follow_up.requested")]
+    assert sorted(asked) == sorted(f"o-{number}" for number in range(150 - 3 * 24))
+    await house.embedded.keep()
+    kept = house.engine_states()
+    for partition in range(house.log.partitions):
+        house.log.forget_engine(partition)
+    await house.open(ask_rule())
+    await house.embedded.keep()
+    assert house.engine_states() == kept
+    assert len(house.events("follow_up.requested")) == len(asked)
 
 
 async def test_lost_engine_state_is_folded_again_and_nothing_is_decided_twice(house):
@@ -355,14 +382,14 @@ async def test_lost_engine_state_is_folded_again_and_nothing_is_decided_twice(ho
         await house.embedded.publish(
             [delivered(f"o-{day}-{n}", at=house.clock.now, subject=f"acc-{n}") for n in range(9)]
         )
-    before, kept = house.events(), [house.log.engine_state(partition) for partition in range(house.log.partitions)]
+    before, kept = house.events(), house.engine_states()
     for partition in range(house.log.partitions):
         house.log.forget_engine(partition)
     await house.open(ask_rule())
     assert house.events() == before
     house.clock.now += timedelta(days=1)
     await house.embedded.publish([delivered("last", at=house.clock.now, subject=f"acc-{n}") for n in range(9)])
-    again = [house.log.engine_state(partition) for partition in range(house.log.partitions)]
+    again = house.engine_states()
     assert [state.basis for state in again] == [state.basis for state in kept]
     await house.embedded.tick(START + timedelta(days=31))
     abouts = [(event.subject, codec.open_data(event).data.about) for event in house.events("follow_up.requested")]
@@ -390,15 +417,12 @@ async def test_what_falls_due_while_a_past_is_told_once_more_is_known_in_the_sam
         house.clock.now += timedelta(days=3)
     await house.embedded.keep()
 
-    def cells():
-        return [house.log.engine_state(partition) for partition in range(house.log.partitions)]
-
-    kept = cells()
+    kept = house.engine_states()
     for partition in range(house.log.partitions):
         house.log.forget_engine(partition)
     await house.open(ask_rule())
     await house.embedded.keep()
-    assert cells() == kept
+    assert house.engine_states() == kept
 
 
 async def test_a_changed_rule_folds_its_past_in_silence_and_emits_from_there_on(house):

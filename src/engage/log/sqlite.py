@@ -27,7 +27,7 @@ from engage.log.sqlite_seen import Identity, Seen, key
 from engage.merging import Merging
 from engage.read_only import read_only_uri
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 PARTITIONS = 4
 _POLL_SECONDS = 0.05
 _PAGE = 16_384
@@ -48,7 +48,7 @@ CREATE TABLE log (position INTEGER PRIMARY KEY, recorded INTEGER NOT NULL, value
 CREATE TABLE seen (hash INTEGER PRIMARY KEY, position INTEGER NOT NULL);
 CREATE TABLE partitions (
     partition INTEGER PRIMARY KEY, end INTEGER NOT NULL, recorded INTEGER NOT NULL,
-    engine_position INTEGER NOT NULL, basis BLOB NOT NULL, indexed INTEGER NOT NULL
+    engine_position INTEGER NOT NULL, basis BLOB NOT NULL, indexed INTEGER NOT NULL, shares BLOB NOT NULL
 );
 CREATE TABLE cells (
     partition INTEGER NOT NULL, rule TEXT NOT NULL, account TEXT NOT NULL, value BLOB NOT NULL,
@@ -77,9 +77,15 @@ CREATE TABLE IF NOT EXISTS moves (
 );
 UPDATE meta SET value = '3' WHERE name = 'schema_version';
 """,
+    "3": """
+ALTER TABLE partitions ADD COLUMN shares BLOB NOT NULL DEFAULT x'90';
+UPDATE meta SET value = '4' WHERE name = 'schema_version';
+""",
 }
-"""From version 1, which indexed every record at once; from version 2, which knew of nobody linked to another."""
+"""From version 1, which indexed every record at once; from version 2, which knew of nobody linked to another; from
+version 3, which wrote all cells of a partition down together."""
 _LETTER = "INSERT INTO dead_letters (consumer, account, partition, offset, event_id, error) VALUES (?, ?, ?, ?, ?, ?)"
+_read_shares = msgspec.msgpack.Decoder(list[int]).decode
 _LINK = """
 INSERT INTO links VALUES (?, ?, 1)
 ON CONFLICT (visitor) DO UPDATE SET account = excluded.account, times = times + 1
@@ -103,7 +109,7 @@ class Writes(msgspec.Struct, kw_only=True):
     records: list[Record] = []
     identities: dict[Identity, Token] = {}
     ends: dict[int, tuple[int, datetime]] = {}
-    engines: dict[int, tuple[int, bytes]] = {}
+    engines: dict[int, tuple[Sequence[int], bytes]] = {}
     cells: list[tuple[int, str, str, bytes | None]] = []
     settled: list[tuple[int, str, str | None]] = []
     dead_letters: list[tuple[str, str, int, int, str, str]] = []
@@ -113,11 +119,16 @@ class Writes(msgspec.Struct, kw_only=True):
 
 
 class EngineState(msgspec.Struct, frozen=True):
-    """What a partition's engine left: its position in the log, its basis (encoded) and its cells."""
+    """What a partition's engine left: its position in the log, its basis (encoded) and its cells.
+
+    The cells of each share of the accounts are a fold up to its position in ``shares``, of which ``position`` is the
+    first; where there are none, all are a fold up to ``position``.
+    """
 
     position: int
     basis: bytes
     cells: Sequence[tuple[str, str, bytes]]
+    shares: Sequence[int] = ()
 
 
 class SqliteLog:
@@ -152,6 +163,7 @@ class SqliteLog:
                 f"{path} has schema version {meta['schema_version']}, this engage writes {SCHEMA_VERSION}: "
                 "run the engage that wrote it, or move the folder away and begin again"
             )
+        self._shares = "shares" if meta["schema_version"] == str(SCHEMA_VERSION) else "x'90'"
         self._partitions = int(meta["partitions"])
         self._generation: str = meta["generation"]
         self._seen = Seen(self._db, self._finding, self._partitions, self._identity_at)
@@ -265,13 +277,13 @@ class SqliteLog:
 
     def engine_state(self, partition: int) -> EngineState:
         """What the partition's engine left with the last commit."""
-        position, basis = self._reading.execute(
-            "SELECT engine_position, basis FROM partitions WHERE partition = ?", (partition,)
+        position, basis, shares = self._reading.execute(
+            f"SELECT engine_position, basis, {self._shares} FROM partitions WHERE partition = ?", (partition,)
         ).fetchone()
         cells = self._reading.execute(
             "SELECT rule, account, value FROM cells WHERE partition = ?", (partition,)
         ).fetchall()
-        return EngineState(position, basis, cells)
+        return EngineState(position, basis, cells, _read_shares(shares))
 
     def bases(self) -> list[bytes]:
         """What the engines know of their rules, by partition, as they left it with the last commit."""
@@ -411,7 +423,8 @@ class SqliteLog:
         with self._transaction():
             self._db.execute("DELETE FROM cells WHERE partition = ?", (partition,))
             self._db.execute(
-                "UPDATE partitions SET engine_position = 0, basis = x'80' WHERE partition = ?", (partition,)
+                "UPDATE partitions SET engine_position = 0, basis = x'80', shares = x'90' WHERE partition = ?",
+                (partition,),
             )
 
     @contextmanager
@@ -450,8 +463,11 @@ class SqliteLog:
     def _keep_engines(self, writes: Writes) -> None:
         """The engines' positions and what of their cells has changed."""
         self._db.executemany(
-            "UPDATE partitions SET engine_position = ?, basis = ? WHERE partition = ?",
-            [(position, basis, partition) for partition, (position, basis) in writes.engines.items()],
+            "UPDATE partitions SET engine_position = ?, basis = ?, shares = ? WHERE partition = ?",
+            [
+                (min(shares), basis, msgspec.msgpack.encode(shares), partition)
+                for partition, (shares, basis) in writes.engines.items()
+            ],
         )
         kept = [cell for cell in writes.cells if cell[3] is not None]
         gone = [cell[:3] for cell in writes.cells if cell[3] is None]
@@ -507,7 +523,7 @@ class SqliteLog:
             )
             empty = msgspec.msgpack.encode({})
             self._db.executemany(
-                "INSERT INTO partitions VALUES (?, 0, ?, 0, ?, 0)",
+                "INSERT INTO partitions VALUES (?, 0, ?, 0, ?, 0, x'90')",
                 [(partition, to_micros(EPOCH), empty) for partition in range(partitions)],
             )
 

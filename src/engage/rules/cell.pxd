@@ -1,5 +1,6 @@
 cdef class Row:
     cdef public str account
+    cdef public object share
     cdef public list cells
     cdef public list stored
     cdef public object changed

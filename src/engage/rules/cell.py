@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any, Generic, TypeVar
+from zlib import crc32
 
 import msgspec
 from msgspec import Struct
@@ -18,6 +19,14 @@ S = TypeVar("S")
 
 CellKey = tuple[str, str]
 """Rule name and account id."""
+
+SHARES = 16
+"""Into so many shares the accounts of a partition are divided, each written down by itself."""
+
+
+def share_of(account: str) -> int:
+    """Which share the account belongs to; it stands in stored positions, so it stays what it is."""
+    return crc32(account.encode()) % SHARES
 
 
 class Armed(Struct, frozen=True, array_like=True, gc=False):
@@ -56,10 +65,11 @@ class Row:
     is stored somewhere and holds no more. A bit of ``changed`` says that the cell at that place may differ from it.
     """
 
-    __slots__ = ("account", "cells", "changed", "stored")
+    __slots__ = ("account", "cells", "changed", "share", "stored")
 
-    def __init__(self, account: str, cells: list[Cell[Any] | None], stored: list[bytes | None]) -> None:
+    def __init__(self, account: str, share: int, cells: list[Cell[Any] | None], stored: list[bytes | None]) -> None:
         self.account = account
+        self.share = share
         self.cells = cells
         self.stored = stored
         self.changed = 0

@@ -7,7 +7,7 @@ of what they are as objects. It wakes when it is heard of, and a cell is decoded
 from __future__ import annotations
 
 import heapq
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from engage.rules.cell import HAS_PARKED, Armed, Cell, CellKey, Parked, Row, RuleCells, Unkept, wakes_of
+from engage.rules.cell import HAS_PARKED, Armed, Cell, CellKey, Parked, Row, RuleCells, Unkept, share_of, wakes_of
 
 Timer = tuple[datetime, str, str, str]
 """When it fires (UTC), account, rule, and what about: in this order they fire.
@@ -78,7 +78,7 @@ class Cells:
                 value = self._asleep.pop(account, None)
                 width = len(self._rules)
                 stored: list[bytes | None] = [b""] * width if value is None else list(value.split(_BETWEEN))
-                row = Row(account, [None] * width, stored)
+                row = Row(account, share_of(account), [None] * width, stored)
             self.awake[account] = row
         return row
 
@@ -227,15 +227,17 @@ class Cells:
             if row.cells[place] is not None or row.stored[place]:
                 cells.forget(row)
 
-    def changes(self) -> list[tuple[str, str, bytes | None]]:
+    def changes(self, shares: Collection[int] | None = None) -> list[tuple[str, str, bytes | None]]:
         """Each cell that is another than at the last call, as ``(rule, account, bytes)``; None where none is left.
 
-        Rule by rule, in the order in which the accounts changed first. Who was not heard of for long sleeps from here
-        on.
+        Of all accounts, or of these ``shares`` of them. Rule by rule, in the order in which the accounts changed first.
+        Who was not heard of for long sleeps from here on.
         """
         rules = list(self._rules.values())
         by_place: list[list[tuple[str, str, bytes | None]]] = [[] for _ in rules]
-        for account, row in self.changed.items():
+        changed = [row for row in self.changed.values() if shares is None or row.share in shares]
+        for row in changed:
+            account = row.account
             bits, row.changed, stored = row.changed, 0, row.stored
             while bits:
                 place = bits.bit_length() - 1
@@ -245,19 +247,24 @@ class Cells:
                 if value != stored[place]:  # many a handler leaves its state as it was
                     stored[place] = value
                     by_place[place].append((cells.rule, account, value or None))
-        self.changed.clear()
+            del self.changed[account]
         changes: list[tuple[str, str, bytes | None]] = [(rule, account, None) for rule, account in sorted(self._gone)]
         self._gone.clear()
         changes += chain.from_iterable(by_place)
         if len(self.awake) > self.most_awake // 2:
-            self._rest()
+            self._rest(shares)
         return changes
 
-    def _rest(self) -> None:
+    def _rest(self, shares: Collection[int] | None) -> None:
         """Who is awake gets drowsy, and who was drowsy sleeps; not the parked, who are asked for."""
-        resting, self._drowsy, self.awake = self._drowsy, self.awake, {}
+        resting = [row for row in self._drowsy.values() if shares is None or row.share in shares]
+        for row in resting:
+            del self._drowsy[row.account]
+        for row in [row for row in self.awake.values() if shares is None or row.share in shares]:
+            self._drowsy[row.account] = self.awake.pop(row.account)
         nothing = _BETWEEN * (len(self._rules) - 1)
-        for account, row in resting.items():
+        for row in resting:
+            account = row.account
             value = _BETWEEN.join(row.stored)  # type: ignore[arg-type]  # nothing is None once it is written
             if HAS_PARKED in value:
                 self.awake[account] = row

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,7 +21,6 @@ from engage.log.partitioning import partition_of
 from engage.log.sqlite import SqliteLog, Writes
 from engage.log.sqlite_seen import Identity
 from engage.rules.cell import CellKey
-from engage.rules.deciding import Basis
 from engage.rules.engine import Engine
 from engage.rules.mending import WORDS, consumer_of
 from engage.rules.policy import NAME as POLICY
@@ -31,15 +30,10 @@ from engage.services import metrics, tracing
 from engage.services.committing import Committing
 from engage.services.edge import Edge
 from engage.services.intake import Stamp
+from engage.services.kept_cells import ALL, KEEP_LIVED_EVERY, Kept, kept
 from engage.services.partition_runner import PartitionRunner
 from engage.services.past_ahead import BIT, folded_ahead
 
-KEEP_EVERY = 6_000
-"""Records of a partition after which its engine's cells are written down. Until then they are what the log's tail makes
-of those that were, and who takes up after a crash folds that tail: most cells change often, and are written once."""
-_KEEP_LIVED_EVERY = 1_500
-"""A history meets other accounts all the time, and who is not written down cannot sleep: 6,000 records of the demo keep
-half of all accounts awake, which takes 40 MB more."""
 QUIET = timedelta(seconds=1)
 """How long after the last event everything is written down: it takes tens of milliseconds, and then nobody waits."""
 FAILED = "failed"
@@ -69,7 +63,7 @@ class EmbeddedLog:
         self._policy = policy
         self._clock = clock
         self._runners: list[PartitionRunner] = []
-        self._kept: dict[int, tuple[int, dict[str, Basis]]] = {}
+        self._kept: dict[int, Kept] = {}
         self._quiet = False
         self._took = EPOCH
         self._relinked: list[tuple[str, str | None]] = []
@@ -327,9 +321,11 @@ class EmbeddedLog:
 
         runner = PartitionRunner(engine, stamp, self.log.end_now(partition), past, since)
         state = self.log.engine_state(partition)
-        runner.resume(state.position, state.basis, state.cells)
+        runner.resume(state.position, state.basis, state.cells, state.shares)
         runner.postponed = runner.end > BIT and any(map(runner.past_for, runner.activations(EPOCH)))
-        self._kept[partition] = (state.position, {} if state.position < runner.end else dict(engine.basis))
+        # After a fold of the tail everything is written down: what was decided and given up on the way is in it.
+        basis = {} if state.position < runner.end else dict(engine.basis)
+        self._kept[partition] = kept(state.shares, state.position, basis)
         self._stopped.update((partition, key) for key, _ in engine.cells.parked())
         return runner
 
@@ -350,18 +346,19 @@ class EmbeddedLog:
         self._relinked.clear()
         self._moves.clear()
         told: list[tuple[list[Record], list[Event[Any]], int]] = []
-        due = self._due(_KEEP_LIVED_EVERY if lived else KEEP_EVERY)
+        longest, shares = self._due(lived)
         for runner in self._runners:
             partition, engine = runner.partition, runner.engine
-            position, basis = self._kept[partition]
+            was = self._kept[partition]
             # What fails and what operators say is kept with what it did, so that no fold of the tail meets it again.
-            acted = engine.failures or engine.mended or engine.basis != basis
+            acted = engine.failures or engine.mended or engine.basis != was.basis
             writes.settled += [(partition, consumer_of(rule), account) for rule, account in engine.mended]
             writes.settled += [(partition, consumer_of(rule), None) for rule in engine.renewed]
-            if engine.position > position and (keeping or partition == due or acted):
-                writes.engines[partition] = (engine.position, runner.basis())
-                writes.cells += [(partition, *cell) for cell in engine.cells.changes()]
-                self._kept[partition] = (engine.position, dict(engine.basis))
+            due = ALL if keeping or acted else shares if partition == longest else ()
+            if due and engine.position > min(was.shares):
+                writes.cells += [(partition, *cell) for cell in engine.cells.changes(None if due is ALL else due)]
+                was.keep(due, engine.position, engine.basis)
+                writes.engines[partition] = (was.shares[:], runner.basis())
             records = runner.taken()
             if records:
                 writes.records += records
@@ -411,13 +408,15 @@ class EmbeddedLog:
         metrics.folded(count, decisions, [FAILED] * sum(failed for _, _, failed in told), None if lived else oldest)
         return decisions
 
-    def _due(self, after: int) -> int | None:
-        """The partition whose cells were not kept for longest, if too long: one a commit, so that none takes long."""
+    def _due(self, lived: bool) -> tuple[int, Collection[int]]:
+        """The partition of which nothing was written down for longest, and what is due of it: one a commit."""
         behind = {
-            runner.partition: runner.engine.position - self._kept[runner.partition][0] for runner in self._runners
+            runner.partition: runner.engine.position - self._kept[runner.partition].position for runner in self._runners
         }
-        last = max(behind, key=behind.__getitem__)
-        return last if behind[last] >= after else None
+        longest = max(behind, key=behind.__getitem__)
+        if lived:
+            return longest, ALL if behind[longest] >= KEEP_LIVED_EVERY else ()
+        return longest, self._kept[longest].due(behind[longest])
 
 
 @contextmanager

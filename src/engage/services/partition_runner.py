@@ -16,6 +16,7 @@ from engage.events import codec
 from engage.events.catalogue.rule import RuleActivated
 from engage.events.envelope import PARTITION_SUBJECT, Event
 from engage.log.contract import Record, Token
+from engage.rules.cell import share_of
 from engage.rules.deciding import Basis
 from engage.rules.decisions import TYPES as DECISIONS
 from engage.rules.engine import ACTIVATED, DISABLED, ENABLED, TOLD, Engine
@@ -177,18 +178,23 @@ class PartitionRunner:
         """The engine's basis as the shell stores it beside cells and position."""
         return msgspec.msgpack.encode(self.engine.basis)
 
-    def resume(self, position: int, basis: bytes, cells: Iterable[tuple[str, str, bytes]]) -> None:
+    def resume(
+        self, position: int, basis: bytes, cells: Iterable[tuple[str, str, bytes]], shares: Sequence[int] = ()
+    ) -> None:
         """Take up what was stored, and fold the log from there to its end.
 
+        ``shares`` are, where some are further than ``position``, what the cells of each share of the accounts are a
+        fold up to: what these hold already is passed over.
         Up to the last record at which the log holds a decision, the policy is fed with those decisions; what comes
         after was never decided, and is decided now: the decisions wait to be taken with ``taken``.
         """
         self.engine.resume(read_basis(basis), position, cells)
         if self.engine.position < self.end:
-            self._catch_up(self.engine.position)
+            # An engine that has given everything up folds everything anew.
+            self._catch_up(self.engine.position, shares if self.engine.position == position else ())
         self._inactive = self.engine.activations()
 
-    def _catch_up(self, position: int) -> None:
+    def _catch_up(self, position: int, shares: Sequence[int]) -> None:
         known: dict[int, list[Event[Any]]] = {}
         # What was decided at a record stands behind it.
         for event in events_of(self._from(position)):
@@ -200,8 +206,13 @@ class PartitionRunner:
         until = max(known, default=-1)
         decided: list[Event[Any]] = []
         for event in events_of(self._from(position)):
-            silent = event.offset <= until
-            decided += self._fold(event, silent=silent, known=known.get(event.offset, ()))
+            offset = event.offset
+            silent, made = offset <= until, known.get(offset, [])
+            if shares:
+                made = [decision for decision in made if offset >= shares[share_of(decision.subject)]]
+                if offset < shares[share_of(event.subject)]:
+                    event = _passing(event)
+            decided += self._fold(event, silent=silent, known=made)
         self._decided += decided
         for decision in decided:
             self._append(decision, self.stamp.last)
@@ -315,6 +326,13 @@ def _in_trace(event: Event[Any], decided: list[Event[Any]]) -> list[Event[Any]]:
             if decision.causationid == event.id:
                 decision.traceparent = event.traceparent
     return decided
+
+
+def _passing(event: Event[Any]) -> Event[Any]:
+    """The time of a record and nothing else of it, for whom all else is in their cells: others were woken at it."""
+    passing = tick(event.partition, event.now)
+    passing.recorded, passing.partition, passing.offset = event.recorded, event.partition, event.offset
+    return passing
 
 
 def activated(activation: RuleActivated, partition: int, offset: int, time: datetime) -> Event[Raw]:

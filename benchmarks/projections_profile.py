@@ -10,12 +10,13 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
-from engage.services.batches import Batches
+from engage.events import codec
 from engage.store.reader import Rows
 from engage.store.row_cache import RowCache
 from engage.store.tables import ViewTable
 from engage.store.views import ViewStore
 from engage.views.folding import Folding, Taken
+from engage.views.plain_folding import PlainFolding
 
 _clock = time.thread_time
 
@@ -28,9 +29,10 @@ class ProjectorProfile:
         self._within: list[float] = []
         self._begun = time.process_time()
         for home, name, step in (
-            (Batches, "_decoded", "decoding events"),
+            (codec, "read_all", "decoding events"),
             (Folding, "take", "folding"),
             (Taken, "fold", "folding"),
+            (PlainFolding, "take", "folding"),
             (RowCache, "take", "rows kept from the last batch"),
             (RowCache, "keep", "rows kept from the last batch"),
             (Rows, "load_all", "loading rows"),
@@ -47,7 +49,7 @@ class ProjectorProfile:
         shares = {step: 100 * seconds / whole for step, seconds in self._spent.items()}
         return shares | {"reading the log and the rest": 100 - sum(shares.values())}
 
-    def _time(self, home: type, name: str, step: str) -> None:
+    def _time(self, home: Any, name: str, step: str) -> None:
         inner: Callable[..., Any] = getattr(home, name)
 
         def timed(*args: Any, **named: Any) -> Any:

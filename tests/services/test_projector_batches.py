@@ -19,8 +19,12 @@ from engage.log.contract import Batch
 from engage.log.partitioning import partition_of
 from engage.services import batches, projector
 from engage.services.projector import Projector
+from engage.services.records import CorruptRecordError
+from engage.services.short_way import ShortWay
+from engage.store.pauses import Paused
 from engage.store.positions import Moved
 from engage.store.views import Change, ViewStore
+from engage.testing.events import moment
 from engage.testing.memory_log import MemoryLog
 from engage.views.projection import Projection
 from tests.servers import fresh_database
@@ -170,3 +174,76 @@ def test_of_partitions_far_from_their_ends_one_is_folded_after_another_and_those
         while asyncio.run(folding.step(10)):
             seen.append(tuple(at.position for at in folding.positions()))
     assert seen == [(10, 0, 4), (20, 0, 4), (30, 10, 4), (30, 20, 4), (30, 30, 4)]
+
+
+def long_history(odd: Event[Any]) -> MemoryLog:
+    """More than is worth the short way, in one partition, with ``odd`` in the middle."""
+    log = MemoryLog(partitions=1)
+    log.append(*(order(number, 2.5, subject=f"acc-{number % 3}") for number in range(240)), odd)
+    log.append(*(order(number, 2.5, subject=f"acc-{number % 3}") for number in range(240)))
+    return log
+
+
+@pytest.mark.parametrize(
+    ("odd", "ways"),
+    [
+        pytest.param(unknown("acc-1"), [True, True], id="nobody hears it"),
+        pytest.param(order(0, 13, "acc-1"), [False], id="its fold fails, which parks its row"),
+    ],
+)
+def test_a_long_batch_goes_the_short_way_or_the_long_one_to_the_same_rows(
+    odd: Event[Any], ways: list[bool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, inner = list[bool](), ShortWay.fold
+
+    def fold(self: ShortWay, *found: Any) -> Any:
+        short = inner(self, *found)
+        gone.append(short is not None)
+        return short
+
+    monkeypatch.setattr(ShortWay, "fold", fold)
+    log = long_history(odd)
+    with closing(ViewStore(f"sqlite:///{tmp_path}/views.db")) as store:
+        projector = Projector(log, store, [spend])
+        catch_up(projector, 241)
+        assert gone == ways
+        rows: list[Any] = store.select(spend)
+        assert {row.account: row for row in rows} == by_hand(log, spend)
+        assert asyncio.run(projector.verify(spend)) is None
+
+
+def test_a_record_that_is_no_event_stops_the_short_way_before_it_too(tmp_path: Path) -> None:
+    log = MemoryLog(partitions=1)
+    log.append(*(order(number, 2.5) for number in range(300)))
+    log.append_raw(0, moment("2026-03-02"), b"{")
+    log.append(*(order(number, 2.5) for number in range(300)))
+    with closing(ViewStore(f"sqlite:///{tmp_path}/views.db")) as store:
+        ours = Projector(log, store, [spend])
+        with pytest.raises(CorruptRecordError):
+            catch_up(ours)
+        assert [at.position for at in ours.positions()] == [300]
+
+
+def test_what_is_paused_while_a_long_history_goes_the_short_way_stands_where_it_was_paused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(projector, "FAR", 20)
+    log = MemoryLog(partitions=1)
+    log.append(*(order(number, 2.5) for number in range(1_000)))
+    with closing(Watched(f"sqlite:///{tmp_path}/views.db")) as store:
+        ours = Projector(log, store, [spend], history=300)
+        inner = store.commit
+
+        def commit(changes: Sequence[Change]) -> dict[tuple[str, int], Moved]:
+            moved = inner(changes)
+            if changes[0].position == 600:
+                store.pause((spend,), Paused(since=moment("2026-03-01"), by="somebody"))
+            return moved
+
+        monkeypatch.setattr(store, "commit", commit)
+        store.together = []
+        assert asyncio.run(ours.step(300)) == 600
+        assert asyncio.run(ours.step(300)) == 0
+        store.resume((spend,))
+        catch_up(ours, 300)
+        assert {row.account: row for row in store.select(spend)} == by_hand(log, spend)

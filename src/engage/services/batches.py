@@ -12,7 +12,6 @@ from typing import Any
 import structlog
 from msgspec import Struct, structs
 
-from engage.events import codec
 from engage.events.envelope import Event
 from engage.interpreter import uncollected
 from engage.log.contract import Log, Record
@@ -20,7 +19,8 @@ from engage.rules.mending import WORDS
 from engage.services import metrics, tracing
 from engage.services.first_dues import FirstDues
 from engage.services.loading import Loading
-from engage.services.records import CorruptRecordError
+from engage.services.records import AT_ONCE, CorruptRecordError, placed_events
+from engage.services.short_way import Found, ShortWay
 from engage.services.view_words import word_for
 from engage.store.families import Slot, families, slotted
 from engage.store.positions import Mark, Marks, Moved, Position, PositionMovedError
@@ -48,8 +48,8 @@ VERY_MANY = 9_000
 """From so many events on, no garbage is looked for while they are folded, which takes some 30 MB: the load of the demo,
 whose memory is counted, folds fewer at a time."""
 
-_DECODED_AT_ONCE = 500
-"""Records whose events are still in the processor's cache when their places are put into them."""
+_ON_AND_ON = 50_000
+"""Records folded the short way from which on it is asked anew where everything stands."""
 
 _kind = attrgetter("type")
 _log = structlog.get_logger()
@@ -98,6 +98,7 @@ class Batches:
         self._dues = FirstDues(slot)
         self._absent: Mapping[tuple[str, int], set[str]] = {}
         self.damaged: dict[int, CorruptRecordError] = {}
+        self._short = ShortWay(store, self._cache, slot, mends=mend is not None)
 
     async def advance(self, reaches: Iterable[Reach], limit: int, standing: Standing, *, patient: bool = False) -> int:
         """Fold up to ``limit`` records for each of these; how many in all, 0 when there are none.
@@ -110,11 +111,19 @@ class Batches:
         done, cuts = 0, list[Cut]()
         try:
             for reach in reaches:
+                found = await self._next(reach, limit, standing, patient=patient)
+                short, found = await self._go_short(found, reach.until, limit, standing, patient=patient)
+                if short:
+                    done += short
+                    self.damaged.pop(reach.partition, None)
+                    if not found.records:
+                        continue
                 try:
-                    cut = await self._next(reach, limit, standing, patient=patient)
+                    cut = await self._cut(found, standing)
                 except CorruptRecordError as error:
                     self._note(reach.partition, error)
                     continue
+                del found
                 self.damaged.pop(reach.partition, None)
                 done += len(cut.events)
                 if sum(len(one.events) for one in cuts) + len(cut.events) > TOGETHER:
@@ -128,17 +137,45 @@ class Batches:
             await self._committed(cuts, standing)
         return done
 
-    async def _next(self, reach: Reach, limit: int, standing: Standing, *, patient: bool) -> Cut:
+    async def _next(self, reach: Reach, limit: int, standing: Standing, *, patient: bool) -> Found:
         partition, models, start = reach.partition, reach.models, reach.start
-        events, position = await self.read(partition, start, reach.until, limit, patient=patient)
-        while not events and position > start:
+        records, position = await self._read(partition, start, reach.until, limit, patient=patient)
+        while not records and position > start:
             # Offsets without records (Kafka's transaction markers): step over them, 0 is to mean "caught up".
             await self._committed([Cut(partition, models, start, position, [])], standing)
             start = position
-            events, position = await self.read(partition, start, reach.until, limit)
+            records, position = await self._read(partition, start, reach.until, limit)
+        return Found(partition, models, start, position, records)
+
+    async def _go_short(
+        self, found: Found, until: int | None, limit: int, standing: Standing, *, patient: bool
+    ) -> tuple[int, Found]:
+        """How many records were folded the short way, and those that cannot be.
+
+        Who is ``patient`` goes on: to ask each time where everything stands takes an eighth of it.
+        """
+        done, going = 0, True
+        while going and self._short.suits(found, standing.stopped(found.models, self._slot)):
+            try:
+                if not await asyncio.to_thread(self._commit_short, found, standing):
+                    return done, found
+            except PositionMovedError:
+                if not done:
+                    raise
+                return done, structs.replace(found, records=())  # paused, or taken over, since the one before
+            done += len(found.records)
+            start = position = found.position
+            records: Sequence[Record] = ()
+            if going := patient and done < _ON_AND_ON:
+                records, position = await self._read(found.partition, start, until, limit, patient=True)
+            found = Found(found.partition, found.models, start, position, records)
+        return done, found
+
+    async def _cut(self, found: Found, standing: Standing) -> Cut:
+        events, position = self._decoded(found.records, found.position)
         if self._mend is not None and not WORDS.isdisjoint(map(_kind, events)):
-            events, position = await self._up_to_words(models, events, position, self._mend, standing)
-        return Cut(partition, models, start, position, events)
+            events, position = await self._up_to_words(found.models, events, position, self._mend, standing)
+        return Cut(found.partition, found.models, found.start, position, events)
 
     async def _up_to_words(
         self,
@@ -181,6 +218,12 @@ class Batches:
 
         ``patient`` as ``advance`` has it. CorruptRecordError where the first one is no event; else those before it.
         """
+        records, position = await self._read(partition, position, until, limit, patient=patient)
+        return self._decoded(records, position)
+
+    async def _read(
+        self, partition: int, position: int, until: int | None, limit: int, *, patient: bool = False
+    ) -> tuple[Sequence[Record], int]:
         if until is not None and position >= until:
             return [], position
         batch = await self._records.read(partition, position, limit)
@@ -190,35 +233,41 @@ class Batches:
             records, position = [*records, *batch.records], batch.next_position
         if until is not None and position > until:
             records, position = [record for record in records if record.offset < until], until
+        return records, position
+
+    def _decoded(self, records: Sequence[Record], position: int) -> tuple[list[Event[Any]], int]:
+        """Their events and the position behind them, or those before one that is none, and its position."""
         events: list[Event[Any]] = []
         try:
-            self._decode(records, events)
+            for first in range(0, len(records), AT_ONCE):
+                events += placed_events(records[first : first + AT_ONCE])
         except CorruptRecordError as error:
+            first = len(events)
+            events += placed_events([record for record in records[first:] if record.offset < error.offset])
             if not events:
                 raise
             return events, error.offset
         return events, position
 
-    def _decode(self, records: Sequence[Record], events: list[Event[Any]]) -> None:
-        for first in range(0, len(records), _DECODED_AT_ONCE):
-            part, bad = records[first : first + _DECODED_AT_ONCE], None
-            try:
-                decoded = codec.read_all([record.value for record in part])
-            except codec.UnreadableError as error:
-                bad = CorruptRecordError(part[error.place], error)
-                part = part[: error.place]
-                decoded = codec.read_all([record.value for record in part])
-            for event, record in zip(decoded, part, strict=True):
-                event.partition = record.partition
-                event.offset = record.offset
-            events += decoded
-            if bad is not None:
-                raise bad
-
     def _note(self, partition: int, error: CorruptRecordError) -> None:
         if str(error) != str(self.damaged.get(partition)):
             _log.error("a partition stops, the others go on", partition=partition, detail=str(error))
         self.damaged[partition] = error
+
+    def _commit_short(self, found: Found, standing: Standing) -> bool:
+        """Fold and commit them the short way; whether it could be: if not, nothing was done."""
+        short = self._short.fold(found, standing.marks)
+        if short is None:
+            return False
+        cut = Cut(found.partition, found.models, found.start, found.position, short.ends)
+        try:
+            moved = self._store.commit(self._changes(cut, short.folded, standing.marks))
+        except UnstorableRowsError:
+            self._short.shun(found)
+            return False
+        self._tables, self._absent = len(found.models), short.absent
+        self._settle(cut, short.folded, standing, moved)
+        return True
 
     def _commit(self, cuts: Sequence[Cut], standing: Standing) -> None:
         self._began = tracing.began()
@@ -328,6 +377,10 @@ class Batches:
             fresh = self._absent.get((name, cut.partition), ())
             changes.append(Change(old, cut.position, one, self._slot, inbox, counted=counted, fresh=fresh))
         return changes
+
+
+def _way(found: Found) -> tuple[int, str]:
+    return found.partition, found.models[0].name
 
 
 def _portions(cuts: Sequence[Cut]) -> list[Sequence[Cut]]:

@@ -31,7 +31,7 @@ Watch = Callable[[Any], Hashable]
 Announce = Callable[[Any, Any, datetime], Iterable[EventData]]
 Stands = Callable[[Any], Iterable[tuple[EventData, datetime]]]
 
-_subject: Key = attrgetter("subject")  # looked at without a call of ours
+subject_of: Key = attrgetter("subject")  # looked at without a call of ours
 
 
 def account_of(event: Event[Any]) -> str | None:
@@ -88,7 +88,7 @@ class Projection(ReadModel[R]):
     ) -> None:
         super().__init__(name, version=version, row=row, indexes=indexes)
         self.stays = stays
-        self.key: Key = key or (place_of if append_only else _subject)
+        self.key: Key = key or (place_of if append_only else subject_of)
         self.append_only = append_only
         self.folds: dict[str, Fold] = {}
         self.fold_any: Fold | None = None

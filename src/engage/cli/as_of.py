@@ -97,7 +97,7 @@ async def _standing(
     from engage.services.platform import utc_now
     from engage.services.prefix import ends_at
     from engage.services.views import Views
-    from engage.services.whole_as_of import stands_live, whole_as_of
+    from engage.services.whole_as_of import ever_linked, stands_live, whole_as_of
     from engage.views.asking import Condition
 
     now = utc_now()
@@ -105,7 +105,7 @@ async def _standing(
         account is None
         and store is not None
         and moment <= now
-        and stands_live(store, model, await ends_at(log, moment), moment)
+        and stands_live(store, model, await ends_at(log, moment), moment, linked=ever_linked(log))
     ):
         yield Views(store, [model], only=(Condition("recorded", "le", moment),))
         return

@@ -23,7 +23,7 @@ from engage.log.contract import Batch, Log
 from engage.services.as_of import AheadError, as_of
 from engage.services.prefix import ends_at
 from engage.services.snapshots import Snapshot, Snapshots, kind_of
-from engage.services.whole_as_of import fold_whole, stands_live
+from engage.services.whole_as_of import ever_linked, fold_whole, stands_live
 from engage.store.views import ViewStore
 from engage.views.projection import ReadModel
 
@@ -114,7 +114,8 @@ class Past:
 
     async def lives(self, then: Then) -> bool:
         """Whether it need not be folded: see ``stands_live``."""
-        return await asyncio.to_thread(stands_live, self._store, then.model, then.ends, then.moment)
+        linked = ever_linked(self._log)  # here, where the log is used
+        return await asyncio.to_thread(stands_live, self._store, then.model, then.ends, then.moment, linked=linked)
 
     async def kept(self, then: Then) -> Snapshot | None:
         """The snapshot, if it was folded before."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from engage.events.linking import BEGINS_ANEW
 from engage.log.contract import Log
+from engage.log.sqlite import SqliteLog
 from engage.services.as_of import AheadError, Progress, fold_into
 from engage.services.prefix import INSTANT, PrefixLog, ends_at
 from engage.services.snapshots import Snapshot, Snapshots, kind_of
@@ -110,10 +111,18 @@ async def _legs(log: Log, stands: Mapping[int, int], ends: Mapping[int, int], ev
     return legs
 
 
-def stands_live(store: ViewStore | None, model: ReadModel[Any], ends: Mapping[int, int], moment: datetime) -> bool:
+def ever_linked(log: Log) -> bool:
+    """Whether it may have been said that an account is linked to another; only the embedded log knows that of none."""
+    return not isinstance(log, SqliteLog) or bool(log.links())
+
+
+def stands_live(
+    store: ViewStore | None, model: ReadModel[Any], ends: Mapping[int, int], moment: datetime, *, linked: bool
+) -> bool:
     """Whether the live rows of ``model`` recorded by ``moment``, when the log ended at ``ends``, are all there were.
 
-    None ever changes, but those of an account are given up when it is linked to another, or parted from one.
+    None ever changes, but those of an account are given up when it is linked to another, or parted from one: all rows
+    are looked through for that, which takes a while, unless nobody was ever ``linked``.
     """
     if store is None or not model.append_only or not {"recorded", "type"} <= set(model.row.__struct_fields__):
         return False
@@ -121,6 +130,8 @@ def stands_live(store: ViewStore | None, model: ReadModel[Any], ends: Mapping[in
         stands = store.standing().at(model)
         if store.parked(model) or any(stands.get(one, 0) < end for one, end in ends.items()):
             return False
+        if not linked:
+            return True
         anew = tuple(BEGINS_ANEW)
         known = store.tally(model, "type", anew)
         return not known or known == store.tally(model, "type", anew, below=("recorded", moment + INSTANT))

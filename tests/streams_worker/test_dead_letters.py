@@ -208,3 +208,20 @@ async def test_what_the_desk_could_not_read_is_a_dead_letter_until_it_is_retried
     await partition.take_in()
     assert again == [(0, at[0])]
     assert await letters.listed(Chosen()) == []
+
+
+async def test_what_is_no_event_on_the_log_is_listed_and_may_be_skipped(partition: Partition) -> None:
+    await partition.open_tickets(1)
+    owner = await active(partition, picky())
+    platform = partition.platform
+    async with AIOKafkaProducer(bootstrap_servers=platform.bootstrap) as producer:
+        await producer.send_and_wait(platform.topics.interactions, b"{ no json", key=b"x", partition=0)
+    await owner.take(await partition.log(), now())
+    await owner.close()
+    letters = letters_of(partition)
+    [letter] = await letters.listed(Chosen())
+    assert (letter.consumer, letter.account) == ("rules", "x")
+    [done] = await act(letters, Chosen(), Command("retry", "ada", now()), platform.publish, {})
+    assert (done.outcome, "published" in done.detail) == ("refused", True)
+    [done] = await act(letters, Chosen(), Command("skip", "ada", now(), "not ours"), platform.publish, {})
+    assert done.outcome == "goes_on"

@@ -29,6 +29,7 @@ from engage.services import metrics, tracing
 from engage.services.decided_before import LoggedDecisions
 from engage.services.intake import Stamp, tick
 from engage.services.kafka_transaction import FencedProducer, Outgoing
+from engage.services.letters.unread import RULES
 from engage.services.partition_runner import PartitionRunner, activated
 from engage.services.rules_changelog import Place, load, written
 
@@ -208,7 +209,7 @@ class PartitionRules:
                 event = self._read(record.value)
             except (msgspec.DecodeError, UnicodeDecodeError, TypeError) as error:
                 # Intake lets none in: somebody else has written to the log.
-                unreadable.append(self._dead(record.key or b"", record.value, "rules", record.offset, str(error)))
+                unreadable.append(self._dead(record.key or b"", record.value, RULES, record.offset, str(error)))
                 continue
             event.partition, event.offset = self.partition, record.offset
             yield event

@@ -26,7 +26,7 @@ from engage.services.letters.letter import (
     id_of,
 )
 from engage.services.letters.source import Refused, Source, Stopped
-from engage.services.letters.unread import READERS, Unread
+from engage.services.letters.unread import READERS, RULES, Unread
 from engage.services.log_search import Wanted, at, find
 from engage.services.view_words import consumer_of as view_consumer_of
 from engage.store.views import ViewStore
@@ -36,6 +36,7 @@ from engage.views.projection import ReadModel
 
 _NO_PAST = "what is too old for intake comes in by `engage import`, which checks the log"
 _UNTIL_THEN = "until then it alone stands still, as it stood before"
+_PASSED = "rules went past it, and nobody can tell whose it was: have what it was to be published, then skip it"
 _CUT = "only its first bytes were kept: have it published again, smaller"
 
 
@@ -129,6 +130,7 @@ class DeadLetters:
     async def _of_reader(self, unread: Unread) -> DeadLetter:
         place = unread.partition, unread.offset
         record = await self._at(*place)
+        cannot: dict[Verb, str] = {"retry": _PASSED} if unread.consumer == RULES else {}
         return DeadLetter(
             id=id_of(unread.consumer, unread.account, None, *place, unread.event_id),
             consumer=unread.consumer,
@@ -138,6 +140,7 @@ class DeadLetters:
             offset=unread.offset,
             event_id=unread.event_id,
             since=unread.at if record is None else record.recorded,
+            cannot=cannot,
         )
 
     async def _of_rule(self, stopped: Stopped) -> DeadLetter:

@@ -22,7 +22,8 @@ from engage.log.contract import Log, Record
 from engage.services import metrics
 from engage.services.records import read_event
 
-DESK, ERASURES, WEBHOOKS = READERS = ("desk", "erasures", "webhooks")
+DESK, ERASURES, WEBHOOKS, RULES = READERS = ("desk", "erasures", "webhooks", "rules")
+"""``rules`` are all of them, on Kafka: of a record that is no event nobody knows whose it is, or which would listen."""
 _CLASS = "unread"
 
 _logger = structlog.get_logger(__name__)

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from aiokafka import AIOKafkaProducer
 from msgspec import Raw
 
 from engage.events import codec
@@ -85,6 +86,25 @@ async def test_structured_and_binary_mode_give_the_same_event(platform: KafkaPla
     assert (first.id, second.id) == ("order-1", "order-2")
     assert (first.type, first.subject, first.time) == (second.type, second.subject, second.time)
     assert bytes(second.data) == bytes(binary.data)
+
+
+async def test_who_takes_up_a_partition_goes_on_behind_what_a_stranger_wrote_there(
+    platform: KafkaPlatform,
+) -> None:
+    async with upstream(platform) as shop, intake(platform):
+        await shop.send(order(1), HOME, STRUCTURED)
+        await platform.settle()
+    async with AIOKafkaProducer(bootstrap_servers=platform.bootstrap) as stranger:
+        for _ in range(2):
+            await stranger.send_and_wait(platform.topics.interactions, b"{ no json", partition=HOME)
+    async with upstream(platform) as shop, intake(platform):
+        for number in (1, 2):
+            await shop.send(order(number), HOME, STRUCTURED)
+        async with asyncio.timeout(60):
+            while b"order-2" not in (await records_of(platform.log, HOME))[-1].value:
+                await platform.log.wait({HOME: await platform.log.end(HOME)}, 0.2)
+    ours = [record for record in await records_of(platform.log, HOME) if b"no json" not in record.value]
+    assert [codec.decode(record.value).id for record in ours] == ["order-1", "order-2"]
 
 
 async def test_garbage_becomes_dead_letters_with_its_own_bytes_and_sinks_no_neighbour(platform: KafkaPlatform) -> None:

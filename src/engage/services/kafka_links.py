@@ -29,7 +29,7 @@ from engage.log.topics import Topics
 from engage.rules.decisions import TYPES as DECISIONS
 from engage.services.edge import Edge
 from engage.services.kafka_transaction import Outgoing
-from engage.services.records import read_event
+from engage.services.records import events_of, read_event
 from engage.services.rules_changelog import latest
 
 HANDED_ON = "engage-handed-on"
@@ -134,7 +134,8 @@ class PartitionLinks:
         """Take in a record that our predecessors left, if it stands behind what the changelog knows."""
         if record.offset >= self.position:
             if _HINT in record.value:
-                self.fold(read_event(record))
+                for event in events_of([record]):
+                    self.fold(event)
             self.position = record.offset + 1
 
     def forget_moves(self) -> None:

@@ -30,11 +30,13 @@ from engage.services.identities import Identities, digest_of
 from engage.services.intake import MAX_LEAP, TICK, ClockLeapError, Stamp, tick
 from engage.services.kafka_links import HANDED_ON, PartitionLinks
 from engage.services.kafka_transaction import FencedProducer, Outgoing
+from engage.services.records import events_of
 
 WINDOW = timedelta(days=30)
 """How long the same event is known to be the same; what happened earlier than this and is new comes in by import."""
 
 _PAGE = 8_000
+_NEAR = 1_000
 """What the topics take of an event's data, or of a record that goes on to another partition; the rest is envelope."""
 _KEY_BYTES = 64 << 10
 """What a dead letter keeps of its key: that, too, may have come out of a compressed batch."""
@@ -279,10 +281,9 @@ class PartitionIntake:
 
     async def _recall_log(self) -> None:
         end = await self._log.end(self.partition)
-        record = await self._log.last(self.partition)
-        if record is None:
+        last = await self._last_event()
+        if last is None:
             return
-        last = codec.decode(record.value)
         self.stamp.last = last.now
         window = await self._log.position_at(self.partition, last.now - self._window - MAX_LEAP)
         position = min(window, self._links.position)
@@ -294,12 +295,26 @@ class PartitionIntake:
                     self._links.recall(record)
                     if record.offset < window:
                         continue
-                    taken = _taken(record.value)
+                    try:
+                        taken = _taken(record.value)
+                    except msgspec.DecodeError:  # somebody else has written to the log: nothing of ours
+                        continue
                     if taken.origin is None and not taken.retold and not taken.subject.startswith(PARTITION_SUBJECT):
                         self._known.add(digest_of((taken.subject, taken.source, taken.id)), record.recorded)
                     highest = max(highest, taken.inboxoffset)
                 position = batch.next_position
         self.next_inbox = highest + 1
+
+    async def _last_event(self) -> Event[Any] | None:
+        """The last record that is an event: somebody else may have written behind it."""
+        record = await self._log.last(self.partition)
+        while record is not None:
+            if events := list(events_of([record])):
+                return events[0]
+            before = record.offset
+            found = (await self._log.read(self.partition, max(0, before - _NEAR), _NEAR)).records
+            record = next((one for one in reversed(found) if one.offset < before), None)
+        return None
 
 
 def _partition_in(subject: str) -> int | None:

@@ -31,6 +31,7 @@ from engage.services.intake import Stamp, tick
 from engage.services.kafka_transaction import FencedProducer, Outgoing
 from engage.services.letters.unread import RULES
 from engage.services.partition_runner import PartitionRunner, activated
+from engage.services.records import events_of
 from engage.services.rules_changelog import Place, load, written
 
 _PAGE = 8_000
@@ -194,7 +195,7 @@ class PartitionRules:
             return
         self._caught_up_at = last.offset + 1
         if self.position < self._caught_up_at and not known_to_its_end:
-            inbox = codec.decode(last.value).inboxoffset
+            inbox = next((event.inboxoffset for event in events_of([last])), None)
             self._before = LoggedDecisions(
                 self._bootstrap, self._topics, self.partition, self.position, end, 0 if inbox is None else inbox + 1
             )

@@ -114,6 +114,18 @@ def test_however_the_log_is_cut_rows_and_announcements_are_the_same(history, cut
     assert whole == cut
 
 
+@given(HISTORIES, st.integers(0, 25), st.lists(st.integers(1, 8), min_size=25, max_size=25))
+def test_what_nobody_hears_is_not_made_and_all_else_is_the_same(history, silent_until, cuts):
+    moments = sorted(days for days, _ in history)
+    events = [
+        order(START + timedelta(days=days), subject, offset)
+        for offset, (days, (_, subject)) in enumerate(zip(moments, history, strict=True))
+    ]
+    rows, due, announced, *stopped = fold(events, cuts)
+    heard = {identity: told for identity, told in announced.items() if told[1] >= silent_until}
+    assert fold(events, cuts, silent_until=silent_until) == (rows, due, heard, *stopped)
+
+
 brittle = Projection("brittle", version=1, row=Warmth)
 
 
@@ -155,6 +167,7 @@ def fold(
     model: Projection[Any] = warmth,
     parked: dict[Any, int] | None = None,
     known: Stops | None = None,
+    silent_until: int = 0,
 ) -> Any:
     rows: dict[str, Warmth] = {}
     due: dict[str, datetime] = {}
@@ -168,12 +181,13 @@ def fold(
         batch, rest = rest[:size], rest[size:]
         if not batch:
             break
-        [folded] = folding.fold(
+        taken = folding.take(
             batch,
-            lambda model, keys: {key: copy.deepcopy(rows[key]) for key in keys if key in rows},
             {model.name: stops},
             lambda model, partition, until: [key for key, moment in due.items() if moment <= until],
+            silent_until={model.name: silent_until},
         )
+        [folded] = taken.fold(lambda model, keys: {key: copy.deepcopy(rows[key]) for key in keys if key in rows})
         for key, row in folded.rows.items():
             rows.pop(key, None)
             due.pop(key, None)

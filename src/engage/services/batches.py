@@ -26,7 +26,7 @@ from engage.store.families import Slot, families, slotted
 from engage.store.positions import Mark, Marks, Moved, Position, PositionMovedError
 from engage.store.reader import Standing
 from engage.store.row_cache import RowCache
-from engage.store.views import Change, UnstorableRowsError, ViewStore
+from engage.store.views import NEVER, Change, UnstorableRowsError, ViewStore
 from engage.views.aggregate import Aggregate
 from engage.views.folding import Folding
 from engage.views.parking import Parked, Stops, parked
@@ -277,7 +277,11 @@ class Batches:
             due_keys = partial(self._dues.due_keys, rows)
             taken = [
                 self._folding(cut.models).take(
-                    cut.events, standing.stopped(cut.models, self._slot), due_keys, rows.keys_of
+                    cut.events,
+                    standing.stopped(cut.models, self._slot),
+                    due_keys,
+                    rows.keys_of,
+                    self._silent_until(cut, standing),
                 )
                 for cut in cuts
             ]
@@ -336,6 +340,12 @@ class Batches:
         for one in folded:
             for stopped in one.parked.values():
                 _tell(one.model.name, stopped)
+
+    def _silent_until(self, cut: Cut, standing: Standing) -> dict[str, int]:
+        """Before which offset nobody hears what they announce: of a history most time goes by in silence."""
+        if self._slot != "live":
+            return dict.fromkeys((model.name for model in cut.models), NEVER)
+        return {model.name: standing.announces.get((model.name, cut.partition), NEVER) for model in cut.models}
 
     def _folding(self, models: Sequence[ReadModel[Any]]) -> Folding:
         names = tuple(model.name for model in models)

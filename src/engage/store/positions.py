@@ -104,7 +104,8 @@ class Move(Struct, frozen=True):
     """A step from the position ``old`` to ``position``; ``wrote`` if rows were written or deleted on the way.
 
     ``inbox`` is the inbox offset of the last record on the way, None where there is none. ``counted`` is how many
-    changes there were when the rows were read; None where they were not read before.
+    changes there were when the rows were read; None where they were not read before. What is announced at offsets
+    before ``silent_until`` was left out.
     """
 
     old: Position
@@ -112,6 +113,7 @@ class Move(Struct, frozen=True):
     wrote: bool
     inbox: int | None = None
     counted: int | None = None
+    silent_until: int = 0
 
 
 class Mark(Struct, frozen=True):
@@ -155,7 +157,7 @@ def last_changes(connection: Connection, projection: str) -> dict[int, int]:
 
 _STOPS = 'SELECT projection, scope, key, "offset" FROM parked'
 EVERYTHING: tuple[Statement, ...] = (
-    ("SELECT projection, version, partition, generation, position, changes FROM positions", None),
+    ("SELECT projection, version, partition, generation, position, changes, announces_from FROM positions", None),
     (_STOPS, None),
     ("SELECT projection, version, columns, build, epoch FROM view_models", None),
 )
@@ -164,17 +166,21 @@ EVERYTHING: tuple[Statement, ...] = (
 
 def understood(
     found: Sequence[Sequence[Any]],
-) -> tuple[dict[tuple[str, int], Position], dict[str, Stops], dict[str, StoredModel], Marks]:
-    """``positions``, ``stops``, ``models``, and the state of all that stands somewhere."""
+) -> tuple[
+    dict[tuple[str, int], Position], dict[str, Stops], dict[str, StoredModel], Marks, dict[tuple[str, int], int]
+]:
+    """``positions``, ``stops``, ``models``, the state of all that stands somewhere, and from where on it announces."""
     at, still, stored = found
     here = {name: StoredModel(*values) for name, *values in stored}
-    stands, marks = dict[tuple[str, int], Position](), Marks()
-    for name, version, partition, generation, position, changes in at:
+    stands, marks, announces = dict[tuple[str, int], Position](), Marks(), dict[tuple[str, int], int]()
+    for name, version, partition, generation, position, changes, announces_from in at:
         place = name, partition
         stands[place] = Position(name, version, partition, generation, position)
         if name in here:
             marks[place] = Mark(position, changes, here[name].epoch)
-    return stands, _stops(still), here, marks
+        if announces_from is not None:
+            announces[place] = announces_from
+    return stands, _stops(still), here, marks, announces
 
 
 def begin(
@@ -285,6 +291,11 @@ def allowed(held: Sequence[Any], moves: Sequence[Move], *, name: str) -> dict[tu
             raise PositionMovedError(
                 f"view {move.old.projection!r}, partition {move.old.partition}: its rows were written to while this "
                 f"batch was folded (change {changes}, read at {move.counted}): nothing of it was written"
+            )
+        if announces_from is not None and announces_from < min(move.silent_until, move.position):
+            raise PositionMovedError(
+                f"view {move.old.projection!r}, partition {move.old.partition}: it is to announce from "
+                f"{announces_from} on by now, and this batch was folded in silence: nothing of it was written"
             )
         moved[place] = Moved(changes + move.wrote, announces_from)
     return moved

@@ -45,6 +45,7 @@ class Standing(Struct):
     """Where the read models stand by (name, partition); by name what is parked, in which shape, and what is paused.
 
     ``marks`` say in which state their rows are: whoever folds on from here notices whoever writes meanwhile.
+    ``announces`` is from which offset on they tell the log what they have to say, where that is known.
     """
 
     positions: dict[tuple[str, int], Position]
@@ -52,6 +53,7 @@ class Standing(Struct):
     models: dict[str, StoredModel] = field(default_factory=dict)
     paused: dict[str, Paused] = field(default_factory=dict)
     marks: Marks = field(default_factory=dict)
+    announces: dict[tuple[str, int], int] = field(default_factory=dict)
 
     def at(self, model: ReadModel[Any], slot: Slot = "live") -> dict[int, int]:
         """How far a read model has come, by partition; nothing if it is not there."""
@@ -129,8 +131,8 @@ class ViewReader:
         """How everything stands, as of one moment."""
         with self.database.read() as connection:
             paused, *found = self.database.ask(connection, [pauses.PAUSED, *ledger.EVERYTHING])
-            stands, stops, models, marks = ledger.understood(found)
-            return Standing(stands, stops, models, pauses.pauses(connection) if paused else {}, marks)
+            stands, stops, models, marks, announces = ledger.understood(found)
+            return Standing(stands, stops, models, pauses.pauses(connection) if paused else {}, marks, announces)
 
     @contextmanager
     def rows(self, slot: Slot = "live") -> Iterator[Rows]:

@@ -224,7 +224,14 @@ class ViewStore(ViewReader):
         GenerationError for views of another log. UnstorableRowsError names the rows that the database refuses.
         """
         moves = [
-            Move(one.old, one.position, bool(one.folded.rows or one.released), one.inbox, one.counted)
+            Move(
+                one.old,
+                one.position,
+                bool(one.folded.rows or one.released),
+                one.inbox,
+                one.counted,
+                one.folded.silent_until if one.slot == "live" else 0,
+            )
             for one in changes
         ]
         try:

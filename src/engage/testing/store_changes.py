@@ -9,7 +9,7 @@ import pytest
 from msgspec import structs
 
 from engage.events.catalogue.cross_sell import CrossSellOpeningFound
-from engage.store.views import Change, ViewRebuildingError, ViewStore
+from engage.store.views import Change, PositionMovedError, ViewRebuildingError, ViewStore
 from engage.testing.store_rows import (
     GENERATION,
     PARTITIONS,
@@ -111,6 +111,20 @@ class ChangesContract:
         assert [one.offset for one in store.announcements(10, [1])] == [0]
         store.published([one.number for one in waiting[:2]])
         assert [one.partition for one in store.announcements(10)] == [1]
+
+    def test_what_was_folded_in_silence_is_refused_when_it_is_to_be_announced_by_now(self, store: ViewStore) -> None:
+        store.prepare([growing], GENERATION, PARTITIONS, {0: 5, 1: 5})
+        assert store.standing().announces["growing", 0] == 5
+        silent = _announcing(0, 4)
+        silent.folded.silent_until = 5
+        store.announce_from({0: 3}, later=False)
+        with pytest.raises(PositionMovedError, match="is to announce from 3 on"):
+            store.commit([silent])
+        store.commit([structs.replace(silent, position=3)])
+        longer = _announcing(3, 6, 4)
+        longer.folded.silent_until = store.standing().announces["growing", 0]
+        store.commit([longer])
+        assert [one.offset for one in store.announcements(10)] == [4]
 
     def test_a_view_that_comes_to_a_full_log_is_read_when_it_is_whole(self, store: ViewStore) -> None:
         store.prepare([growing], GENERATION, PARTITIONS, {0: 5, 1: 0})

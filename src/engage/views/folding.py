@@ -105,9 +105,16 @@ class Folding:
         stops: Mapping[str, Stops] | None = None,
         due_keys: DueKeys | None = None,
         keys_of: KeysOf | None = None,
+        silent_until: Mapping[str, int] | None = None,
     ) -> Taken:
-        """The same as far as it needs no rows: so all that are wanted, of all models, can be loaded at once."""
+        """The same as far as it needs no rows: so all that are wanted, of all models, can be loaded at once.
+
+        ``silent_until`` says, by model, before which offset nobody hears what it announces.
+        """
         passes = self._passes(stops or {})
+        if silent_until:
+            for model, one in zip(self.models, passes, strict=True):
+                one.folded.silent_until = silent_until.get(model.name, 0)
         takes = [one.take for one in passes]
         steps_of = [one.steps if isinstance(one, ProjectionPass) else {} for one in passes]
         for event in events:

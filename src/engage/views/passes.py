@@ -31,7 +31,8 @@ class Folded(Struct):
     """What a pass made of one read model.
 
     ``rows`` are to be kept (None: deleted), ``due`` says when those of them want to be woken (no entry: never);
-    ``parked`` is what stands still from now on, ``skipped`` counts the events that were left out.
+    ``parked`` is what stands still from now on, ``skipped`` counts the events that were left out. ``announced`` is
+    nothing of what came about at offsets before ``silent_until``.
     """
 
     model: ReadModel[Any]
@@ -40,6 +41,7 @@ class Folded(Struct):
     announced: list[Announced] = field(default_factory=list)
     parked: dict[Stop, Parked] = field(default_factory=dict)
     skipped: dict[Stop, int] = field(default_factory=dict)
+    silent_until: int = 0
 
 
 class ModelPass:
@@ -229,7 +231,7 @@ class ProjectionPass(ModelPass):
                 kept[key] = row
 
     def _fold_row(self, key: str, steps: list[Step], row: Any, until: datetime | None, load: Load, span: Span) -> None:
-        walk = Walk(self.projection, key, row)
+        walk = Walk(self.projection, key, row, self.folded.silent_until)
         feeds = bool(self.aggregates)
         try:
             before = self._shares(row) if feeds else []
@@ -254,7 +256,7 @@ class ProjectionPass(ModelPass):
         try:
             row = load(self.projection, [key]).get(key)
             before = self._shares(row)
-            walk = Walk(self.projection, key, row)
+            walk = Walk(self.projection, key, row, self.folded.silent_until)
             walk.go(steps, span.now_before(failed.offset), span)
             after = self._shares(walk.row)
         except Exception:

@@ -63,11 +63,14 @@ class Span(Struct, frozen=True):
 
 
 class Walk:
-    """The row of ``key``, None while there is none; ``due`` is when it wants to be woken next."""
+    """The row of ``key``, None while there is none; ``due`` is when it wants to be woken next.
 
-    __slots__ = ("_done", "_seen", "_waking", "announced", "due", "key", "projection", "row")
+    What it announces at records before the offset ``silent_until`` nobody hears: it is not made.
+    """
 
-    def __init__(self, projection: Projection[Any], key: str, row: Any) -> None:
+    __slots__ = ("_done", "_seen", "_silent_until", "_waking", "announced", "due", "key", "projection", "row")
+
+    def __init__(self, projection: Projection[Any], key: str, row: Any, silent_until: int = 0) -> None:
         self.projection = projection
         self.key = key
         self.row = row
@@ -76,6 +79,7 @@ class Walk:
         self.announced: list[Announced] = []
         self.due: datetime | None = None
         self._seen: Hashable = None
+        self._silent_until = silent_until
 
     def go(self, steps: Sequence[Step], until: datetime | None, span: Span) -> None:
         """Take all steps, then wake the row for what it asked for until then."""
@@ -129,6 +133,8 @@ class Walk:
         if self.row is None:
             return
         event = event or span.first_at(moment)
+        if event.offset < self._silent_until:
+            return
         for ordinal, data in enumerate(projection.announce(before, self.row, moment)):
             told = "\n".join((projection.name, self.key, cause or "", moment.isoformat(), str(ordinal)))
             identity = named_id(_NAMESPACE, told)

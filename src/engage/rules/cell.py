@@ -172,7 +172,7 @@ class RuleCells:
     def encoded(self, row: Row) -> bytes:
         """The row's cell as it is to be stored, b"" where nothing is left to keep."""
         cell = row.cells[self.place]
-        if cell is None or cell == self.fresh:
+        if cell is None or (not cell.wakes and cell == self.fresh):
             row.cells[self.place] = None
             return b""
         try:

@@ -77,7 +77,7 @@ class Deciding:
                     proposal.now,
                 )
             )
-            if not isinstance(verdict, Yes) and not policy.is_news(cell.state, rule, request.about, verdict):
+            if type(verdict) is No and not policy.is_news(cell.state, rule, request.about, verdict):
                 continue
             event = decision(proposal, verdict, matter)
             self._learn(row, cell, event)

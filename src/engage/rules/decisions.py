@@ -90,7 +90,22 @@ def decision(proposal: Proposal, verdict: Yes | No, matter: str) -> Event[Any]:
     """The event, its data typed, that records the policy's ``verdict`` on a proposal; ``matter`` is its matter."""
     request = proposal.request
     data: EventData
-    if isinstance(verdict, Yes):
+    if isinstance(verdict, No):
+        kind = SKIPPED
+        data = FollowUpSkipped(
+            rule=proposal.rule,
+            rule_version=proposal.rule_version,
+            about=request.about,
+            what=request.what,
+            reason=verdict.reason,
+            detail=verdict.detail,
+            matter=matter,
+            cause=proposal.cause,
+            decided_at=proposal.decided_at,
+            wake_due=proposal.wake_due,
+            deferred=_deferred(proposal, verdict.until) if verdict.until else None,
+        )
+    else:
         kind = REQUESTED
         data = FollowUpRequested(
             rule=proposal.rule,
@@ -107,21 +122,6 @@ def decision(proposal: Proposal, verdict: Yes | No, matter: str) -> Event[Any]:
             cause=proposal.cause,
             decided_at=proposal.decided_at,
             wake_due=proposal.wake_due,
-        )
-    else:
-        kind = SKIPPED
-        data = FollowUpSkipped(
-            rule=proposal.rule,
-            rule_version=proposal.rule_version,
-            about=request.about,
-            what=request.what,
-            reason=verdict.reason,
-            detail=verdict.detail,
-            matter=matter,
-            cause=proposal.cause,
-            decided_at=proposal.decided_at,
-            wake_due=proposal.wake_due,
-            deferred=_deferred(proposal, verdict.until) if verdict.until else None,
         )
     return Event(
         specversion="1.0",

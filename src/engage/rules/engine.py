@@ -428,7 +428,8 @@ class Engine:
         proposals: list[Proposal] = []
         base, cause_id, source, offset = origin.due, origin.cause_id, origin.cause_source, origin.cause_offset
         for effect in effects:
-            if isinstance(effect, Wake):
+            # By their type: isinstance takes ten times as long to say no of a Struct.
+            if type(effect) is Wake:
                 at = fires = effect.at
                 about = effect.about
                 # Most are in UTC, and checking and converting them takes longer than making the wake.
@@ -440,9 +441,9 @@ class Engine:
                 if not woken and now - base > self.settling:
                     fires = max(at, now + self.settling)
                 self.cells.arm(row, cell, rule.name, about, Armed(fires, at, cause_id, source, offset))
-            elif isinstance(effect, Forget):
+            elif type(effect) is Forget:
                 cell.wakes.pop(effect.about, None)
-            elif isinstance(effect, FollowUpRequest):
+            elif type(effect) is FollowUpRequest:
                 check_request(effect, base)
                 proposals.append(
                     Proposal(
@@ -464,7 +465,7 @@ class Engine:
 
     def _check_wakes(self, effects: Sequence[Effect], due: datetime) -> None:
         for effect in effects:
-            if isinstance(effect, Wake) and effect.at <= due:
+            if type(effect) is Wake and effect.at <= due:
                 raise ValueError(
                     f"a wake due at {due.isoformat()} asked to be woken at {effect.at.isoformat()}: ask for later"
                 )

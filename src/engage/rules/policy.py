@@ -167,7 +167,7 @@ def learn(state: PolicyState, settings: PolicySettings, decision: Event[Any]) ->
     """Remember a decision: one just made, or one on the log when the state is folded anew."""
     data = decision.data
     noes = state.noes
-    if not isinstance(data, FollowUpRequested):
+    if type(data) is not FollowUpRequested:
         key = f"{data.rule}|{data.about}"
         noes.pop(key, None)  # the newest stands last
         noes[key] = data.reason

@@ -22,8 +22,8 @@ import msgspec
 from engage.events import codec
 from engage.events.envelope import EPOCH, from_micros, to_micros
 from engage.log.contract import Batch, LogGapError, Record, Token
-from engage.log.sqlite_rows import CACHED, execute_rows
-from engage.log.sqlite_seen import Identity, Seen, key
+from engage.log.sqlite_rows import CACHED, execute_flat, execute_rows
+from engage.log.sqlite_seen import SHIFT, Identity, Seen, key
 from engage.merging import Merging
 from engage.read_only import read_only_uri
 
@@ -475,14 +475,14 @@ class SqliteLog:
         execute_rows(self._db, "DELETE FROM cells WHERE (partition, rule, account) IN (", gone)
 
     def _append(self, records: Sequence[Record]) -> None:
-        rows: list[tuple[int, int, bytes]] = []
+        values: list[object] = []
         moment, micros = EPOCH, 0
         for record in records:
-            if record.recorded is not moment:  # most of a batch were recorded at one moment
-                moment = record.recorded
+            if (recorded := record.recorded) is not moment:  # most of a batch were recorded at one moment
+                moment = recorded
                 micros = to_micros(moment)
-            rows.append((key(record.partition, record.offset), micros, record.value))
-        execute_rows(self._db, "INSERT INTO log", rows)
+            values += (record.partition << SHIFT | record.offset, micros, record.value)
+        execute_flat(self._db, "INSERT INTO log", values, 3)
 
     def _move_ends(self, several: Sequence[Writes]) -> None:
         ends: dict[int, tuple[int, datetime]] = {}

@@ -21,13 +21,19 @@ Row = Sequence[object]
 
 def execute_rows(db: sqlite3.Connection, statement: str, rows: Sequence[Row]) -> int:
     """Do ``statement``, which ends where its rows of VALUES are to stand, for all ``rows``; how many it changed."""
+    if not rows:
+        return 0
+    return execute_flat(db, statement, list(chain.from_iterable(rows)), len(rows[0]))
+
+
+def execute_flat(db: sqlite3.Connection, statement: str, values: list[object], columns: int) -> int:
+    """``execute_rows`` of rows whose values, so many a row, stand one behind the other."""
     start = changed = 0
-    for size in (*_SIZES, len(rows) % _SIZES[-1]):
-        while 0 < size <= len(rows) - start:
-            part = rows[start : start + size]
-            values = list(chain.from_iterable(part))
-            changed += db.execute(_written(statement, size, len(part[0])), values).rowcount
-            start += size
+    for size in (*_SIZES, len(values) // columns % _SIZES[-1]):
+        width = size * columns
+        while 0 < width <= len(values) - start:
+            changed += db.execute(_written(statement, size, columns), values[start : start + width]).rowcount
+            start += width
     return changed
 
 

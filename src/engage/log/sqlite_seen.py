@@ -110,8 +110,9 @@ class Seen:
             value = hashes.pop(identity, None)
             if value is None:
                 value = _hash(identity, 0)
-            position = key(token.partition, token.offset)
-            waiting[token.partition].append((value, position))
+            partition = token.partition
+            position = partition << SHIFT | token.offset  # ``key``, which to call takes as long as all else of it
+            waiting[partition].append((value, position))
             if recent.setdefault(value, position) != position:
                 self._clashing[identity] = position
 

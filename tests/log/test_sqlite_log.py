@@ -2,7 +2,9 @@
 
 import asyncio
 import sqlite3
+import threading
 import time
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -282,6 +284,37 @@ def test_what_is_written_ahead_of_the_file_stays_bounded_while_others_read(tmp_p
     reader.close()
     log.close()
     assert longest < 4 * 40 * 16_384, "each commit writes two pages at least, all of them twenty times as many"
+
+
+def test_what_is_written_ahead_of_the_file_stays_bounded_while_somebody_always_reads(tmp_path, monkeypatch):
+    monkeypatch.setattr(sqlite, "_CHECKPOINT_PAGES", 40)
+    monkeypatch.setattr(sqlite, "_MERGED_PAGES", 5)
+    log, done = SqliteLog(tmp_path / "log.db"), threading.Event()
+    begun = [threading.Semaphore(0), threading.Semaphore(0)]
+
+    def read(number):
+        with closing(sqlite3.connect(tmp_path / "log.db", isolation_level=None)) as db:
+            while not done.is_set():
+                db.execute("BEGIN")
+                db.execute("SELECT count(*) FROM log").fetchall()
+                begun[1 - number].release()
+                begun[number].acquire(timeout=5)  # and goes on reading until the other one does
+                db.execute("COMMIT")
+
+    readers = [threading.Thread(target=read, args=(number,)) for number in range(2)]
+    for reader in readers:
+        reader.start()
+    longest = 0
+    for offset in range(600):
+        commit(log, record(offset))
+        longest = max(longest, (tmp_path / "log.db-wal").stat().st_size)
+    done.set()
+    for each in begun:
+        each.release(2)
+    for reader in readers:
+        reader.join()
+    log.close()
+    assert longest < 12 * 40 * 16_384, "each commit writes two pages at least, all of them thirty times as many"
 
 
 def merged(folder):

@@ -155,7 +155,7 @@ class SqliteLog:
             self._reading = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             # By itself: whoever reads rows one by one on a connection sees with all of it what was there at the first.
             self._finding = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._merging = Merging(path, _MERGED_PAGES)
+            self._merging = Merging(path, _MERGED_PAGES, 2 * _CHECKPOINT_PAGES, self._writing)
         meta = dict(self._reading.execute("SELECT name, value FROM meta").fetchall())
         # Who only reads has no use for what later versions added.
         if meta["schema_version"] != str(SCHEMA_VERSION) and not (read_only and meta["schema_version"] in _MIGRATIONS):

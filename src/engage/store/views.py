@@ -47,6 +47,8 @@ _AT_ONCE = 1_000
 """Rows that are encoded before they are sent, about: a whole batch of a long history would be tens of megabytes."""
 _MERGED_PAGES, _PAGES_OF_TURN = 2_000, 90
 """Of SQLite's write-ahead log, of which a turn of all read models writes so many, and one more a record."""
+_MOST_PAGES = 32_000
+"""Of it as well, 128 MB: where somebody always reads, it is begun anew then."""
 SCHEMA = 5
 
 
@@ -124,7 +126,7 @@ class ViewStore(ViewReader):
         if not self.database.sqlite:
             return
         if self._merging is None:
-            self._merging = Merging(Path(self.database.name), _MERGED_PAGES)
+            self._merging = Merging(Path(self.database.name), _MERGED_PAGES, _MOST_PAGES)
         self._merging.wrote(_PAGES_OF_TURN + records)
 
     def close(self) -> None:

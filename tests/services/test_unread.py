@@ -1,7 +1,7 @@
 """A record that cannot be read hurts nobody else, whoever follows the log: it is a dead letter, to be had again."""
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -25,7 +25,9 @@ from engage.services.status import read_status
 from engage.settings import Settings
 from tests.http.given import Clock
 from tests.webhooks.conftest import MODELS
-from tests.webhooks.given import Receiver, endpoint, receiving, refund, send
+from tests.webhooks.conftest import platform as platform
+from tests.webhooks.conftest import receiver as receiver
+from tests.webhooks.given import Receiver, endpoint, refund, send
 
 Damage = Callable[[bytes], bytes]
 
@@ -39,18 +41,6 @@ def wrong_data(value: bytes) -> bytes:
 
 
 DAMAGES = pytest.mark.parametrize("damage", [no_json, wrong_data])
-
-
-@pytest.fixture
-async def platform(tmp_path: Path, clock: Clock) -> AsyncIterator[Platform]:
-    async with bootstrap.platform(Settings(home=str(tmp_path)), clock=clock, models=MODELS) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with receiving() as opened:
-        yield opened
 
 
 async def said(platform: Platform, account: str, kind: str) -> Event[Any]:

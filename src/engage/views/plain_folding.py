@@ -121,8 +121,8 @@ class _Plain:
         return Folded(self._model, rows)
 
     def _load(self, keys: Sequence[str | None], load: Load) -> None:
-        asked = [key for key in dict.fromkeys(keys) if key is not None and key not in self._rows]
-        if asked:
+        new: set[str | None] = set(keys).difference(self._rows)  # mostly there is none
+        if asked := [key for key in dict.fromkeys(keys) if key is not None and key in new] if new else []:
             try:
                 stored = load(self._model, asked)
             except UNREADABLE as error:

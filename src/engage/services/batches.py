@@ -152,23 +152,30 @@ class Batches:
     ) -> tuple[int, Found]:
         """How many records were folded the short way, and those that cannot be.
 
-        Who is ``patient`` goes on: to ask each time where everything stands takes an eighth of it.
+        Who is ``patient`` goes on, and the next ones are read while these are folded: to ask each time where everything
+        stands, and then for them, takes an eighth of the time.
         """
-        done, going = 0, True
-        while going and self._short.suits(found, standing.stopped(found.models, self._slot)):
+        done = 0
+        while self._short.suits(found, standing.stopped(found.models, self._slot)):
+            start, ahead = found.position, None
+            if patient and done + len(found.records) < _ON_AND_ON:
+                ahead = asyncio.create_task(self._read(found.partition, start, until, limit, patient=True))
             try:
                 if not await asyncio.to_thread(self._commit_short, found, standing):
                     return done, found
+                done += len(found.records)
+                found = Found(found.partition, found.models, start, start, ())
+                if ahead is not None:
+                    records, position = await ahead
+                    found = structs.replace(found, records=records, position=position)
             except PositionMovedError:
                 if not done:
                     raise
                 return done, structs.replace(found, records=())  # paused, or taken over, since the one before
-            done += len(found.records)
-            start = position = found.position
-            records: Sequence[Record] = ()
-            if going := patient and done < _ON_AND_ON:
-                records, position = await self._read(found.partition, start, until, limit, patient=True)
-            found = Found(found.partition, found.models, start, position, records)
+            finally:
+                if ahead is not None:  # where it is not wanted any more it is over before anybody else reads
+                    ahead.cancel()
+                    await asyncio.gather(ahead, return_exceptions=True)
         return done, found
 
     async def _cut(self, found: Found, standing: Standing) -> Cut:

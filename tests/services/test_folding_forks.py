@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from engage.services import folding_forks
+from engage.services.folding import Folding, Told, read
 from engage.services.folding_forks import FoldingForks, far_behind
 from engage.services.projector import Projector
 from engage.store.positions import GenerationError
@@ -103,6 +104,43 @@ def test_all_are_killed_and_who_asks_folds_alone(url: str, tmp_path: Path):
         folded, left = asyncio.run(caught_up(url, forks))
         assert 0 < folded < ORDERS
         assert folded + left == ORDERS
+
+
+def folding(url: str, forks: FoldingForks, ends_at_once: bool) -> list[Told]:
+    """What a process that folds beside says until nothing is left, or as it is told to end as soon as it begins."""
+
+    async def run() -> list[Told]:
+        words, told = asyncio.StreamReader(), list[Told]()
+
+        def say(line: bytes) -> None:
+            told.append(read(line))
+            if told[-1].done == 0:
+                words.feed_eof()
+
+        if ends_at_once:
+            words.feed_eof()
+        async with opened(url) as projector:
+            await Folding(town_log(ORDERS), projector, say, forks=forks).run(words)
+        return told
+
+    return asyncio.run(run())
+
+
+def test_who_folds_beside_has_them_fold_what_is_far_behind_and_says_so(url: str):
+    with FoldingForks(partial(opened, url), 2) as forks:
+        assert [one.done for one in folding(url, forks, ends_at_once=False)] == [ORDERS, 0]
+    assert multiprocessing.active_children() == []
+
+
+def test_who_folds_beside_ends_when_it_is_told_to_however_far_behind(url: str):
+    with FoldingForks(partial(opened, url), 2) as forks:
+        assert folding(url, forks, ends_at_once=True) == []
+    assert multiprocessing.active_children() == []
+
+
+def test_what_fails_in_them_is_told_by_who_folds_beside(url: str):
+    with FoldingForks(partial(opened, url, "another town"), 2) as forks:
+        assert sum(one.done for one in folding(url, forks, ends_at_once=False)) == ORDERS
 
 
 def test_what_one_of_them_cannot_open_is_said_to_who_asks(url: str):

@@ -21,11 +21,15 @@ from engage.interpreter import answer, tune
 from engage.log.sqlite import SqliteLog
 from engage.scheduling import AT_A_STRETCH, run_for
 from engage.services.folding import Folding
+from engage.services.folding_forks import FoldingForks
 from engage.services.projector import Projector
 from engage.settings import Settings
 
 _NICE = 10
 """Where the cores do not suffice, publishing goes first: it has ten times the share of this process then."""
+
+_FORKS = 2
+"""Processes that fold what is far behind when it begins: more would wait for one another in one SQLite file."""
 
 
 def command(settings: Settings) -> tuple[str, ...]:
@@ -33,8 +37,8 @@ def command(settings: Settings) -> tuple[str, ...]:
     return sys.executable, "-m", __name__, str(settings.home_path)
 
 
-async def fold(settings: Settings) -> None:
-    """Fold until standard input ends."""
+async def fold(settings: Settings, forks: FoldingForks) -> None:
+    """Fold until standard input ends; with ``forks`` as long as the read models are far behind."""
     words = asyncio.StreamReader()
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(words), sys.stdin.buffer)
@@ -46,7 +50,7 @@ async def fold(settings: Settings) -> None:
         told.write(line)
         told.flush()
 
-    folding = Folding(log, Projector(log, store, bootstrap.read_models(settings)), say, store.wrote)
+    folding = Folding(log, Projector(log, store, bootstrap.read_models(settings)), say, store.wrote, forks)
     answer()  # the owner, for those who wait until their events can be read
     with contextlib.suppress(BrokenPipeError):  # its owner is gone
         await folding.run(words)
@@ -63,8 +67,8 @@ def main() -> None:
     tune()
     settings = structs.replace(bootstrap.settings(), home=sys.argv[1])
     log_to_stderr(settings)
-    with bootstrap.traces("projections"):
-        asyncio.run(fold(settings))
+    with bootstrap.folding_forks(settings, _FORKS) as forks, bootstrap.traces("projections"):
+        asyncio.run(fold(settings, forks))
 
 
 if __name__ == "__main__":

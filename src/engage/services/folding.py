@@ -14,10 +14,12 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
+import structlog
 from msgspec import Struct
 
 from engage.log.contract import Log
 from engage.services import metrics
+from engage.services.folding_forks import FoldingForks
 from engage.services.projector import Projector
 from engage.services.turns import IDLE_SECONDS, Turns
 
@@ -53,19 +55,27 @@ class Told(Struct, omit_defaults=True):
     trouble: str | None = None
 
 
+_logger = structlog.get_logger(__name__)
 read = msgspec.json.Decoder(Told).decode
 
 
 class Folding:
     """Keeps ``projector`` up to ``log``, and says after each turn what came of it.
 
-    ``wrote`` hears how many records were folded and committed, after each turn that folded any.
+    ``wrote`` hears how many records were folded and committed, after each turn that folded any. ``forks`` fold with it
+    what is far behind when it begins.
     """
 
     def __init__(
-        self, log: Log, projector: Projector, say: Callable[[bytes], Any], wrote: Callable[[int], Any] = lambda _: None
+        self,
+        log: Log,
+        projector: Projector,
+        say: Callable[[bytes], Any],
+        wrote: Callable[[int], Any] = lambda _: None,
+        forks: FoldingForks | None = None,
     ) -> None:
         self._wrote = wrote
+        self._forks = forks
         self._projector = projector
         self._say = say
         self._turns = Turns(log, {"projections": self._step})
@@ -77,6 +87,8 @@ class Folding:
         grown, loop = asyncio.Event(), asyncio.get_running_loop()
         listening = asyncio.create_task(_listen(words, grown))
         try:
+            if self._forks is not None:
+                await self._catch_up(self._forks, listening)
             with metrics.view_waits(self._waited.append):
                 while not listening.done():
                     grown.clear()
@@ -94,6 +106,18 @@ class Folding:
                                 await grown.wait()
         finally:
             listening.cancel()
+
+    async def _catch_up(self, forks: FoldingForks, listening: asyncio.Task[None]) -> None:
+        """Have them fold as long as nobody wants us to end; what fails there our turns will meet, and tell."""
+        work = asyncio.create_task(forks.catch_up(self._projector))
+        await asyncio.wait({work, listening}, return_when=asyncio.FIRST_COMPLETED)
+        work.cancel()
+        [done] = await asyncio.gather(work, return_exceptions=True)
+        if isinstance(done, Exception):
+            _logger.warning("processes that fold what is far behind have failed: one goes on", error=str(done))
+        elif isinstance(done, int) and done:
+            self._say(msgspec.json.encode(Told(done)) + b"\n")
+            self._wrote(done)
 
     async def _step(self) -> int:
         return await self._projector.step(_BATCH)

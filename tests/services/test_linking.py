@@ -222,7 +222,8 @@ async def test_a_log_from_before_is_brought_up_to_date(tmp_path: Path):
     with closing(SqliteLog(tmp_path / "log.db")):
         pass
     with sqlite3.connect(tmp_path / "log.db") as old:
-        old.executescript("DROP TABLE links; DROP TABLE moves; UPDATE meta SET value = '2' WHERE name LIKE 'schema%'")
+        old.executescript("DROP TABLE links; DROP TABLE moves; ALTER TABLE partitions DROP COLUMN shares")
+        old.execute("UPDATE meta SET value = '2' WHERE name LIKE 'schema%'")
     old.close()
     with closing(SqliteLog(tmp_path / "log.db")) as log:
         assert (log.links(), log.next_move()) == ({}, None)

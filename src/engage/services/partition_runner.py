@@ -129,18 +129,21 @@ class PartitionRunner:
         ``before``: what the log holds as decided at these events is not decided again.
         """
         fold, decided = self.engine.fold, []
-        self.expect(events)
+        told = not TOLD.isdisjoint([event.type for event in events])  # asked once: at most batches nothing is
+        if told:
+            self.expect(events)
         for event in events:
-            known = await before.at(event.offset) if before is not None else None
-            if known is None:
+            known = None if before is None else await before.at(event.offset)
+            if known is not None:
+                decided += fold(event, silent=True, known=known)
+            else:
                 if before is not None:
                     for word in before.words:
                         self.engine.hushed.add(word)
                     before = None
-                decided += _in_trace(event, fold(event))
-            else:
-                decided += fold(event, silent=True, known=known)
-            if event.type in TOLD:
+                if found := fold(event):
+                    decided += _in_trace(event, found)
+            if told and event.type in TOLD:
                 await self._followed(event, past)
         self._pasts.clear()
         return decided

@@ -6,6 +6,7 @@ import threading
 import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -229,27 +230,30 @@ def indexed(path):
     return count
 
 
-def test_what_is_to_be_indexed_is_put_there_by_one_commit_after_the_other(log, tmp_path, monkeypatch):
-    monkeypatch.setattr(sqlite_seen, "INDEX_EVERY", 10)
-    monkeypatch.setattr(sqlite, "_INDEX_AT_ONCE", 3)
-    commit(log, *(record(offset) for offset in range(10)))
-    counts = []
-    for offset in range(10, 15):
+def test_what_is_to_be_indexed_is_put_there_a_part_at_a_time_so_that_few_wait(log, tmp_path, monkeypatch):
+    monkeypatch.setattr(sqlite_seen, "INDEX_EVERY", 40)
+    commit(log, *(record(offset) for offset in range(39)))
+    assert indexed(tmp_path / "log.db") == 0
+    counts = [0]
+    for offset in range(39, 100):
         commit(log, record(offset))
         counts.append(indexed(tmp_path / "log.db"))
-    assert counts == [3, 6, 9, 10, 10]
-    identities = [("acc-1", "test", f"e-0-{offset}") for offset in range(15)]
-    assert len(log.find(identities)) == 15
+        assert offset - counts[-1] < 40
+    assert max(after - before for before, after in pairwise(counts)) < 20
+    identities = [("acc-1", "test", f"e-0-{offset}") for offset in range(100)]
+    again = SqliteLog(tmp_path / "log.db")
+    for opened in (log, again):
+        assert len(opened.find(identities)) == 100
+    again.close()
 
 
 def test_identities_are_known_when_indexing_was_broken_off_or_could_not_be_committed(log, tmp_path, monkeypatch):
     monkeypatch.setattr(sqlite_seen, "INDEX_EVERY", 6)
-    monkeypatch.setattr(sqlite, "_INDEX_AT_ONCE", 4)
     commit(log, *(record(offset) for offset in range(6)))
     commit(log, record(6))
     with pytest.raises(LogMovedError):
         commit(log, record(9))
-    assert indexed(tmp_path / "log.db") == 4
+    assert 0 < indexed(tmp_path / "log.db") < 7
     identities = {("acc-1", "test", f"e-0-{offset}"): Token(0, offset) for offset in range(7)}
     again = SqliteLog(tmp_path / "log.db")
     for opened in (log, again):

@@ -37,8 +37,6 @@ default, who publishes by single events would wait for it several times a second
 _MERGED_PAGES = 500
 _PAGES_OF_COMMIT, _PAGES_OF_INDEX = 4, 100
 """What a commit writes beside its records, about: their tables' inner pages and ends; and what of an index."""
-_INDEX_AT_ONCE = 750
-"""Identities that a commit puts into the index when it is their turn, or twice as many as it has records."""
 _INDEX_QUIETLY = 2_000
 """Identities that are put into the index at once when nobody publishes: whoever does again waits for them."""
 
@@ -344,18 +342,18 @@ class SqliteLog:
         due = self._seen.due()
         with self._transaction():
             self._append([record for writes in several for record in writes.records])
-            if due is not None:
-                self._index(due, max(_INDEX_AT_ONCE, 2 * sum(len(writes.records) for writes in several)))
+            if due:
+                self._index()
             self._move_ends(several)
             for writes in several:
                 self._keep(writes)
-        if due is not None:
-            self._seen.indexed(due)
+        if due:
+            self._seen.indexed()
         for writes in several:
             self._seen.add(writes.identities)
         if self._merging is not None:
             written = sum(len(record.value) for writes in several for record in writes.records) // _PAGE
-            self._merging.wrote(written + _PAGES_OF_COMMIT + (0 if due is None else _PAGES_OF_INDEX))
+            self._merging.wrote(written + _PAGES_OF_COMMIT + (_PAGES_OF_INDEX if due else 0))
 
     def grown(self) -> None:
         """Let those who wait for records look at once; to be called on the event loop, where they wait."""
@@ -374,12 +372,12 @@ class SqliteLog:
 
     def index_some(self) -> bool:
         """Put a little of what waits for it into the index; whether there was any."""
-        partition = self._seen.waiting()
-        if partition is None:
+        waiting = self._seen.waiting()
+        if not waiting:
             return False
         with self._transaction():
-            self._index(partition, _INDEX_QUIETLY)
-        self._seen.indexed(partition)
+            self._index(max(0, waiting - _INDEX_QUIETLY))
+        self._seen.indexed()
         return True
 
     def shrink(self) -> None:
@@ -536,15 +534,17 @@ class SqliteLog:
         row = db.execute("SELECT value FROM log WHERE position = ?", (position,)).fetchone()
         return codec.decode(row[0]).identity
 
-    def _index(self, partition: int, most: int | None = None) -> None:
-        if (end := self._seen.index(partition, most)) is not None:
-            self._db.execute("UPDATE partitions SET indexed = ? WHERE partition = ?", (end, partition))
+    def _index(self, most: int | None = None) -> None:
+        ends = enumerate(self._seen.index(most))
+        self._db.executemany("UPDATE partitions SET indexed = ?2 WHERE partition = ?1", ends)
 
     def _remember(self) -> None:
         """Read back the identities that the last owner did not index any more."""
-        for partition, indexed in self._db.execute("SELECT partition, indexed FROM partitions").fetchall():
+        indexed = [end for (end,) in self._db.execute("SELECT indexed FROM partitions ORDER BY partition")]
+        self._seen.begin(indexed)
+        for partition, end in enumerate(indexed):
             found = {}
-            for record in self.scan(partition, indexed):
+            for record in self.scan(partition, end):
                 with suppress(msgspec.DecodeError, UnicodeDecodeError):  # what is no event is no duplicate of one
                     if not (event := codec.decode(record.value)).is_copy:
                         found[event.identity] = Token(partition, record.offset)

@@ -11,15 +11,17 @@ import hashlib
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from msgspec import Struct
-
 from engage.log.contract import Token
 from engage.log.sqlite_rows import execute_rows
 
-INDEX_EVERY = 16_000
-"""Records of a partition whose identities are kept in memory until they are indexed, sorted: then they share the
-index's pages. One by one, each would write a page of its own (``benchmarks/http.py``); 6,000 wrote as much of an index
-of half a million as of the log itself. One takes 150 bytes meanwhile."""
+INDEX_EVERY = 24_000
+"""Records whose identities are kept in memory until some are indexed, sorted: then they share the index's pages. One by
+one, each would write a page of its own (``benchmarks/http.py``). One takes 150 bytes meanwhile."""
+DRAWERS = 32
+"""They lie in so many drawers by their hash. One is indexed at a time, so that no commit takes long for it, and what is
+in it stands close together in the index."""
+_TO_DRAWER = 59
+"""Bits to shift a hash by to get its drawer; those below zero are counted from the last."""
 SHIFT = 40
 _MOST_HASHES = 100_000
 _WIDTHS = (1, 8, 64, 512)
@@ -29,16 +31,6 @@ _SELECT_HITS = {width: f"SELECT hash, position FROM seen WHERE hash IN ({','.joi
 Identity = tuple[str, str, str]
 _Row = tuple[int, int]
 """A hash, and the ``key`` of whose it is."""
-
-
-class _Sorted(Struct):
-    """The rows of a partition that are being put into the index, and how many of them were put, and are done."""
-
-    partition: int
-    rows: list[_Row]
-    end: int
-    put: int = 0
-    done: int = 0
 
 
 class Seen:
@@ -57,11 +49,14 @@ class Seen:
         self._writing = writing
         self._reading = reading
         self._stored = stored
-        self._waiting: list[list[_Row]] = [[] for _ in range(partitions)]
-        self._sorted: _Sorted | None = None
         # Of all that is not indexed, by its hash; and of those whose hash another one of them has.
-        self._recent: dict[int, int] = {}
-        self._clashing: dict[Identity, int] = {}
+        self._drawers: list[dict[int, int]] = [{} for _ in range(DRAWERS)]
+        self._clashing: dict[Identity, _Row] = {}
+        self._count = 0
+        self._ends = [0] * partitions
+        self._indexed = [[0] * partitions for _ in range(DRAWERS)]
+        self._turn = 0
+        self._put_now: list[int] = []
         # Of what was looked for and not found, since it is likely to be put there: to hash it again costs as much.
         self._hashes: dict[Identity, int] = {}
 
@@ -92,76 +87,75 @@ class Seen:
 
     def _found_recent(self, wanted: Mapping[Identity, int]) -> dict[Identity, Token]:
         """Where those of them stand that are not indexed yet."""
-        recent = self._recent
+        drawers = self._drawers
         found: dict[Identity, Token] = {}
         for identity, value in wanted.items():
-            position = recent.get(value)
+            position = drawers[value >> _TO_DRAWER].get(value)
             if position is not None:
-                if identity != self._stored(self._reading, position):
-                    position = self._clashing.get(identity)
-                if position is not None:
+                if identity == self._stored(self._reading, position):
                     found[identity] = token_at(position)
+                elif (row := self._clashing.get(identity)) is not None:
+                    found[identity] = token_at(row[1])
         return found
+
+    def begin(self, indexed: Sequence[int]) -> None:
+        """Up to where each partition's records were indexed by whoever had the file before: those behind are added."""
+        self._ends = list(indexed)
+        self._indexed = [list(indexed) for _ in range(DRAWERS)]
 
     def add(self, identities: Mapping[Identity, Token]) -> None:
         """These have been committed, and are to be indexed."""
-        recent, hashes, waiting = self._recent, self._hashes, self._waiting
+        drawers, hashes, ends = self._drawers, self._hashes, self._ends
         for identity, token in identities.items():
             value = hashes.pop(identity, None)
             if value is None:
                 value = _hash(identity, 0)
-            partition = token.partition
-            position = partition << SHIFT | token.offset  # ``key``, which to call takes as long as all else of it
-            waiting[partition].append((value, position))
-            if recent.setdefault(value, position) != position:
-                self._clashing[identity] = position
+            partition, offset = token.partition, token.offset
+            position = partition << SHIFT | offset  # ``key``, which to call takes as long as all else of it
+            ends[partition] = offset + 1
+            if drawers[value >> _TO_DRAWER].setdefault(value, position) != position:
+                self._clashing[identity] = value, position
+        self._count = self._counted()
 
-    def due(self) -> int | None:
-        """The partition that is being indexed, or has the longest list, if that is long: one a commit."""
-        if self._sorted is not None:
-            return self._sorted.partition
-        longest = max(range(len(self._waiting)), key=lambda partition: len(self._waiting[partition]))
-        return longest if len(self._waiting[longest]) >= INDEX_EVERY else None
+    def due(self) -> bool:
+        """Whether so many wait that some are to be indexed with the next commit."""
+        return self._count >= INDEX_EVERY
 
-    def waiting(self) -> int | None:
-        """The partition that is being indexed, or another one of which something waits to be; None if nothing does."""
-        if self._sorted is not None:
-            return self._sorted.partition
-        return next((partition for partition, waiting in enumerate(self._waiting) if waiting), None)
+    def index(self, most: int | None = None) -> list[int]:
+        """Put drawers into ``seen``, in a transaction, until less than ``most`` wait; ``indexed`` follows its commit.
 
-    def index(self, partition: int, most: int | None = None) -> int | None:
-        """Put what waits, or ``most`` of it, into ``seen``, sorted, in a transaction; ``indexed`` follows its commit.
-
-        Up to where the partition is indexed by it, None while there is more to come: so no commit takes long for it.
+        Up to where each partition is indexed by it.
         """
-        begun = self._sorted
-        if begun is None or begun.partition != partition:
-            begun = self._sorted = self._sort(partition)
-        until = len(begun.rows) if most is None else begun.done + most
-        self._put(begun.rows[begun.done : until])
-        begun.put = min(until, len(begun.rows))
-        return begun.end if begun.put == len(begun.rows) else None
+        most, left = INDEX_EVERY if most is None else most, self._count
+        self._put_now = []
+        while len(self._put_now) < DRAWERS and left >= most:
+            number = (self._turn + len(self._put_now)) % DRAWERS
+            rows = sorted(
+                [*self._drawers[number].items(), *(row for row in self._clashing.values() if _in(row, number))]
+            )
+            self._put(rows)
+            self._put_now.append(number)
+            left -= len(rows)
+        standing = [self._ends if one in self._put_now else ends for one, ends in enumerate(self._indexed)]
+        return [min(ends) for ends in zip(*standing, strict=True)]
 
-    def indexed(self, partition: int) -> None:
-        """What was put is in the file: once all of it is, it need not be in memory any more."""
-        begun = self._sorted
-        assert begun is not None and begun.partition == partition, "it was put"
-        begun.done = begun.put
-        if begun.done == len(begun.rows):
-            recent = self._recent
-            for value, position in begun.rows:
-                if recent.get(value) == position:
-                    del recent[value]
+    def indexed(self) -> None:
+        """What was put is in the file: it need not be in memory any more."""
+        for number in self._put_now:
+            self._drawers[number] = {}
+            self._indexed[number] = list(self._ends)
             if self._clashing:
-                gone = {position for _, position in begun.rows}
-                self._clashing = {one: position for one, position in self._clashing.items() if position not in gone}
-            del self._waiting[partition][: len(begun.rows)]
-            self._sorted = None
+                self._clashing = {one: row for one, row in self._clashing.items() if not _in(row, number)}
+        self._turn = (self._turn + len(self._put_now)) % DRAWERS
+        self._put_now = []
+        self._count = self._counted()
 
-    def _sort(self, partition: int) -> _Sorted:
-        waiting = self._waiting[partition]
-        end = max(position for _, position in waiting) + 1 - key(partition, 0)
-        return _Sorted(partition, sorted(waiting), end)
+    def waiting(self) -> int:
+        """How many are not indexed yet."""
+        return self._count
+
+    def _counted(self) -> int:
+        return sum(map(len, self._drawers)) + len(self._clashing)
 
     def _put(self, rows: list[_Row]) -> None:
         """An identity whose hash another one has takes the next of its own."""
@@ -174,6 +168,10 @@ class Seen:
                 for value, position in rows
                 if stored[value] != position
             )
+
+
+def _in(row: _Row, drawer: int) -> bool:
+    return (row[0] >> _TO_DRAWER) % DRAWERS == drawer
 
 
 def key(partition: int, offset: int) -> int:

@@ -21,7 +21,7 @@ from engage.rules.engine import ACTIVATED, Engine
 from streams import RULES
 
 _ROUNDS = 3
-_PARTS = ("check_request", "_id_of", "decide_on", "_fire", "_hand", "changes")
+_PARTS = ("checked_request", "_id_of", "decide_on", "_fire", "_hand", "changes")
 
 
 def _folded(values: list[bytes]) -> float:

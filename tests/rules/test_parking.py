@@ -1,18 +1,28 @@
 """A rule that fails stops for that account alone, and says so; nothing else waits."""
 
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 import msgspec
 import pytest
 from msgspec import Struct
+from msgspec.structs import replace
 
+from engage.events import codec
 from engage.events.catalogue.consent import ConsentWithdrawn
+from engage.events.catalogue.follow_up import Purpose
 from engage.events.catalogue.support import TicketOpened
-from engage.rules.rule import NoState, Rule, Wake
+from engage.rules.rule import FollowUpRequest, NoState, Rule, Wake
 from engage.testing.events import happened
 from tests.rules.ledger import Ledger
 from tests.rules.probes import Settings, ask, asking, ticket
+
+TOMORROW = datetime(2026, 3, 4, tzinfo=UTC)
+
+
+class Channel(StrEnum):
+    EMAIL, SERVICE, NORMAL = "email", "service", "normal"
 
 
 class Remembers(Struct):
@@ -81,6 +91,60 @@ def test_a_rule_that_raises_or_yields_garbage_is_parked_for_that_account_alone(e
     (((rule, account), parked),) = ledger.runner.engine.cells.parked()
     assert (rule, account) == ("bad", "acc-1")
     assert parked.event_id == ledger.failures[0].event_id == ticket("2026-03-01").id
+
+
+class Matter(StrEnum):
+    ONE = "o-1"
+
+
+class Reminder(FollowUpRequest, frozen=True, kw_only=True):
+    purpose: Purpose = "service"
+
+
+PLAIN = FollowUpRequest(what="call", why="why", about="o-1", purpose="service", channels=("email",), matter="o-1")
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        replace(PLAIN, about=Matter.ONE),
+        replace(PLAIN, matter=Matter.ONE),
+        replace(PLAIN, channels=(Channel.EMAIL,)),
+        replace(PLAIN, purpose=Channel.SERVICE, priority=Channel.NORMAL),
+        Reminder(what="call", why="why", about="o-1", channels=("email",), matter="o-1"),
+    ],
+    ids=repr,
+)
+def test_a_request_made_with_classes_of_the_rules_own_is_the_same_request(request_):
+    decided, plainly = ([], [])
+    for asked, found in ((request_, decided), (PLAIN, plainly)):
+        found += Ledger([bad(asked)]).admit(ticket("2026-03-01"), ticket("2026-03-02", "t-2"))
+    assert [codec.encode(each) for each in decided] == [codec.encode(each) for each in plainly] != []
+
+
+class Later(Wake, frozen=True):
+    pass
+
+
+@pytest.mark.parametrize("wake", [Wake(TOMORROW, about=Matter.ONE), Later(TOMORROW, about="o-1")], ids=repr)
+def test_a_wake_made_with_classes_of_the_rules_own_is_kept_as_any_other(wake):
+    ledger, plainly = Ledger([bad(wake)]), Ledger([bad(Wake(TOMORROW, about="o-1"))])
+    assert ledger.admit(ticket("2026-03-01")) == plainly.admit(ticket("2026-03-01"))
+    assert ledger.failures == []
+    assert ledger.cells == plainly.cells != {}
+
+
+@pytest.mark.parametrize("odd", ["purpose", "priority", "channels"])
+def test_a_request_with_what_can_be_no_json_parks_its_account(odd):
+    """It equals a plain text; nothing can be written of it, and the log of the partition would stand still."""
+
+    class Odd(str):
+        __slots__ = ()
+
+    values = {"purpose": Odd("service"), "priority": Odd("normal"), "channels": (Odd("email"),)}
+    ledger = Ledger([bad(replace(PLAIN, **{odd: values[odd]}))])
+    assert ledger.admit(ticket("2026-03-01")) == []
+    assert [failure.rule for failure in ledger.failures] == ["bad"]
 
 
 def test_a_wake_that_asks_to_be_woken_in_its_own_past_is_parked():

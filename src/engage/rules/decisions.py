@@ -136,26 +136,33 @@ def decision(proposal: Proposal, verdict: Yes | No, matter: str) -> Event[Any]:
     )
 
 
-def check_wake(wake: Wake) -> None:
-    """TypeError or ValueError for a wake that no timer could keep."""
+def checked_wake(wake: Wake) -> tuple[datetime, str]:
+    """When, in UTC, and what about, as a timer keeps it; TypeError or ValueError for what none could keep."""
     if not isinstance(wake.about, str):
         raise TypeError(f"a wake is about {wake.about!r}: name what it is about in a text")
     if wake.at.tzinfo is None:
         raise ValueError(f"a wake about {wake.about!r} has no time zone ({wake.at}): derive it from event.time")
+    return wake.at.astimezone(UTC), str.__str__(wake.about)  # of a class of a rule's own, an enum say, the text
 
 
-def check_request(request: FollowUpRequest, base: datetime) -> None:
-    """msgspec.ValidationError or OverflowError for a request that could not be read back from the log."""
+def checked_request(request: FollowUpRequest, base: datetime) -> FollowUpRequest:
+    """The request as it is read back from the log: whatever a rule made it of, its texts are texts and nothing more.
+
+    msgspec.ValidationError, OverflowError or TypeError if it could not be.
+    """
     if not _plainly_fits(request):
-        _read_request(codec.encode(request))
+        request = _read_request(codec.encode(request))
     _ = base + request.due, base + request.expires
+    return request
 
 
 def _plainly_fits(request: FollowUpRequest) -> bool:
     """Whether it can be read back as far as a glance tells, in half the time of trying: most requests are plain."""
     what, why, about, matter, channels = request.what, request.why, request.about, request.matter, request.channels
+    purpose, priority = request.purpose, request.priority
     return (
-        type(what) is str
+        type(request) is FollowUpRequest
+        and type(what) is str
         and type(why) is str
         and type(about) is str
         and what.isascii()
@@ -166,8 +173,11 @@ def _plainly_fits(request: FollowUpRequest) -> bool:
         and 0 < len(about) <= _REF
         and type(channels) is tuple
         and channels in _PLAIN_CHANNELS
-        and request.purpose in _PURPOSES
-        and request.priority in URGENCY
+        and type(channels[0]) is str
+        and type(purpose) is str
+        and purpose in _PURPOSES
+        and type(priority) is str
+        and priority in URGENCY
         and type(request.due) is timedelta
         and type(request.expires) is timedelta
         and (matter is None or (type(matter) is str and matter.isascii()))

@@ -72,8 +72,10 @@ def test_many_records_are_read_as_one_by_one_whatever_is_among_them() -> None:
     good = codec.encode(happened(OrderCompleted(order_id="o-1", total=10), at="2026-03-01", subject="acc-1"))
     strange = good.replace(b'"Order Completed"', b'"Parcel Teleported"')
     wrong = good.replace(b'"total":10', b'"total":"much"')
-    assert strange != good != wrong
-    values = [good, strange, strange, good, wrong, good]
+    garbled = good.replace(b'"o-1"', b'"o-\xff"')
+    assert strange != good != wrong != garbled
+    values = [good, strange, strange, good, wrong, garbled, good]
+    assert type(codec.read_all(values)[5].data) is Raw, "the account stands still, and no other"
     assert codec.read_all(values) == [codec.reader()(value) for value in values]
     assert codec.read_all([]) == []
     with pytest.raises(codec.UnreadableError) as caught:

@@ -127,7 +127,11 @@ def test_each_row_keeps_when_it_wants_to_be_woken(store: ViewStore, copied: list
     assert len(copied) == 1
 
 
-@pytest.mark.parametrize(("note", "copies"), [(b'{"a": 1}', 1), (b'{\n  "a": 1\n}', 0)], ids=["a line", "several"])
+@pytest.mark.parametrize(
+    ("note", "copies"),
+    [(b'{"a": 1}', 1), (b'{\n  "a": 1\n}', 0), (b'{\t"a":\r1}', 0)],
+    ids=["a line", "several", "tabs and returns"],
+)
 def test_what_is_only_appended_goes_straight_in_if_it_can(
     store: ViewStore, copied: list[str], note: bytes, copies: int
 ) -> None:
@@ -138,6 +142,17 @@ def test_what_is_only_appended_goes_straight_in_if_it_can(
         )
     assert [row.note for row in store.select(noted)] == [{"a": 1}] * 2 * COPIED
     assert [sql.split()[1] for sql in copied] == ["noted"] * 2 * copies
+
+
+def test_what_a_copy_is_refused_for_and_no_row_goes_in_without_one(store: ViewStore, copied: list[str]) -> None:
+    first, listed = rows_of(["plain"]), Everything("listed", name=["a", "b"])  # type: ignore[arg-type]  # a fold's fault
+    store.commit([change(0, 1, *first, listed)])
+    assert by_key(store.select(everything)) == by_key([*first, Everything("listed", name='["a","b"]')])
+    later = [structs.replace(row, count=7) for row in first]
+    there_after_all = change(1, 2, *later)
+    store.commit([structs.replace(there_after_all, counted=1, fresh={row.key for row in later})])
+    assert store.get(everything, later[0].key) == later[0]
+    assert [sql.split()[1] for sql in copied] == ["pg_temp.staged", "everything"]
 
 
 @pytest.mark.parametrize(

@@ -20,16 +20,19 @@ from engage.events.envelope import Event, Id, Instant
 from engage.events.upcasting import UpcastError, upcast
 
 decode = msgspec.json.Decoder(Event[Raw]).decode
-"""A log record's JSON to its envelope, data left raw; msgspec.ValidationError or DecodeError if it is none."""
+"""A log record's JSON to its envelope, data left raw; one of ``NO_EVENT`` if it is none."""
 
 encode = msgspec.json.Encoder().encode
 """An event to the JSON of a log record."""
+
+NO_EVENT = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What ``decode`` and its like raise: of what is no JSON, or of another shape; no UTF-8; or nested too deeply."""
 
 
 class UnreadableError(ValueError):
     """Record number ``place`` of those that were to be read is no event."""
 
-    def __init__(self, place: int, error: msgspec.DecodeError) -> None:
+    def __init__(self, place: int, error: Exception) -> None:
         super().__init__(str(error))
         self.place = place
 
@@ -47,10 +50,10 @@ def reader(wanted: frozenset[str] | None = None) -> Callable[[bytes], Event[Any]
     def read(value: bytes) -> Event[Any]:
         try:
             return typed(value)
-        except msgspec.ValidationError:
+        except NO_EVENT:
             event = decode(value)
             if event.type in CATALOGUE and (wanted is None or event.type in wanted):
-                with suppress(msgspec.ValidationError, UpcastError):
+                with suppress(*NO_EVENT, UpcastError):
                     return open_data(event)
             return event
 
@@ -68,10 +71,10 @@ def read_all(values: Sequence[bytes], wanted: frozenset[str] | None = None) -> l
     while len(events) < len(values):
         try:
             events.extend(map(typed, left))
-        except msgspec.DecodeError:  # those before it are read; it is taken by itself, and those after it as they come
+        except NO_EVENT:  # those before it are read; it is taken by itself, and those after it as they come
             try:
                 events.append(read(values[len(events)]))
-            except msgspec.DecodeError as error:
+            except NO_EVENT as error:
                 raise UnreadableError(len(events), error) from error
     return events
 

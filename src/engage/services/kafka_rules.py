@@ -208,7 +208,7 @@ class PartitionRules:
         for record in records:
             try:
                 event = self._read(record.value)
-            except (msgspec.DecodeError, UnicodeDecodeError, TypeError) as error:
+            except (*codec.NO_EVENT, TypeError) as error:
                 # Intake lets none in: somebody else has written to the log.
                 unreadable.append(self._dead(record.key or b"", record.value, RULES, record.offset, str(error)))
                 continue

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import msgspec
 import structlog
 
 from engage.events import codec
@@ -34,7 +33,7 @@ def read_event(record: Record) -> Event[Any]:
     """A record's event, its data raw, with its place in the log; CorruptRecordError if it is none."""
     try:
         event = codec.decode(record.value)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except codec.NO_EVENT as error:
         raise CorruptRecordError(record, error) from error
     event.partition, event.offset = record.partition, record.offset
     return event

@@ -92,12 +92,13 @@ class CopiedRows:
     def _misread(self, columns: Sequence[Sequence[Any]]) -> bool:
         """Whether a text holds a control character, which JSON escapes by a letter and CSV does not.
 
-        In texts that are JSON only raw JSON over several lines has any: the encoder has escaped all others.
+        In texts that are JSON only raw JSON has any, between its values: the encoder has escaped all others.
         """
         texts = _encode([columns[place] for place in self._plain])
         if b"\\" in texts and b"\\" in texts.replace(rb"\\", b"").replace(rb"\"", b""):
             return True
-        return any("\n" in "".join(filter(None, columns[place])) for place, _ in self._json)
+        found = ["".join(filter(None, columns[place])) for place, _ in self._json]
+        return any(blank in text for text in found for blank in "\n\r\t")
 
     def _lines(self, columns: Sequence[Sequence[Any]], part: Part) -> bytes:
         dues = [[part.due.get(key) for key in columns[0]]] if self._waking else []

@@ -114,14 +114,15 @@ class ViewTable:
                 changed[place] = convert(value)
         return self._row(*changed)
 
-    def writing(self, parts: Sequence[Part], *, fresh: bool = False) -> list[Statement]:
+    def writing(self, parts: Sequence[Part], *, fresh: bool = False, copies: bool = True) -> list[Statement]:
         """What inserts rows, or replaces those whose keys are there, for ``Database.send``.
 
-        ``fresh``: none of the keys is there. What it raises is of a row that no table takes.
+        ``fresh``: none of the keys is there; ``copies``: many may be copied. What it raises is of a row that no table
+        takes.
         """
         for part in parts:
             self._refuse_infinite(part.rows)
-        if self._copier is not None and sum(len(part.rows) for part in parts) >= COPIED:
+        if copies and self._copier is not None and sum(len(part.rows) for part in parts) >= COPIED:
             copied = self._copier.writing([part for part in parts if part.rows], fresh=fresh)
             if copied is not None:
                 return copied

@@ -244,7 +244,10 @@ class ViewStore(ViewReader):
             failures = self._unstorable(changes)
             if failures:
                 raise UnstorableRowsError(failures) from error
-            raise
+            if self.database.sqlite:
+                raise
+            # No row is refused: it is the copy, of a row that is there after all or to a role that may make no table.
+            return self._written(changes, moves, copies=False)
 
     def silent_until(self, model: ReadModel[Any], partition: int) -> int | None:
         """See ``standings.silent_until``."""
@@ -272,7 +275,9 @@ class ViewStore(ViewReader):
         with self.database.write() as connection:
             outbox.published(connection, numbers)
 
-    def _written(self, changes: Sequence[Change], moves: Sequence[Move]) -> dict[tuple[str, int], Moved]:
+    def _written(
+        self, changes: Sequence[Change], moves: Sequence[Move], *, copies: bool = True
+    ) -> dict[tuple[str, int], Moved]:
         wrote = [one.old.projection for one in changes if one.folded.rows]
         asked = [ledger.holding(self.database, moves), pauses.PAUSED, deletions.noted(self.database, wrote)]
         with self.database.write() as connection:
@@ -286,13 +291,13 @@ class ViewStore(ViewReader):
             of_table: dict[tuple[ViewTable, bool], list[Part]] = {}
             for change, stamp in zip(changes, stamps, strict=True):
                 table = self.table(change.folded.model, change.slot)
-                for part, fresh in change.parts(stamp, apart=not self.database.sqlite):
+                for part, fresh in change.parts(stamp, apart=copies and not self.database.sqlite):
                     of_table.setdefault((table, fresh), []).append(part)
             live = [move for move, change in zip(moves, changes, strict=True) if change.slot == "live"]
             statements, count = [ledger.steps(self.database, moves), *news(self.database, live)], 0
             # Of all partitions at once: statements are what small batches cost.
             for (table, fresh), parts in of_table.items():
-                statements += table.writing(parts, fresh=fresh)
+                statements += table.writing(parts, fresh=fresh, copies=copies)
                 count += sum(len(part.rows) for part in parts)
                 if count > _AT_ONCE:
                     self.database.send(connection, statements)

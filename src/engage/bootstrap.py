@@ -275,19 +275,26 @@ async def reading_log(settings: Settings) -> AsyncIterator[Log]:
 
 @asynccontextmanager
 async def projecting(settings: Settings, models: Sequence[ReadModel[Any]] | None = None) -> AsyncIterator[Projector]:
-    """Another projector beside the platform's, with a log and a store of its own. ``models`` None: this house's."""
+    """Another projector for a process beside the platform's, with a log, a store and traces of its own.
+
+    ``models`` None: this house's.
+    """
     from engage.services.projector import Projector
 
     store = view_store(settings)
     try:
-        async with reading_log(settings) as log:
-            yield Projector(log, store, read_models(settings) if models is None else models)
+        with traces("projections"):
+            async with reading_log(settings) as log:
+                yield Projector(log, store, read_models(settings) if models is None else models)
     finally:
         store.close()
 
 
-def folding_forks(settings: Settings, count: int) -> FoldingForks:
-    """Processes that fold the read models with this one while it is far behind; enter it before anything is open."""
+def folding_forks(settings: Settings, count: int, begun: Callable[[], object]) -> FoldingForks:
+    """Processes that fold the read models with this one while it is far behind; enter it before anything is open.
+
+    ``begun`` as ``FoldingForks`` has it.
+    """
     if settings.kafka:
         import engage.log.kafka  # noqa: F401  # once for all of them
     from engage.services.folding_forks import FoldingForks
@@ -295,7 +302,7 @@ def folding_forks(settings: Settings, count: int) -> FoldingForks:
 
     for model in read_models(settings):
         view_table(model, sqlite=_database(settings, "views").startswith("sqlite"))
-    return FoldingForks(partial(projecting, settings), count)
+    return FoldingForks(partial(projecting, settings), count, begun)
 
 
 @asynccontextmanager

@@ -106,7 +106,7 @@ def test_all_are_killed_and_who_asks_folds_alone(url: str, tmp_path: Path):
         assert folded + left == ORDERS
 
 
-def folding(url: str, forks: FoldingForks, ends_at_once: bool) -> list[Told]:
+def folding(url: str, forks: FoldingForks, ends_at_once: bool, wrote: list[int] | None = None) -> list[Told]:
     """What a process that folds beside says until nothing is left, or as it is told to end as soon as it begins."""
 
     async def run() -> list[Told]:
@@ -120,15 +120,19 @@ def folding(url: str, forks: FoldingForks, ends_at_once: bool) -> list[Told]:
         if ends_at_once:
             words.feed_eof()
         async with opened(url) as projector:
-            await Folding(town_log(ORDERS), projector, say, forks=forks).run(words)
+            heard = [] if wrote is None else wrote
+            await Folding(town_log(ORDERS), projector, say, heard.append, forks).run(words)
         return told
 
     return asyncio.run(run())
 
 
 def test_who_folds_beside_has_them_fold_what_is_far_behind_and_says_so(url: str):
+    wrote = list[int]()
     with FoldingForks(partial(opened, url), 2) as forks:
-        assert [one.done for one in folding(url, forks, ends_at_once=False)] == [ORDERS, 0]
+        assert [one.done for one in folding(url, forks, ends_at_once=False, wrote=wrote)] == [ORDERS, 0]
+    assert sum(wrote) == ORDERS
+    assert max(wrote) < ORDERS / 2, "the write-ahead log is merged all the while"
     assert multiprocessing.active_children() == []
 
 
@@ -141,6 +145,26 @@ def test_who_folds_beside_ends_when_it_is_told_to_however_far_behind(url: str):
 def test_what_fails_in_them_is_told_by_who_folds_beside(url: str):
     with FoldingForks(partial(opened, url, "another town"), 2) as forks:
         assert sum(one.done for one in folding(url, forks, ends_at_once=False)) == ORDERS
+
+
+@asynccontextmanager
+async def failing(url: str) -> AsyncIterator[Projector]:
+    async with opened(url) as projector:
+
+        async def step(*_: object) -> int:
+            raise LookupError("a step that fails")
+
+        projector.step = step  # type: ignore[method-assign, assignment]
+        yield projector
+
+
+def test_where_one_of_them_fails_none_is_left(url: str, tmp_path: Path):
+    with FoldingForks(partial(failing, url), 2, (tmp_path / "begun").touch) as forks:
+        with pytest.raises(ExceptionGroup) as failed:
+            asyncio.run(caught_up(url, forks))
+        assert failed.group_contains(LookupError)
+        assert multiprocessing.active_children() == []
+    assert (tmp_path / "begun").exists(), "what each is to begin with was done"
 
 
 def test_what_one_of_them_cannot_open_is_said_to_who_asks(url: str):

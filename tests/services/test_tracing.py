@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from engage import bootstrap
@@ -76,3 +77,13 @@ def test_a_caller_who_does_not_sample_is_followed(spans: InMemorySpanExporter) -
 def test_what_is_no_event_is_left_to_the_edge(spans: InMemorySpanExporter) -> None:
     with tracing.request("POST", None):
         assert list(tracing.stamped([b"{", b'{"id": "\\ud800"}'])) == [b"{", b'{"id": "\\ud800"}']
+
+
+async def test_who_folds_in_a_process_of_its_own_is_traced_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(home=str(tmp_path))
+    async with bootstrap.platform(settings):
+        pass
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+    async with bootstrap.projecting(settings):
+        assert tracing.traced()
+    assert not tracing.traced()

@@ -11,6 +11,7 @@ import contextlib
 import os
 import signal
 import sys
+from functools import partial
 
 from msgspec import structs
 
@@ -66,8 +67,9 @@ def main() -> None:
     run_for(AT_A_STRETCH)
     tune()
     settings = structs.replace(bootstrap.settings(), home=sys.argv[1])
-    log_to_stderr(settings)
-    with bootstrap.folding_forks(settings, _FORKS) as forks, bootstrap.traces("projections"):
+    logged = partial(log_to_stderr, settings)
+    logged()
+    with bootstrap.folding_forks(settings, _FORKS, logged) as forks, bootstrap.traces("projections"):
         asyncio.run(fold(settings, forks))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -51,6 +52,7 @@ def projections() -> None:
     Run as many as there are partitions at most: they share them.
     """
     from engage import bootstrap
+    from engage.cli.log_lines import log_to_stderr
     from engage.log.topics import check_topics
     from engage.services.gauges import told_to_prometheus
     from engage.services.projection_worker import LANES, ProjectionWorker
@@ -65,7 +67,7 @@ def projections() -> None:
                 worker = ProjectionWorker(platform, settings.kafka or "", topics, platform.clock, forks=forks)
                 await worker.run(stop)
 
-    with bootstrap.folding_forks(settings, LANES) as forks:
+    with bootstrap.folding_forks(settings, LANES, partial(log_to_stderr, settings)) as forks:
         _run("projections", settings, work)
 
 

@@ -62,8 +62,8 @@ read = msgspec.json.Decoder(Told).decode
 class Folding:
     """Keeps ``projector`` up to ``log``, and says after each turn what came of it.
 
-    ``wrote`` hears how many records were folded and committed, after each turn that folded any. ``forks`` fold with it
-    what is far behind when it begins.
+    ``wrote`` hears how many records were folded and committed, after each turn that folded any, and each of ``forks``,
+    which fold with it what is far behind when it begins.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class Folding:
 
     async def _catch_up(self, forks: FoldingForks, listening: asyncio.Task[None]) -> None:
         """Have them fold as long as nobody wants us to end; what fails there our turns will meet, and tell."""
-        work = asyncio.create_task(forks.catch_up(self._projector))
+        work = asyncio.create_task(forks.catch_up(self._projector, self._wrote))
         await asyncio.wait({work, listening}, return_when=asyncio.FIRST_COMPLETED)
         work.cancel()
         [done] = await asyncio.gather(work, return_exceptions=True)
@@ -118,7 +118,6 @@ class Folding:
             _logger.warning("processes that fold what is far behind have failed: one goes on", error=str(done))
         elif isinstance(done, int) and done:
             self._say(msgspec.json.encode(Told(done)) + b"\n")
-            self._wrote(done)
 
     async def _step(self) -> int:
         return await self._projector.step(_BATCH)

@@ -31,6 +31,10 @@ Opened = Callable[[], AbstractAsyncContextManager[Projector]]
 """Opens a projector with a log and a store of its own. It can be pickled."""
 
 
+def _as_it_is() -> None:
+    """What there is to set up where a fork has it all."""
+
+
 class ForkGoneError(RuntimeError):
     """A process that folds was killed: nothing of its last batch was written, whoever asked folds it."""
 
@@ -64,11 +68,16 @@ class FoldingFork:
 
 
 class FoldingForks:
-    """``count`` processes that fold what ``opened`` opens; they end with the block, or with this process."""
+    """``count`` processes that fold what ``opened`` opens; they end with the block, or with this process.
 
-    def __init__(self, opened: Opened, count: int) -> None:
+    ``begun`` is called in each before anything else, and sets up what this one has not, or what no fork inherits: where
+    its log goes above all. It can be pickled.
+    """
+
+    def __init__(self, opened: Opened, count: int, begun: Callable[[], object] = _as_it_is) -> None:
         self._opened = opened
         self._count = count
+        self._begun = begun
         self._left: list[FoldingFork] = []
 
     def __enter__(self) -> Self:
@@ -78,7 +87,7 @@ class FoldingForks:
         for _ in range(self._count):
             ours, theirs = made_by.Pipe()
             inherited.append(ours)
-            args = self._opened, theirs, inherited if forked else []
+            args = self._opened, self._begun, theirs, inherited if forked else []
             process = made_by.Process(target=_fold_as_told, args=args, daemon=True)
             with deaf_to_interrupts():
                 process.start()
@@ -93,10 +102,10 @@ class FoldingForks:
         """One of them, whose end is the caller's from now on; None when there is none left."""
         return self._left.pop() if self._left else None
 
-    async def catch_up(self, projector: Projector) -> int:
+    async def catch_up(self, projector: Projector, wrote: Callable[[int], object] = lambda _: None) -> int:
         """Fold what is far from its end, each process a partition at a time, and end them; how many records.
 
-        What is left, and what one that is killed has left, is for ``projector``.
+        ``wrote`` hears of them step by step. What is left, and what one that is killed has left, is for ``projector``.
         """
         behind = await far_behind(projector, range(projector.partitions))
         partitions = sorted(behind, key=lambda partition: behind[partition])  # the longest are begun first
@@ -116,12 +125,15 @@ class FoldingForks:
                         _log.error("what it was to fold is folded without it", why=str(error))
                         return
                     done += more
+                    wrote(more)
                     near += more < BATCH
 
-        async with asyncio.TaskGroup() as group:
-            for fork in self._left if sum(behind.values()) >= WORTH else ():
-                group.create_task(work(fork))
-        await asyncio.to_thread(self.end)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for fork in self._left if sum(behind.values()) >= WORTH else ():
+                    group.create_task(work(fork))
+        finally:
+            await asyncio.to_thread(self.end)
         return done
 
     def end(self) -> None:
@@ -139,9 +151,12 @@ async def far_behind(projector: Projector, partitions: Collection[int]) -> dict[
     return behind
 
 
-def _fold_as_told(opened: Opened, orders: Connection, inherited: Collection[Connection]) -> None:
+def _fold_as_told(
+    opened: Opened, begun: Callable[[], object], orders: Connection, inherited: Collection[Connection]
+) -> None:
     for reading in inherited:  # while one of us holds it, nobody would see that who asked was killed
         reading.close()
+    begun()
     with suppress(EOFError, OSError):  # who asked is gone
         if (first := orders.recv()) is not None:
             try:

@@ -136,6 +136,30 @@ def test_identities_stay_exact_when_their_hashes_collide(log, monkeypatch):
         assert log.find(identities) == known
 
 
+@pytest.mark.parametrize("indexed", [False, True])
+def test_a_record_that_is_damaged_is_known_by_its_hash_and_hides_no_other(log, indexed):
+    commit(log, record(0), record(1))
+    if indexed:
+        log.index()
+    damage(log, 0)
+    known = {("acc-1", "test", f"e-0-{offset}"): Token(0, offset) for offset in range(2)}
+    assert log.find([*known, ("acc-1", "test", "never")]) == known
+
+
+def test_a_record_that_is_damaged_before_it_is_indexed_stops_no_other(log, monkeypatch):
+    monkeypatch.setattr(sqlite_seen, "_hash", lambda identity, salt: salt)
+    commit(log, *(record(offset) for offset in range(3)))
+    damage(log, 1)
+    log.index()
+    known = {("acc-1", "test", f"e-0-{offset}"): Token(0, offset) for offset in (0, 2)}
+    assert log.find(known) == known
+
+
+def damage(log, offset):
+    with log._transaction():
+        log._db.execute("UPDATE log SET value = x'7b' WHERE position = ?", (offset,))
+
+
 def test_identities_are_known_before_they_are_indexed_afterwards_and_when_the_file_is_opened_again(
     log, tmp_path, monkeypatch
 ):

@@ -83,6 +83,7 @@ UPDATE meta SET value = '4' WHERE name = 'schema_version';
 """From version 1, which indexed every record at once; from version 2, which knew of nobody linked to another; from
 version 3, which wrote all cells of a partition down together."""
 _LETTER = "INSERT INTO dead_letters (consumer, account, partition, offset, event_id, error) VALUES (?, ?, ?, ?, ?, ?)"
+_NO_EVENT = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _read_shares = msgspec.msgpack.Decoder(list[int]).decode
 _LINK = """
 INSERT INTO links VALUES (?, ?, 1)
@@ -530,9 +531,11 @@ class SqliteLog:
         row = self._reading.execute("SELECT end FROM partitions WHERE partition = ?", (partition,)).fetchone()
         return int(row[0])
 
-    def _identity_at(self, db: sqlite3.Connection, position: int) -> Identity:
+    def _identity_at(self, db: sqlite3.Connection, position: int) -> Identity | None:
         row = db.execute("SELECT value FROM log WHERE position = ?", (position,)).fetchone()
-        return codec.decode(row[0]).identity
+        with suppress(*_NO_EVENT):
+            return codec.decode(row[0]).identity
+        return None
 
     def _index(self, most: int | None = None) -> None:
         ends = enumerate(self._seen.index(most))
@@ -545,7 +548,7 @@ class SqliteLog:
         for partition, end in enumerate(indexed):
             found = {}
             for record in self.scan(partition, end):
-                with suppress(msgspec.DecodeError, UnicodeDecodeError):  # what is no event is no duplicate of one
+                with suppress(*_NO_EVENT):  # what is no event is no duplicate of one
                     if not (event := codec.decode(record.value)).is_copy:
                         found[event.identity] = Token(partition, record.offset)
             self._seen.add(found)

@@ -36,7 +36,8 @@ _Row = tuple[int, int]
 class Seen:
     """The identities of a log's records. One thread may ``find`` what was committed while another one commits.
 
-    ``stored`` is who stands at a position (``key``) of the log, as a connection sees it.
+    ``stored`` is who stands at a position (``key``) of the log, as a connection sees it; None where that cannot be read
+    any more: then whoever has its hash is taken for it.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class Seen:
         writing: sqlite3.Connection,
         reading: sqlite3.Connection,
         partitions: int,
-        stored: Callable[[sqlite3.Connection, int], Identity],
+        stored: Callable[[sqlite3.Connection, int], Identity | None],
     ) -> None:
         self._writing = writing
         self._reading = reading
@@ -77,7 +78,7 @@ class Seen:
             for identity, value in wanted.items() if hits else ():
                 if (position := hits.get(value)) is None:
                     continue
-                if identity == self._stored(self._reading, position):
+                if self._stands_at(position, identity):
                     found[identity] = token_at(position)
                 else:
                     again[identity] = _hash(identity, salt + 1)
@@ -92,11 +93,14 @@ class Seen:
         for identity, value in wanted.items():
             position = drawers[value >> _TO_DRAWER].get(value)
             if position is not None:
-                if identity == self._stored(self._reading, position):
+                if self._stands_at(position, identity):
                     found[identity] = token_at(position)
                 elif (row := self._clashing.get(identity)) is not None:
                     found[identity] = token_at(row[1])
         return found
+
+    def _stands_at(self, position: int, identity: Identity) -> bool:
+        return self._stored(self._reading, position) in (identity, None)
 
     def begin(self, indexed: Sequence[int]) -> None:
         """Up to where each partition's records were indexed by whoever had the file before: those behind are added."""
@@ -164,9 +168,9 @@ class Seen:
             stored = dict(_by_hash(self._writing, [value for value, _ in rows]))
             salt += 1
             rows = sorted(
-                (_hash(self._stored(self._writing, position), salt), position)
+                (_hash(identity, salt), position)
                 for value, position in rows
-                if stored[value] != position
+                if stored[value] != position and (identity := self._stored(self._writing, position)) is not None
             )
 
 

@@ -353,6 +353,22 @@ async def test_what_is_written_down_is_bounded_by_the_log_and_waits_for_a_quiet_
     assert behind() == 0
 
 
+async def test_what_is_indexed_in_a_quiet_moment_ends_when_somebody_publishes(house, monkeypatch):
+    loop, index_some, published = asyncio.get_running_loop(), house.log.index_some, []
+
+    def beside_a_publisher():
+        if len(published) < 20:
+            event = delivered(f"o-{len(published)}")
+            published.append(asyncio.run_coroutine_threadsafe(house.embedded.publish([event]), loop))
+        return index_some()
+
+    monkeypatch.setattr(house.log, "index_some", beside_a_publisher)
+    await house.embedded.publish([delivered("o-first")])
+    await house.embedded.keep()
+    assert 0 < len(published) < 10
+    await asyncio.gather(*map(asyncio.wrap_future, published))
+
+
 async def test_who_takes_up_between_two_shares_holds_what_one_fold_of_the_log_comes_to(house, monkeypatch):
     monkeypatch.setattr(kept_cells, "KEEP_EVERY", 2 * SHARES)
     apart = 0

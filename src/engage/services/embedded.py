@@ -223,12 +223,16 @@ class EmbeddedLog:
         return any(ticked)
 
     async def keep(self) -> None:
-        """Write down what the engines hold and what the log has not indexed yet, so that the next start is quick."""
+        """Write down what the engines hold and what the log has not indexed yet, so that the next start is quick.
+
+        Where somebody publishes meanwhile, indexing goes on when that is quiet: it would never come to an end.
+        """
         await self._ready()
         with self._all_or_nothing():
             committed = self._commit({}, None, keeping=True)
+        self._quiet = True
         await committed
-        while await self._committing.behind(self.log.index_some):
+        while self._quiet and await self._committing.behind(self.log.index_some):
             continue
 
     async def rest(self) -> None:

@@ -105,7 +105,8 @@ class FoldingForks:
     async def catch_up(self, projector: Projector, wrote: Callable[[int], object] = lambda _: None) -> int:
         """Fold what is far from its end, each process a partition at a time, and end them; how many records.
 
-        ``wrote`` hears of them step by step. What is left, and what one that is killed has left, is for ``projector``.
+        ``wrote`` hears of them step by step. What is left, and what one that is killed has left, is for ``projector``;
+        what fails in one is raised here.
         """
         behind = await far_behind(projector, range(projector.partitions))
         partitions = sorted(behind, key=lambda partition: behind[partition])  # the longest are begun first
@@ -132,6 +133,8 @@ class FoldingForks:
             async with asyncio.TaskGroup() as group:
                 for fork in self._left if sum(behind.values()) >= WORTH else ():
                     group.create_task(work(fork))
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None
         finally:
             await asyncio.to_thread(self.end)
         return done

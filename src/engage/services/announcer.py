@@ -29,18 +29,20 @@ class Announcer:
     def __init__(self, store: ViewStore, publisher: Publisher) -> None:
         self._store = store
         self._publisher = publisher
+        self._refused = 0
 
     async def step(self, limit: int, partitions: Collection[int] | None = None) -> int:
         """Publish up to ``limit`` events, of these partitions or all; how many, 0 when none wait.
 
-        AnnouncementRefusedError where only such are left that are refused.
+        AnnouncementRefusedError where only such were found that are refused: the next step looks behind them.
         """
-        waiting = await asyncio.to_thread(self._store.announcements, limit, partitions)
+        waiting = await asyncio.to_thread(self._store.announcements, limit + self._refused, partitions)
         if not waiting:
             return 0
         answers = await self._publisher.publish([_event(one) for one in waiting])
         told = list(zip(waiting, answers, strict=True))
         done = [one.number for one, answer in told if not isinstance(answer, Refusal)]
+        self._refused = len(waiting) - len(done)
         if done:
             await asyncio.to_thread(self._store.published, done)
             return len(done)

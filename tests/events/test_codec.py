@@ -78,6 +78,7 @@ def test_many_records_are_read_as_one_by_one_whatever_is_among_them() -> None:
     assert type(codec.read_all(values)[5].data) is Raw, "the account stands still, and no other"
     assert codec.read_all(values) == [codec.reader()(value) for value in values]
     assert codec.read_all([]) == []
-    with pytest.raises(codec.UnreadableError) as caught:
-        codec.read_all([good, wrong, b"{", good])
-    assert caught.value.place == 2
+    for bad in (b"{", good.replace(b"acc-1", b"\xff\xff"), good.replace(b"{", b'{"more":' + b"[" * 100_000)):
+        with pytest.raises(codec.UnreadableError) as caught:
+            codec.read_all([good, wrong, bad, good])
+        assert caught.value.place == 2

@@ -19,10 +19,12 @@ from engage.services.intake import MAX_LEAP, TICK, ClockLeapError, tick
 from engage.services.kafka_intake import KafkaIntake
 from engage.services.kafka_partition import PartitionIntake
 from engage.services.kafka_transaction import FencedError
+from engage.services.records import events_of
 from engage.testing.keyring import MemoryKeyring
 from engage.testing.log_contract import ids_on, order, published, records_of
 from tests.log.inbox import STRUCTURED, records_in, upstream
 from tests.log.kafka_platform import PARTITIONS, KafkaPlatform, intake, kafka_platform
+from tests.strangers import STRANGE
 
 pytestmark = pytest.mark.anyio
 
@@ -95,16 +97,15 @@ async def test_who_takes_up_a_partition_goes_on_behind_what_a_stranger_wrote_the
         await shop.send(order(1), HOME, STRUCTURED)
         await platform.settle()
     async with AIOKafkaProducer(bootstrap_servers=platform.bootstrap) as stranger:
-        for _ in range(2):
-            await stranger.send_and_wait(platform.topics.interactions, b"{ no json", partition=HOME)
+        for value in (*STRANGE.values(), None):
+            await stranger.send_and_wait(platform.topics.interactions, value, key=b"account-1", partition=HOME)
     async with upstream(platform) as shop, intake(platform):
         for number in (1, 2):
             await shop.send(order(number), HOME, STRUCTURED)
         async with asyncio.timeout(60):
             while b"order-2" not in (await records_of(platform.log, HOME))[-1].value:
                 await platform.log.wait({HOME: await platform.log.end(HOME)}, 0.2)
-    ours = [record for record in await records_of(platform.log, HOME) if b"no json" not in record.value]
-    assert [codec.decode(record.value).id for record in ours] == ["order-1", "order-2"]
+    assert [event.id for event in events_of(await records_of(platform.log, HOME))] == ["order-1", "order-2"]
 
 
 async def test_garbage_becomes_dead_letters_with_its_own_bytes_and_sinks_no_neighbour(platform: KafkaPlatform) -> None:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from itertools import groupby
 
 import pytest
+from aiokafka import AIOKafkaProducer
 from msgspec import Raw
 
 from engage.events import codec
@@ -17,10 +18,13 @@ from engage.events.linking import LINKED
 from engage.log.kafka_publisher import KafkaPublisher
 from engage.log.partitioning import partition_of
 from engage.services import kafka_links
+from engage.services.records import events_of
+from engage.testing.log_contract import records_of
 from tests.log.inbox import records_in
 from tests.log.kafka_platform import PARTITIONS, KafkaPlatform, kafka_platform
 from tests.log.linking import Stepping, in_effect, link, links_on, orders, stepping, unlink
 from tests.servers import PROJECT
+from tests.strangers import STRANGE
 
 pytestmark = pytest.mark.anyio
 
@@ -74,6 +78,19 @@ async def test_its_story_goes_to_the_account_what_comes_later_too_and_comes_back
     assert await counted(house) == {ACCOUNT: ["2"], VISITOR: ["1", "3", "4", "5"]}
     await say(house, link(VISITOR, OTHER, said=1), unlink(VISITOR, OTHER, said=1), link(VISITOR, ACCOUNT, said=2))
     assert await counted(house) == {ACCOUNT: ["1", "2", "3", "4", "5"]}
+
+
+async def test_its_story_is_told_past_what_a_stranger_wrote_to_the_log(house: Stepping) -> None:
+    await say(house, *orders(VISITOR, 1))
+    platform = house.platform
+    async with AIOKafkaProducer(bootstrap_servers=platform.bootstrap) as stranger:
+        for value in (*STRANGE.values(), None):
+            await stranger.send_and_wait(
+                platform.topics.interactions, value, key=b"x", partition=partition_of(VISITOR, PARTITIONS)
+            )
+    await say(house, *orders(VISITOR, 2), link(VISITOR, ACCOUNT))
+    records = [record for partition in range(PARTITIONS) for record in await records_of(platform.log, partition)]
+    assert in_effect(list(events_of(records))) == {(ACCOUNT, "order-1"): 1, (ACCOUNT, "order-2"): 1}
 
 
 async def test_an_account_may_say_what_was_said_of_its_visitor_by_the_same_id(house: Stepping) -> None:

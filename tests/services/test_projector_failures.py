@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from msgspec import Raw, Struct, field, structs
 
-from engage.events import codec
 from engage.events.catalogue.commerce import OrderCompleted
 from engage.events.envelope import Event
 from engage.log.contract import Batch, LogGapError
@@ -29,12 +28,7 @@ from tests.services.shop_views import (
     refund,
     spend,
 )
-
-NO_EVENTS = [
-    b"{",
-    codec.encode(order(1)).replace(b"acc-1", b"acc-\xff"),
-    codec.encode(order(1)).replace(b'"data":', b'"data":' + b"[" * 100_000),
-]
+from tests.strangers import STRANGE
 
 
 @pytest.fixture
@@ -94,7 +88,7 @@ def test_data_that_cannot_be_read_parks_every_model_that_listens(store: ViewStor
     assert [asyncio.run(projector.verify(projection)) for projection in ALL] == [None, None, None]
 
 
-@pytest.mark.parametrize("value", NO_EVENTS, ids=["cut off", "no UTF-8", "nested too deeply"])
+@pytest.mark.parametrize("value", STRANGE.values(), ids=STRANGE)
 def test_a_record_that_is_no_event_stops_with_its_place(store: ViewStore, value: bytes) -> None:
     log = MemoryLog()
     log.append(order(1))

@@ -26,6 +26,7 @@ from engage.testing.keyring import MemoryKeyring
 from tests.log.inbox import records_in
 from tests.log.kafka_platform import KafkaPlatform, kafka_platform
 from tests.rules.probes import Seen, Settings, ask, asking, reminder
+from tests.strangers import STRANGE
 
 pytestmark = pytest.mark.anyio
 
@@ -273,14 +274,18 @@ async def test_a_record_that_nobody_can_read_is_a_dead_letter_and_the_next_one_i
     platform = partition.platform
     async with AIOKafkaProducer(bootstrap_servers=platform.bootstrap) as producer:
         stamp = to_micros(now()) // 1_000
-        await producer.send_and_wait(
-            platform.topics.interactions, b"{ no json", key=b"x", partition=0, timestamp_ms=stamp
-        )
-    records = await partition.log()
-    await owner.take(records, now())
+        for value in (*STRANGE.values(), None):
+            await producer.send_and_wait(platform.topics.interactions, value, key=b"x", partition=0, timestamp_ms=stamp)
+    await partition.open_tickets(1)
+    assert len(await owner.take(await partition.log(), now())) == 1
     await owner.close()
-    (letter,) = await records_in(platform.bootstrap, platform.topics.dead_letters, 0)
-    assert (letter.value, dict(letter.headers)["engage-consumer"]) == (b"{ no json", b"rules")
+    letters = await records_in(platform.bootstrap, platform.topics.dead_letters, 0)
+    assert [letter.value for letter in letters] == [*STRANGE.values(), None]
+    assert {dict(letter.headers)["engage-consumer"] for letter in letters} == {b"rules"}
+    await forget(partition)
+    successor = await partition.rules(counting(1, every=1))
+    assert await successor.take(await partition.log(), now()) == [], "it was decided before"
+    await successor.close()
 
 
 class Anything(Struct):

@@ -90,7 +90,7 @@ class Fetching:
         partition, found = self.home.partition, list[Record]()
         while self._parts and len(found) < limit:
             part, wanted = self._parts[0], limit - len(found)
-            came = [Record(partition, one.offset, None, one.value) for one in islice(part.records, wanted)]
+            came = [Record(partition, one.offset, None, one.value or b"") for one in islice(part.records, wanted)]
             found += came
             if len(came) < wanted:
                 self._parts.popleft()

@@ -83,7 +83,6 @@ UPDATE meta SET value = '4' WHERE name = 'schema_version';
 """From version 1, which indexed every record at once; from version 2, which knew of nobody linked to another; from
 version 3, which wrote all cells of a partition down together."""
 _LETTER = "INSERT INTO dead_letters (consumer, account, partition, offset, event_id, error) VALUES (?, ?, ?, ?, ?, ?)"
-_NO_EVENT = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _read_shares = msgspec.msgpack.Decoder(list[int]).decode
 _LINK = """
 INSERT INTO links VALUES (?, ?, 1)
@@ -533,7 +532,7 @@ class SqliteLog:
 
     def _identity_at(self, db: sqlite3.Connection, position: int) -> Identity | None:
         row = db.execute("SELECT value FROM log WHERE position = ?", (position,)).fetchone()
-        with suppress(*_NO_EVENT):
+        with suppress(*codec.NO_EVENT):
             return codec.decode(row[0]).identity
         return None
 
@@ -548,7 +547,7 @@ class SqliteLog:
         for partition, end in enumerate(indexed):
             found = {}
             for record in self.scan(partition, end):
-                with suppress(*_NO_EVENT):  # what is no event is no duplicate of one
+                with suppress(*codec.NO_EVENT):  # what is no event is no duplicate of one
                     if not (event := codec.decode(record.value)).is_copy:
                         found[event.identity] = Token(partition, record.offset)
             self._seen.add(found)

@@ -67,7 +67,7 @@ class LoggedDecisions:
         tp = TopicPartition(self._topics.interactions, self._partition)
         async for records in committed(self._bootstrap, tp, start):
             for record in records:
-                if record.offset >= end:
+                if record.offset >= end or record.value is None:
                     continue
                 if _MAY_BE_ONE in record.value:
                     for decision in filter(None, map(_decision, events_of([record]))):

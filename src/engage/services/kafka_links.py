@@ -29,7 +29,7 @@ from engage.log.topics import Topics
 from engage.rules.decisions import TYPES as DECISIONS
 from engage.services.edge import Edge
 from engage.services.kafka_transaction import Outgoing
-from engage.services.records import events_of, read_event
+from engage.services.records import events_of
 from engage.services.rules_changelog import latest
 
 HANDED_ON = "engage-handed-on"
@@ -192,13 +192,12 @@ class PartitionLinks:
         if batch is None or batch.next_position == self._reached:
             return None
         moves = {move.subject: move for move in self._round}
-        again: list[tuple[Event[Raw], str]] = []
-        for record in batch.records:
-            if (move := moves.get(_head(record.value).subject)) is None:
-                continue
-            event = read_event(record)
-            if (account := self._ties.told_to(move, event)) is not None:
-                again.append((event, account))
+        told_to = self._ties.told_to
+        again = [
+            (event, account)
+            for event in events_of(record for record in batch.records if _subject_of(record) in moves)
+            if (account := told_to(moves[event.subject], event)) is not None
+        ]
         told = Admitted([], [])
         for copy, (event, account) in zip(self._copies(again, retold=True), again, strict=True):
             if account != event.subject:
@@ -294,6 +293,14 @@ class PartitionLinks:
         on = linking.copied(event, account, retold=False)
         on.retold, on.data = on.origin is None, Raw(codec.encode(seeking))
         return Admitted([], [on])
+
+
+def _subject_of(record: Record) -> str:
+    """Whose the record is; nobody's where somebody else has written to the log, and it is none."""
+    try:
+        return _head(record.value).subject
+    except codec.NO_EVENT:
+        return ""
 
 
 def _parted(account: str, visitor: str, cause: Event[Any]) -> Event[Raw]:

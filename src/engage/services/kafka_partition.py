@@ -50,6 +50,7 @@ class _Taken(Struct):
     subject: str
     source: str
     id: str
+    recorded: datetime
     inboxoffset: int = -1
     origin: str | None = None
     retold: bool = False
@@ -297,10 +298,10 @@ class PartitionIntake:
                         continue
                     try:
                         taken = _taken(record.value)
-                    except msgspec.DecodeError:  # somebody else has written to the log: nothing of ours
+                    except codec.NO_EVENT:  # somebody else has written to the log: nothing of ours
                         continue
                     if taken.origin is None and not taken.retold and not taken.subject.startswith(PARTITION_SUBJECT):
-                        self._known.add(digest_of((taken.subject, taken.source, taken.id)), record.recorded)
+                        self._known.add(digest_of((taken.subject, taken.source, taken.id)), taken.recorded)
                     highest = max(highest, taken.inboxoffset)
                 position = batch.next_position
         self.next_inbox = highest + 1

@@ -31,7 +31,7 @@ from engage.services.intake import Stamp, tick
 from engage.services.kafka_transaction import FencedProducer, Outgoing
 from engage.services.letters.unread import RULES
 from engage.services.partition_runner import PartitionRunner, activated
-from engage.services.records import events_of
+from engage.services.records import UNRECORDED, events_of
 from engage.services.rules_changelog import Place, load, written
 
 _PAGE = 8_000
@@ -207,10 +207,12 @@ class PartitionRules:
     def _events(self, records: Iterable[Any], unreadable: list[Outgoing]) -> Iterator[Event[Any]]:
         for record in records:
             try:
-                event = self._read(record.value)
-            except (*codec.NO_EVENT, TypeError) as error:
-                # Intake lets none in: somebody else has written to the log.
-                unreadable.append(self._dead(record.key or b"", record.value, RULES, record.offset, str(error)))
+                event = self._read(record.value or b"")
+                fault = UNRECORDED if event.recorded is None else None
+            except codec.NO_EVENT as error:
+                fault = str(error)
+            if fault is not None:  # intake lets none in: somebody else has written to the log
+                unreadable.append(self._dead(record.key or b"", record.value, RULES, record.offset, fault))
                 continue
             event.partition, event.offset = self.partition, record.offset
             yield event

@@ -15,16 +15,18 @@ from engage.log.sqlite import SqliteLog
 AT_ONCE = 500
 """Records whose events are in the processor's cache at once, for ``placed_events``."""
 
+UNRECORDED = "it does not say when it was recorded"
+"""Why what might be an event elsewhere is none of the log: whoever wrote it was not intake."""
+
 _logger = structlog.get_logger(__name__)
 
 
 class CorruptRecordError(ValueError):
     """A log record is no event: restore the log from its backup; no read model goes past it."""
 
-    def __init__(self, record: Record, error: Exception) -> None:
+    def __init__(self, record: Record, why: Exception | str) -> None:
         super().__init__(
-            f"record {record.partition}:{record.offset} of the log is no event ({error}): restore the log from its "
-            "backup"
+            f"record {record.partition}:{record.offset} of the log is no event ({why}): restore the log from its backup"
         )
         self.offset = record.offset
 
@@ -35,6 +37,8 @@ def read_event(record: Record) -> Event[Any]:
         event = codec.decode(record.value)
     except codec.NO_EVENT as error:
         raise CorruptRecordError(record, error) from error
+    if event.recorded is None:
+        raise CorruptRecordError(record, UNRECORDED)
     event.partition, event.offset = record.partition, record.offset
     return event
 
@@ -50,6 +54,8 @@ def placed_events(records: Sequence[Record], wanted: frozenset[str] | None = Non
     except codec.UnreadableError as error:
         raise CorruptRecordError(records[error.place], error) from error
     for event, record in zip(events, records, strict=True):
+        if event.recorded is None:
+            raise CorruptRecordError(record, UNRECORDED)
         event.partition = record.partition
         event.offset = record.offset
     return events

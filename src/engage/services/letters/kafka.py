@@ -7,7 +7,6 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 
-from engage.events import codec
 from engage.log.contract import Token
 from engage.log.kafka import KafkaLog
 from engage.log.topics import MAX_RECORD_BYTES, Topics, broker_errors
@@ -19,6 +18,7 @@ from engage.services.letters.letter import INTAKE
 from engage.services.letters.source import Refused, Stopped, parked_in
 from engage.services.letters.unread import READERS, Unread
 from engage.services.partition_runner import read_basis
+from engage.services.records import events_of
 from engage.services.rules_changelog import committed, latest_place, load
 
 _NEAR = 64
@@ -129,7 +129,7 @@ class Kafka:
             return False
         start = max(0, place.position - _NEAR)
         batch = await self._log.read(token.partition, start, _NEAR)
-        before = [codec.decode(record.value) for record in batch.records if record.offset < place.position]
+        before = events_of(record for record in batch.records if record.offset < place.position)
         return any(event.inboxoffset is not None and event.inboxoffset >= token.offset for event in before)
 
     async def _letters(self) -> AsyncIterator[tuple[Any, Mapping[str, bytes]]]:

@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 import tempfile
+from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,9 @@ _FLAGS = [] if sys.platform == "win32" else ["-O2", "-g0", "-w"]
 def main() -> None:
     """Compile what is not compiled yet; say on standard error if it cannot be."""
     compiled = _compiled()
-    if all(compiled.place(name).exists() for name in compiled.NAMES):
-        return
+    places, changed = map(compiled.place, compiled.NAMES), Path(__file__).stat().st_mtime
+    if all(place.exists() and place.stat().st_mtime >= changed for place in places):
+        return  # of these sources, and in the way that stands here
     try:
         compile_core(compiled.FOLDER)
     except Exception as error:
@@ -38,7 +40,10 @@ def main() -> None:
 
 
 def compile_core(folder: Path) -> list[Path]:
-    """Compile for the running Python into ``folder``, in place of what is there; raises what Cython and compiler do."""
+    """Compile for the running Python into ``folder``, in place of what is there; raises what Cython and compiler do.
+
+    What other Pythons run stays, and so does what a process is running.
+    """
     compiled = _compiled()
     with tempfile.TemporaryDirectory() as name, contextlib.chdir(name):
         # In a copy: nothing is left beside the sources, and tracebacks name files as they are called from there.
@@ -48,10 +53,7 @@ def compile_core(folder: Path) -> list[Path]:
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(source, copy)
         _build(compiled.NAMES)
-        target = folder / compiled.digest()
-        shutil.rmtree(folder, ignore_errors=True)
-        target.mkdir(parents=True)
-        return [Path(shutil.move(file, target)) for file in sorted(Path("lib/engage/rules").iterdir())]
+        return _put(sorted(Path("lib/engage/rules").iterdir()), folder / compiled.digest())
 
 
 def reason(error: Exception) -> str:
@@ -70,6 +72,22 @@ def _build(names: tuple[str, ...]) -> None:
     build.build_lib, build.build_temp, build.parallel = "lib", "temp", os.cpu_count()
     build.ensure_finalized()
     build.run()
+
+
+def _put(files: list[Path], target: Path) -> list[Path]:
+    """Put the files into a folder, each whole from when it is seen; what is of older sources, beside it, goes."""
+    target.mkdir(parents=True, exist_ok=True)
+    placed = []
+    for file in files:
+        draft = target / f"{file.name}.{os.getpid()}"
+        shutil.copy(file, draft)
+        placed.append(draft.replace(target / file.name))
+    for old in target.parent.glob(f"*/*{EXTENSION_SUFFIXES[0]}"):
+        if old.parent != target:
+            old.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # another Python's are there still
+                old.parent.rmdir()
+    return placed
 
 
 def _compiled() -> Any:

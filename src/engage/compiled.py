@@ -43,7 +43,7 @@ def install() -> None:
 @cache
 def found() -> dict[str, Path]:
     """The compiled modules' files by name: of these sources, for this Python; empty where one is missing."""
-    if is_pure():
+    if is_pure() or not FOLDER.is_dir():
         return {}
     files = {name: place(name) for name in NAMES}
     return files if all(file.exists() for file in files.values()) else {}

@@ -1,9 +1,11 @@
 """The engine compiled and as plain Python: the same to the byte, and never compiled of other sources than there are."""
 
 import os
+import runpy
 import shutil
 import subprocess
 import sys
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import msgspec
@@ -116,3 +118,60 @@ def test_without_a_compiler_it_is_said_that_the_sources_run(copy):
     assert done.returncode == 0
     assert "setup: the engine runs as plain Python, a third slower" in done.stderr
     assert "no-such-compiler" in done.stderr
+
+
+@pytest.fixture
+def script(copy, monkeypatch):
+    """The script of that copy; what it would compile stands there at once."""
+    script = runpy.run_path(str(copy / "scripts/compile_core.py"))
+
+    def build(names):
+        for name in names:
+            made = Path("lib", *name.split(".")[:-1], name.rpartition(".")[2] + EXTENSION_SUFFIXES[0])
+            made.parent.mkdir(parents=True, exist_ok=True)
+            made.write_text("compiled anew")
+
+    monkeypatch.setitem(script["main"].__globals__, "_build", build)
+    return script
+
+
+def cell_in(folder):
+    return folder / f"cell{EXTENSION_SUFFIXES[0]}"
+
+
+def test_compiling_leaves_alone_what_other_pythons_and_running_processes_run(copy, script):
+    folder = copy / "src/engage/_compiled"
+    shutil.rmtree(folder, ignore_errors=True)
+    current = folder / script["_compiled"]().digest()
+    for one in (current, folder / "of-older-sources", folder / "long-gone"):
+        one.mkdir(parents=True)
+        cell_in(one).write_text("compiled before")
+    others = [folder / "of-older-sources" / "cell.another-python.so", current / "cell.another-python.so"]
+    for one in others:
+        one.write_text("another's")
+    with cell_in(current).open() as running:
+        script["compile_core"](folder)
+        assert running.read() == "compiled before"
+    assert cell_in(current).read_text() == "compiled anew"
+    assert sorted(folder.glob("*/cell.*")) == sorted([cell_in(current), *others])
+    assert not (folder / "long-gone").exists()
+
+
+def test_a_changed_way_of_compiling_is_heeded_though_the_sources_are_the_same(copy, script):
+    folder = copy / "src/engage/_compiled"
+    script["compile_core"](folder)
+    cell = cell_in(folder / script["_compiled"]().digest())
+    cell.write_text("as it was")
+    script["main"]()
+    assert cell.read_text() == "as it was"
+    later = cell.stat().st_mtime + 10
+    os.utime(copy / "scripts/compile_core.py", (later, later))
+    script["main"]()
+    assert cell.read_text() == "compiled anew"
+
+
+def test_an_installation_of_which_nothing_is_compiled_needs_no_word_on_types(copy):
+    shutil.rmtree(copy / "src/engage/_compiled", ignore_errors=True)
+    for file in (copy / "src/engage/rules").glob("*.pxd"):
+        file.unlink()
+    assert file_of("engage.rules.engine", copy) == copy / "src/engage/rules/engine.py"

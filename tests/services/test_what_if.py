@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import shutil
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 import streams
 from engage import bootstrap
@@ -24,6 +26,7 @@ from engage.services.what_if import Task, WhatIf, fold_partition, what_if
 from engage.settings import Settings
 from engage.testing.events import happened
 from projections.shared.account_health import account_health
+from tests.strangers import STRANGE
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 NOW = START + timedelta(days=300)
@@ -69,6 +72,17 @@ def state_of(home: Path) -> dict[str, str]:
     """The content of every file, but for what SQLite keeps beside a database for its readers."""
     files = [path for path in home.iterdir() if path.suffix not in (".db-shm", ".db-wal")]
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.mark.parametrize("strange", STRANGE.values(), ids=STRANGE)
+def test_a_record_that_is_no_event_is_passed_over_as_rules_do(settings: Settings, tmp_path: Path, strange: bytes):
+    shutil.copytree(settings.home_path, tmp_path / "home")
+    damaged = structs.replace(settings, home=str(tmp_path / "home"))
+    log = SqliteLog(bootstrap.log_path(damaged))
+    with log._transaction():
+        log._db.execute("UPDATE log SET value = ? WHERE instr(value, ?)", (strange, b"OrderCompleted-0-0"))
+    log.close()
+    assert counted(supposed(damaged, LATER)) == counted(supposed(settings, LATER))
 
 
 def test_who_would_have_waited_longer_and_not_a_byte_is_written(settings: Settings):

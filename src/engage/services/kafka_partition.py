@@ -236,7 +236,7 @@ class PartitionIntake:
         """What engage sends to this partition itself, and not to an account, or why it may not enter."""
         try:
             data: Any = CATALOGUE[event.type].decode(event.data)
-        except (msgspec.ValidationError, msgspec.DecodeError) as error:
+        except codec.NO_EVENT as error:
             return Refusal("data", (Fault("/data", str(error)),))
         if not data.partition == self.partition == _partition_in(event.subject):
             said = f"is said of another partition than {self.partition}: send it there"

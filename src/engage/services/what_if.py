@@ -98,7 +98,12 @@ async def fold_partition(task: Task, partition: int, end: int, told: Told) -> Fo
         while position < end:
             batch = await log.read(partition, position, min(_PAGE, end - position))
             for record in batch.records:
-                event = read(record.value)
+                try:  # rules pass over what is no event of the log as well
+                    event = read(record.value)
+                except codec.NO_EVENT:
+                    continue
+                if event.recorded is None:
+                    continue
                 event.partition, event.offset = partition, record.offset
                 both.fold(event)
             records += len(batch.records)

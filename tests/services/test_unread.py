@@ -14,7 +14,7 @@ from engage.events.catalogue.account import AccountErased
 from engage.events.envelope import Event
 from engage.log.contract import Taken
 from engage.log.sqlite import SqliteLog
-from engage.services import doctor
+from engage.services import doctor, privacy
 from engage.services.letters.acting import Command, act
 from engage.services.letters.letter import Chosen, DeadLetter, Verb
 from engage.services.linking import link
@@ -157,6 +157,21 @@ async def test_others_are_forgotten_and_the_rest_once_it_can_be_read(platform: P
     assert len(await letters(platform, "erasures")) == 1
     restore()
     assert await tried(platform, "erasures") == ["goes_on"]
+    assert platform.keyring.all_of("a") == {}
+
+
+@DAMAGES
+async def test_who_is_to_be_forgotten_is_when_it_is_asked_again_whatever_befell_the_first_word(
+    platform: Platform, clock: Clock, damage: Damage, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(privacy, "_WAIT_SECONDS", 0.0)
+    platform.keyring.current(["a"])
+    erased = codec.new_event(
+        AccountErased(generation=1), id="erasure:1", source=privacy.SOURCE, subject="a", time=clock()
+    )
+    await platform.publish([json.dumps(refund("a", "a")).encode(), erased])
+    spoil(platform, await said(platform, "a", "account.erased"), damage)
+    assert (await privacy.erase(platform, "a", "ada")).generation == 1
     assert platform.keyring.all_of("a") == {}
 
 

@@ -26,6 +26,7 @@ from engage.log.contract import Log
 from engage.log.topics import DEAD_LETTER_RETENTION, INBOX_RETENTION
 from engage.services.as_of import as_of
 from engage.services.known_accounts import NoSuchAccountError
+from engage.services.letters.unread import ERASURES
 from engage.services.linked import linked_to, links_of
 from engage.services.log_search import Wanted, find, newest
 from engage.services.platform import Platform
@@ -103,9 +104,9 @@ async def held_on(
 async def erase(platform: Platform, account: str, actor: str) -> Erased:
     """Say on the log that ``account`` is erased, and wait until its keys are gone.
 
-    What is published of it afterwards is sealed with a new key. Asked again, it is done again. NoSuchAccountError if
-    there is nothing to erase; LinkedError if it is linked to another one; ErasureError if the log refuses it, or nobody
-    carries it out in time. Those who are linked to it go with it.
+    What is published of it afterwards is sealed with a new key. Asked again, it is done again, also where what the log
+    has of it cannot be read. NoSuchAccountError if there is nothing to erase; LinkedError if it is linked to another
+    one; ErasureError if the log refuses it, or nobody carries it out in time. Those who are linked to it go with it.
     """
     if not is_account(account) or not await newest(platform.log, Wanted(account=account), 1):
         raise NoSuchAccountError(account)
@@ -116,6 +117,7 @@ async def erase(platform: Platform, account: str, actor: str) -> Erased:
     visitors = await linked_to(platform, account)
     linked = {visitor: await asyncio.to_thread(keys.newest_generation, visitor) for visitor in visitors}
     told = "".join(f":{visitor}:{of_visitor}" for visitor, of_visitor in linked.items())
+    told += await _unread(platform, account)
     event = codec.new_event(
         AccountErased(generation=generation, linked=linked),
         id=f"erasure:{generation}{'' if not told else named_id(_NAMESPACE, told)}",
@@ -169,6 +171,14 @@ def _plain(event: Any, keys: Mapping[int, AccountKey]) -> dict[str, Any]:
     elif is_sealed(data):
         shape["data"] = ERASED
     return shape
+
+
+async def _unread(platform: Platform, account: str) -> str:
+    """The places of erasures that cannot be read and may be the account's: the same again would be a duplicate."""
+    while await platform.erasures.step(_PAGE):
+        pass
+    unread = [one for _, one in await platform.letters.unread() if one.consumer == ERASURES]
+    return "".join(f":{one.partition}:{one.offset}" for one in unread if one.account in (account, ""))
 
 
 async def _carried_out(platform: Platform, generations: Mapping[str, int]) -> None:

@@ -40,7 +40,12 @@ def run_for(seconds: float) -> bool:
     otherwise than usual. An older Linux takes it and does not mind.
     """
     number = _CALLS.get(platform.machine())
-    if sys.platform != "linux" or number is None or os.sched_getscheduler(0) != os.SCHED_OTHER:
+    if sys.platform != "linux" or number is None:
+        return False
+    try:
+        if os.sched_getscheduler(0) != os.SCHED_OTHER:
+            return False
+    except OSError:  # musl, the C library of Alpine, does not ask the system
         return False
     nice = os.getpriority(os.PRIO_PROCESS, 0)
     wanted = _Attributes(size=ctypes.sizeof(_Attributes), nice=nice, runtime=int(seconds * 1e9))

@@ -1,5 +1,6 @@
 """How long a thread runs before others that wait have their turn: the folding process long, who answers short."""
 
+import errno
 import os
 import re
 import threading
@@ -51,3 +52,11 @@ def test_where_threads_are_scheduled_otherwise_nothing_is_said():
     thread.start()
     thread.join()
     assert said == [False]
+
+
+def test_where_the_c_library_does_not_say_how_threads_are_scheduled_nothing_is_said(monkeypatch: pytest.MonkeyPatch):
+    def as_musl(pid: int) -> int:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(os, "sched_getscheduler", as_musl)
+    assert not run_for(AT_ONCE)

@@ -26,7 +26,6 @@ from engage.log.contract import Log
 from engage.log.topics import DEAD_LETTER_RETENTION, INBOX_RETENTION
 from engage.services.as_of import as_of
 from engage.services.known_accounts import NoSuchAccountError
-from engage.services.letters.unread import ERASURES
 from engage.services.linked import linked_to, links_of
 from engage.services.log_search import Wanted, find, newest
 from engage.services.platform import Platform
@@ -117,7 +116,8 @@ async def erase(platform: Platform, account: str, actor: str) -> Erased:
     visitors = await linked_to(platform, account)
     linked = {visitor: await asyncio.to_thread(keys.newest_generation, visitor) for visitor in visitors}
     told = "".join(f":{visitor}:{of_visitor}" for visitor, of_visitor in linked.items())
-    told += await _unread(platform, account)
+    if not await _gone(platform, {account: generation, **linked}):
+        told += f":{now.isoformat()}"  # of what was said before, and cannot be read, the same would be a duplicate
     event = codec.new_event(
         AccountErased(generation=generation, linked=linked),
         id=f"erasure:{generation}{'' if not told else named_id(_NAMESPACE, told)}",
@@ -173,14 +173,6 @@ def _plain(event: Any, keys: Mapping[int, AccountKey]) -> dict[str, Any]:
     return shape
 
 
-async def _unread(platform: Platform, account: str) -> str:
-    """The places of erasures that cannot be read and may be the account's: the same again would be a duplicate."""
-    while await platform.erasures.step(_PAGE):
-        pass
-    unread = [one for _, one in await platform.letters.unread() if one.consumer == ERASURES]
-    return "".join(f":{one.partition}:{one.offset}" for one in unread if one.account in (account, ""))
-
-
 async def _carried_out(platform: Platform, generations: Mapping[str, int]) -> None:
     """Wait until the keys are gone, whichever process does it."""
     account, loop = next(iter(generations)), asyncio.get_running_loop()
@@ -189,8 +181,7 @@ async def _carried_out(platform: Platform, generations: Mapping[str, int]) -> No
         ends = {one: await platform.log.end(one) for one in range(platform.log.partitions)}
         while await platform.erasures.step(_PAGE):
             pass
-        kept = {one: await asyncio.to_thread(platform.keyring.all_of, one) for one in generations}
-        if all(generation > generations[one] for one, held in kept.items() for generation in held):
+        if await _gone(platform, generations):
             return
         if loop.time() > deadline:
             raise ErasureError(
@@ -198,3 +189,9 @@ async def _carried_out(platform: Platform, generations: Mapping[str, int]) -> No
                 f"{_WAIT_SECONDS:.0f} s: see that `engage worker streams` runs, then do the same again"
             )
         await platform.log.wait(ends, 1.0)
+
+
+async def _gone(platform: Platform, generations: Mapping[str, int]) -> bool:
+    """Whether no key of these accounts up to these generations is left."""
+    kept = {one: await asyncio.to_thread(platform.keyring.all_of, one) for one in generations}
+    return all(generation > generations[one] for one, held in kept.items() for generation in held)

@@ -341,6 +341,7 @@ class SqliteLog:
         """All of ``several``, in order, in one durable transaction, or nothing of it; then ``grown`` is to be told."""
         due = self._seen.due()
         with self._transaction():
+            self._seen.sift()
             self._append([record for writes in several for record in writes.records])
             if due:
                 self._index()

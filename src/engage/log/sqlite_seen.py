@@ -10,9 +10,11 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 
 from engage.log.contract import Token
 from engage.log.sqlite_rows import execute_rows
+from engage.log.sqlite_sieve import Sieve
 
 INDEX_EVERY = 24_000
 """Records whose identities are kept in memory until some are indexed, sorted: then they share the index's pages. One by
@@ -60,6 +62,8 @@ class Seen:
         self._put_now: list[int] = []
         # Of what was looked for and not found, since it is likely to be put there: to hash it again costs as much.
         self._hashes: dict[Identity, int] = {}
+        self._sieve = Sieve()
+        self._others_changes = -1
 
     def find(self, identities: Iterable[Identity]) -> dict[Identity, Token]:
         """Where events of these identities stand, for those that are on the log."""
@@ -67,12 +71,13 @@ class Seen:
             self._hashes = {}
         wanted = {identity: _hash(identity, 0) for identity in identities}
         self._hashes.update(wanted)
+        wanted = self._sieve.passed(wanted)
         found = self._found_recent(wanted)
         for identity in found:
             del wanted[identity]
         salt = 0
         while wanted:
-            # Nearly none is there: what a hash stands for is looked for only when it is.
+            # Few are there: what a hash stands for is looked for only when it is.
             hits = dict(_by_hash(self._reading, list(wanted.values())))
             again = {}
             for identity, value in wanted.items() if hits else ():
@@ -107,18 +112,33 @@ class Seen:
         self._ends = list(indexed)
         self._indexed = [list(indexed) for _ in range(DRAWERS)]
 
+    def sift(self) -> None:
+        """Let ``find`` know a little more of what the log lacks without asking; the first thing of a commit."""
+        sieve = self._sieve
+        [(changes,)] = self._writing.execute("PRAGMA data_version").fetchall()
+        if changes != self._others_changes:  # at first, and where another wrote whom no lock kept away
+            self._others_changes = changes
+            sieve.forget()
+            sieve.begin(sum(self._ends), chain.from_iterable(self._drawers))
+        elif many := sieve.outgrown():
+            sieve.begin(many, chain.from_iterable(self._drawers))
+        sieve.fill(self._writing)
+
     def add(self, identities: Mapping[Identity, Token]) -> None:
         """These have been committed, and are to be indexed."""
         drawers, hashes, ends = self._drawers, self._hashes, self._ends
+        added: list[int] = []
         for identity, token in identities.items():
             value = hashes.pop(identity, None)
             if value is None:
                 value = _hash(identity, 0)
+            added.append(value)
             partition, offset = token.partition, token.offset
             position = partition << SHIFT | offset  # ``key``, which to call takes as long as all else of it
             ends[partition] = offset + 1
             if drawers[value >> _TO_DRAWER].setdefault(value, position) != position:
                 self._clashing[identity] = value, position
+        self._sieve.add(added)
         self._count = self._counted()
 
     def due(self) -> bool:

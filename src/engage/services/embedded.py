@@ -310,7 +310,7 @@ class EmbeddedLog:
         """Where they stand, for those that are on the log or on their way to it."""
         known = self.log.find(identities)
         for fresh in self._under_way:
-            known.update((identity, fresh[identity]) for identity in identities if identity in fresh)
+            known.update((identity, fresh[identity]) for identity in fresh.keys() & identities)
         return known
 
     def _runner(self, partition: int) -> PartitionRunner:

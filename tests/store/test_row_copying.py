@@ -1,12 +1,14 @@
 """Many rows at once reach PostgreSQL as few do, whatever stands in their texts and whether they were there before."""
 
 import itertools
+import uuid
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from msgspec import Raw, Struct, structs
+from sqlalchemy import Connection, event
 
 from engage.store.positions import Position
 from engage.store.row_copying import COPIED
@@ -153,6 +155,37 @@ def test_what_a_copy_is_refused_for_and_no_row_goes_in_without_one(store: ViewSt
     store.commit([structs.replace(there_after_all, counted=1, fresh={row.key for row in later})])
     assert store.get(everything, later[0].key) == later[0]
     assert [sql.split()[1] for sql in copied] == ["pg_temp.staged", "everything"]
+
+
+@pytest.fixture
+def modest(store: ViewStore) -> Iterator[None]:
+    """The store works for a role that may write its tables, and make none on the way."""
+    role, database = f"modest_{uuid.uuid4().hex}", store.database.url.database
+    with store.database.write() as connection:
+        connection.exec_driver_sql(f"CREATE ROLE {role}")
+        connection.exec_driver_sql(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}")
+        connection.exec_driver_sql(f'REVOKE TEMPORARY ON DATABASE "{database}" FROM PUBLIC')
+
+    def begun(connection: Connection) -> None:
+        connection.exec_driver_sql(f"SET LOCAL ROLE {role}")
+
+    event.listen(store.database.engine, "begin", begun)
+    yield
+    event.remove(store.database.engine, "begin", begun)
+    with store.database.write() as connection:
+        connection.exec_driver_sql(f"DROP OWNED BY {role}")
+        connection.exec_driver_sql(f"DROP ROLE {role}")
+
+
+@pytest.mark.usefixtures("modest")
+def test_a_role_that_may_make_no_table_on_the_way_writes_as_many(
+    store: ViewStore, copied: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "_unstorable", lambda _: pytest.fail("no row is bad, and to look takes long"))
+    rows = rows_of(["plain"])
+    store.commit([change(0, 1, *rows)])
+    assert by_key(store.select(everything)) == by_key(rows)
+    assert copied != []
 
 
 @pytest.mark.parametrize(

@@ -236,18 +236,18 @@ class ViewStore(ViewReader):
             )
             for one in changes
         ]
-        try:
-            return self._written(changes, moves)
-        except (PositionMovedError, GenerationError, OperationalError, InterfaceError):
-            raise
-        except Exception as error:
-            failures = self._unstorable(changes)
-            if failures:
-                raise UnstorableRowsError(failures) from error
-            if self.database.sqlite:
+        many = not self.database.sqlite and sum(len(one.folded.rows) for one in changes) >= COPIED
+        # Where a copy is refused no row need be: one may be there after all, or the role may make no table on the way.
+        for copies in (True, False) if many else (False,):
+            try:
+                return self._written(changes, moves, copies=copies)
+            except (PositionMovedError, GenerationError, OperationalError, InterfaceError):
                 raise
-            # No row is refused: it is the copy, of a row that is there after all or to a role that may make no table.
-            return self._written(changes, moves, copies=False)
+            except Exception as error:
+                refused = error
+        if failures := self._unstorable(changes):
+            raise UnstorableRowsError(failures) from refused
+        raise refused
 
     def silent_until(self, model: ReadModel[Any], partition: int) -> int | None:
         """See ``standings.silent_until``."""
@@ -276,7 +276,7 @@ class ViewStore(ViewReader):
             outbox.published(connection, numbers)
 
     def _written(
-        self, changes: Sequence[Change], moves: Sequence[Move], *, copies: bool = True
+        self, changes: Sequence[Change], moves: Sequence[Move], *, copies: bool
     ) -> dict[tuple[str, int], Moved]:
         wrote = [one.old.projection for one in changes if one.folded.rows]
         asked = [ledger.holding(self.database, moves), pauses.PAUSED, deletions.noted(self.database, wrote)]

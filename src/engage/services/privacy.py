@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from engage.events import codec
-from engage.events.catalogue import CATALOGUE
+from engage.events.catalogue import CATALOGUE, type_of
 from engage.events.catalogue.account import AccountErased
 from engage.events.envelope import is_account
 from engage.events.linking import PARTED
@@ -103,9 +103,10 @@ async def held_on(
 async def erase(platform: Platform, account: str, actor: str) -> Erased:
     """Say on the log that ``account`` is erased, and wait until its keys are gone.
 
-    What is published of it afterwards is sealed with a new key. Asked again, it is done again, also where what the log
-    has of it cannot be read. NoSuchAccountError if there is nothing to erase; LinkedError if it is linked to another
-    one; ErasureError if the log refuses it, or nobody carries it out in time. Those who are linked to it go with it.
+    What is published of it afterwards is sealed with a new key. Asked again while there are keys, it is done again,
+    whatever befell what was said before. NoSuchAccountError if there is nothing to erase; LinkedError if it is linked
+    to another one; ErasureError if the log refuses it, or nobody carries it out in time. Those who are linked to it go
+    with it.
     """
     if not is_account(account) or not await newest(platform.log, Wanted(account=account), 1):
         raise NoSuchAccountError(account)
@@ -115,9 +116,13 @@ async def erase(platform: Platform, account: str, actor: str) -> Erased:
     generation = await asyncio.to_thread(keys.newest_generation, account)
     visitors = await linked_to(platform, account)
     linked = {visitor: await asyncio.to_thread(keys.newest_generation, visitor) for visitor in visitors}
+    generations = {account: generation, **linked}
+    kept = None if platform.embedded else now + max(INBOX_RETENTION, DEAD_LETTER_RETENTION)
     told = "".join(f":{visitor}:{of_visitor}" for visitor, of_visitor in linked.items())
-    if not await _gone(platform, {account: generation, **linked}):
+    if not await _gone(platform, generations):
         told += f":{now.isoformat()}"  # of what was said before, and cannot be read, the same would be a duplicate
+    elif await newest(platform.log, Wanted(account=account, types=(type_of(AccountErased),)), 1):
+        return Erased(account, generation, kept)
     event = codec.new_event(
         AccountErased(generation=generation, linked=linked),
         id=f"erasure:{generation}{'' if not told else named_id(_NAMESPACE, told)}",
@@ -129,8 +134,7 @@ async def erase(platform: Platform, account: str, actor: str) -> Erased:
     [answer] = await platform.publish([event])
     if isinstance(answer, Refusal):
         raise ErasureError(f"the log refused it: {answer}; nothing was erased")
-    await _carried_out(platform, {account: generation, **linked})
-    kept = None if platform.embedded else now + max(INBOX_RETENTION, DEAD_LETTER_RETENTION)
+    await _carried_out(platform, generations)
     return Erased(account, generation, kept)
 
 

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from engage.events import codec
 from engage.events.catalogue.support import TicketOpened
 from engage.events.envelope import Event, to_micros
-from engage.log.contract import LogGapError
+from engage.log.contract import LogGapError, Record
 from engage.rules.decisions import TYPES as DECISIONS
 from engage.rules.policy import PolicySettings
 from engage.rules.rule import Rule, Wake
@@ -241,6 +241,29 @@ async def test_decisions_that_intake_has_not_taken_yet_are_known_to_rules_that_l
     assert abouts(await again.take(await partition.log(), now())) == ["ticket number 6"]
     await again.close()
     assert abouts(await partition.in_inbox(*DECISIONS)) == ["ticket number 2", "ticket number 4", "ticket number 6"]
+
+
+async def test_decisions_that_intake_takes_while_rules_that_lost_their_state_look_for_them_are_known(
+    partition: Partition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = await active(partition, counting(1, every=2))
+    await partition.open_tickets(4)
+    await owner.take(await partition.log(), now())
+    await owner.close()
+    await forget(partition)
+    log = partition.platform.log
+
+    async def taken_meanwhile(home: int) -> Record | None:
+        monkeypatch.undo()
+        await partition.take_in()
+        while (found := await log.last(home)) is None or b"follow_up.requested" not in found.value:
+            await log.wait({home: await log.end(home)}, 0.1)
+        return found
+
+    monkeypatch.setattr(log, "last", taken_meanwhile)
+    again = await partition.rules(counting(1, every=2))
+    assert await again.take(await partition.log(), now()) == []
+    await again.close()
 
 
 async def forget(partition: Partition) -> None:

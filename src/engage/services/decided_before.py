@@ -24,18 +24,18 @@ _MAY_BE_WORD = b'"dead_letter.'
 
 
 class LoggedDecisions:
-    """The decisions behind ``start``, read ahead of the fold that asks for them, and no further than it needs.
+    """The decisions on the log in ``span``, read ahead of the fold that asks for them, and no further than it needs.
 
-    They stand in the order in which they were decided. Those that intake has not taken yet, from ``inbox`` on, belong
-    to them. It has a reader of the log to itself, for the fold reads the same records a little later. That it is
+    They stand in the order in which they were decided. Those that intake had not taken at its end, from ``inbox`` on,
+    belong to them. It has a reader of the log to itself, for the fold reads the same records a little later. That it is
     complete up to where it began was seen when the partition was claimed. It is ``exhausted`` once its answer is None.
     """
 
-    def __init__(self, bootstrap: str, topics: Topics, partition: int, start: int, end: int, inbox: int) -> None:
+    def __init__(self, bootstrap: str, topics: Topics, partition: int, span: tuple[int, int], inbox: int) -> None:
         self._bootstrap = bootstrap
         self._topics = topics
         self._partition = partition
-        self._span = start, end
+        self._span = span
         self._inbox = inbox
         self._decisions = self._read()
         self._next: Event[Any] | None = None

@@ -196,9 +196,9 @@ class PartitionRules:
         self._caught_up_at = last.offset + 1
         if self.position < self._caught_up_at and not known_to_its_end:
             inbox = next((event.inboxoffset for event in events_of([last])), None)
-            self._before = LoggedDecisions(
-                self._bootstrap, self._topics, self.partition, self.position, end, 0 if inbox is None else inbox + 1
-            )
+            # Up to where the inbox is known to be taken: intake may go on meanwhile.
+            span, untaken = (self.position, self._caught_up_at), 0 if inbox is None else inbox + 1
+            self._before = LoggedDecisions(self._bootstrap, self._topics, self.partition, span, untaken)
             await self._before.begin()
         _logger.info(
             "rules claimed", partition=self.partition, position=self.position, end=end, cells=len(self._engine.cells)

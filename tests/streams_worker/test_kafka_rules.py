@@ -229,11 +229,7 @@ async def test_the_log_is_told_the_time_once_when_a_wake_is_due(partition: Parti
 async def test_decisions_that_intake_has_not_taken_yet_are_known_to_rules_that_lost_their_state(
     partition: Partition,
 ) -> None:
-    owner = await active(partition, counting(1, every=2))
-    await partition.open_tickets(4)
-    await owner.take(await partition.log(), now())
-    await owner.close()
-    await forget(partition)
+    await decide_and_forget(partition)
     again = await partition.rules(counting(1, every=2))
     assert again.position == 0
     assert await again.take(await partition.log(), now()) == []
@@ -246,11 +242,7 @@ async def test_decisions_that_intake_has_not_taken_yet_are_known_to_rules_that_l
 async def test_decisions_that_intake_takes_while_rules_that_lost_their_state_look_for_them_are_known(
     partition: Partition, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    owner = await active(partition, counting(1, every=2))
-    await partition.open_tickets(4)
-    await owner.take(await partition.log(), now())
-    await owner.close()
-    await forget(partition)
+    await decide_and_forget(partition)
     log = partition.platform.log
 
     async def taken_meanwhile(home: int) -> Record | None:
@@ -264,6 +256,15 @@ async def test_decisions_that_intake_takes_while_rules_that_lost_their_state_loo
     again = await partition.rules(counting(1, every=2))
     assert await again.take(await partition.log(), now()) == []
     await again.close()
+
+
+async def decide_and_forget(partition: Partition) -> None:
+    """Two decisions at four tickets, in the inbox still, and nothing is left of the state."""
+    owner = await active(partition, counting(1, every=2))
+    await partition.open_tickets(4)
+    await owner.take(await partition.log(), now())
+    await owner.close()
+    await forget(partition)
 
 
 async def forget(partition: Partition) -> None:

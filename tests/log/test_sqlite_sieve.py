@@ -131,12 +131,12 @@ def test_the_bitmap_is_as_large_as_the_log_asks_for_and_never_larger_than_16_mb(
     sizes = []
     with closing(sqlite3.connect(":memory:")) as db:
         db.execute("CREATE TABLE seen (hash INTEGER PRIMARY KEY, position INTEGER NOT NULL)")
-        for expected in (0, 100_000, 1_000_000, 1_000_000_000):
+        for expected in (0, 200_000, 1_000_000, 1_000_000_000):
             sieve.begin(expected, ())
             sieve.fill(db)
             assert sieve._whole is not None
             sizes.append(sieve._whole.size)
-    assert sizes == [1 << 16, 1 << 18, 1 << 22, 1 << 24]
+    assert sizes == [1 << 18, 1 << 20, 1 << 22, 1 << 24]
 
 
 def test_what_another_writer_put_into_the_index_is_found_as_soon_as_it_is_in_the_way(

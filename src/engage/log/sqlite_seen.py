@@ -119,9 +119,9 @@ class Seen:
         if changes != self._others_changes:  # at first, and where another wrote whom no lock kept away
             self._others_changes = changes
             sieve.forget()
-            sieve.begin(sum(self._ends), chain.from_iterable(self._drawers))
+            sieve.begin(sum(self._ends), list(chain.from_iterable(self._drawers)))
         elif many := sieve.outgrown():
-            sieve.begin(many, chain.from_iterable(self._drawers))
+            sieve.begin(many, list(chain.from_iterable(self._drawers)))
         sieve.fill(self._writing)
 
     def add(self, identities: Mapping[Identity, Token]) -> None:

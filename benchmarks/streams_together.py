@@ -47,6 +47,9 @@ async def _together(name: str, bootstrap: str, events: list[Event[Raw]]) -> floa
             heard = [asyncio.create_task(worker.stdout.readline()) for worker in workers if worker.stdout]
             await fill(bootstrap, topics, events, transaction=topics.prefix)
             return await _rate(workers, heard, len(events))
+    except TimeoutError:
+        late = f"{name}: {WORKERS} workers did not tell of {len(events)} events in {_SECONDS:.0f} s"
+        raise RuntimeError(f"{late}: run one by itself to see why") from None
     finally:
         for worker in workers:
             worker.kill()

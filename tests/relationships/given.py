@@ -3,6 +3,7 @@
 import os
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from copy import copy
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -151,8 +152,9 @@ class FileLog:
         partition = partition_of(event.subject, self.partitions)
         before = self.records[partition][-1].recorded if self.records[partition] else EPOCH
         token = Token(partition, len(self.records[partition]))
-        value = codec.encode(event)
-        self.records[partition].append(Record(partition, token.offset, max(before, event.time), value))
+        taken = copy(event)
+        taken.recorded = max(before, event.time)
+        self.records[partition].append(Record(partition, token.offset, taken.recorded, codec.encode(taken)))
         self._seen[event.identity] = token
         return token
 

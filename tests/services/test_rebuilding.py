@@ -8,13 +8,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from msgspec import structs
+from msgspec import Struct, field, structs
 from sqlalchemy import Connection, event
 
 from engage.services.projector import Projector, Rebuilt
 from engage.services.rebuilding import RebuildError
 from engage.store.row_writing import Part, Stamp
 from engage.store.views import PositionMovedError, ViewRebuildingError, ViewStore
+from engage.testing.memory_log import MemoryLog
+from engage.views.aggregate import Aggregate
+from tests.services.shop_views import order
 from tests.services.town_views import (
     WEEK,
     assert_right,
@@ -87,6 +90,31 @@ async def test_a_rebuild_mends_what_was_spoilt_and_tells_how_far_it_is(store: Vi
     log.append(*told(60, 80))
     await projector.catch_up()
     await assert_right(projector)
+
+
+class Visitors(Struct):
+    """Accounts by how often they came."""
+
+    all: str
+    accounts: dict[str, int] = field(default_factory=dict)
+
+
+async def test_sums_that_came_by_their_names_in_another_order_are_no_difference(store: ViewStore) -> None:
+    base, _ = make()
+    visitors = Aggregate("visitors", version=1, row=Visitors, reads=Visitors, of=base)
+    visitors.of_row(lambda row: [Visitors("all", {str(row.visits): 1})])
+    visitors.read(lambda shards: shards)
+    log = MemoryLog(partitions=1, generation="a village")
+    projector = Projector(log, store, [base, visitors])
+    for number, account in enumerate(["acc-1", "acc-2", "acc-1"]):  # cut up, "1" comes before "2"; in one, behind it
+        log.append(order(number, subject=account))
+        await projector.catch_up()
+    assert await projector.rebuild(visitors) == Rebuilt(3, True, 0)
+    with store.database.write() as connection:
+        wrong = Visitors("0:all", {"1": 1, "2": 7})
+        store.table(visitors).write(connection, [Part([wrong], Stamp(0, 1, 1), {})])
+    assert await projector.rebuild(visitors) == Rebuilt(3, True, 1)
+    assert store.merged(visitors) == [Visitors("all", {"1": 1, "2": 1})]
 
 
 async def test_readers_see_the_old_rows_until_the_new_version_has_come_as_far(store: ViewStore) -> None:

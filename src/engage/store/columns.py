@@ -159,6 +159,14 @@ def is_decimal_text(column: Column[Any]) -> bool:
     return isinstance(column.type, Stored) and column.type.kind.decode is Decimal
 
 
+def is_json_text(column: Column[Any]) -> bool:
+    """Whether a column keeps JSON as text (SQLite), where an object whose names stand otherwise is another text."""
+    if not isinstance(column.type, Stored):
+        return False
+    kind = column.type.kind
+    return isinstance(kind.sql, Text) and kind.encode_all in (_json_texts, _finite_texts)
+
+
 def refuse_without_offset(moment: datetime) -> None:
     """ValueError for what is no moment: without an offset nobody knows which one it is."""
     if moment.tzinfo is None:

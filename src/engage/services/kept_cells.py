@@ -13,7 +13,7 @@ from msgspec import Struct
 from engage.rules.cell import SHARES
 from engage.rules.deciding import Basis
 
-KEEP_EVERY = 10_000
+KEEP_EVERY = 20_000
 """Records of a partition after which an account's cells are written down. Until then they are what the log's tail makes
 of those that were, and who takes up after a crash folds that tail: most cells change often, and are written once."""
 KEEP_LIVED_EVERY = 1_500

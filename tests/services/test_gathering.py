@@ -57,6 +57,23 @@ async def test_what_comes_after_everything_was_answered_is_answered_too():
         assert numbers(await asyncio.wait_for(gathering.publish([str(number).encode()]), 5)) == [number]
 
 
+async def test_where_many_publish_the_next_who_come_are_waited_for_a_little():
+    ledger = Ledger()
+    gathering = Gathering(ledger.publish, at_once=3, apart=0.2)
+    await asyncio.gather(*map(gathering.publish, batches(1, 1, 1, 1)))
+    early = asyncio.create_task(gathering.publish([b"4"]))
+    await asyncio.sleep(0.02)
+    assert numbers(await gathering.publish([b"5"])) == [5]
+    assert numbers(await early) == [4]
+    assert [len(commit) for commit in ledger.commits] == [4, 2]
+
+
+async def test_who_publishes_alone_waits_for_nobody():
+    gathering = Gathering(Ledger().publish, apart=60)
+    for number in range(20):
+        assert numbers(await asyncio.wait_for(gathering.publish([str(number).encode()]), 5)) == [number]
+
+
 async def test_who_cannot_be_taken_sinks_nobody_who_came_at_the_same_time():
     class Choosy(Ledger):
         async def publish(self, events: Sequence[bytes]) -> list[Answer]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -23,6 +24,8 @@ MOST = 1_600
 """Events of one call: it holds the event loop for tens of milliseconds at most, and others have their turn."""
 _ROUNDS = 2
 """Turns of the event loop in which who is ready to publish is waited for: bytes arrive in one, requests in the next."""
+_SIBLINGS = 4
+"""As many as this must have shared the last call for the next one to wait a little: who publishes alone never waits."""
 _NOBODYS_FAULT = (BrokerUnavailableError, sqlite3.OperationalError)
 """What a log that cannot be written to raises, whatever it is given: each by itself would fail as all do together, and
 each failure has the engines read back."""
@@ -32,10 +35,16 @@ Publish = Callable[[Events], Awaitable[list[Answer]]]
 
 
 class Gathering:
-    """Hands what is published to ``publish`` together; ``at_once`` says how many such calls may be under way."""
+    """Hands what is published to ``publish`` together; ``at_once`` says how many such calls may be under way.
 
-    def __init__(self, publish: Publish, *, at_once: int = 1, most: int = MOST) -> None:
+    ``apart``: seconds from one call to the next where many publish, as PostgreSQL's ``commit_delay`` has it: a call
+    costs what several events do, and would be made for half a dozen of them.
+    """
+
+    def __init__(self, publish: Publish, *, at_once: int = 1, most: int = MOST, apart: float = 0.0) -> None:
         self._publish = publish
+        self._apart = apart
+        self._next = 0.0
         self._most = most
         self._at_once = at_once
         self._waiting: deque[tuple[Events, asyncio.Future[list[Answer]]]] = deque()
@@ -66,10 +75,21 @@ class Gathering:
             while self._waiting:
                 for _ in range(_ROUNDS):
                     await asyncio.sleep(0)
+                await self._turn()
                 if gathered := self._gathered():
+                    if len(gathered) >= _SIBLINGS:
+                        self._next = time.monotonic() + self._apart
                     await self._take(gathered)
         finally:
             self._working -= 1
+
+    async def _turn(self) -> None:
+        """Wait until the next call is due; others who waited as long may have made it by then."""
+        while True:
+            early = self._next - time.monotonic()
+            if early <= 0:
+                return
+            await asyncio.sleep(early)
 
     def _gathered(self) -> list[tuple[Events, asyncio.Future[list[Answer]]]]:
         gathered: list[tuple[Events, asyncio.Future[list[Answer]]]] = []

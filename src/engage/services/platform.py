@@ -42,6 +42,8 @@ BATCH = 1_000
 _AT_ONCE_EMBEDDED = 6
 """Calls that publish at the same time: while some wait together for new keys or a commit, others are checked, sealed
 and decided on."""
+_APART = 0.003
+"""Between two of them where several publish at a time; much less than the disk takes now and then."""
 _TURN_RESTS = 0.05
 """Between two turns of desk, relay and the like: they sync files of their own, which publishing would wait for."""
 _AT_ONCE = 4
@@ -100,7 +102,11 @@ class Platform:
         self.mover = Mover(embedded.log, embedded, store) if embedded is not None else None
         self.owner = owner
         self.clock = clock
-        self.gathering = Gathering(self.publish, at_once=_AT_ONCE_EMBEDDED if embedded else _AT_ONCE)
+        self.gathering = (
+            Gathering(self.publish, at_once=_AT_ONCE_EMBEDDED, apart=_APART)
+            if embedded
+            else Gathering(self.publish, at_once=_AT_ONCE)
+        )
         self.announcer = Announcer(store, publisher)
         self.view_clock = ViewClock(projector, ticks or publisher)
         self.waiting = Waiting(store, log.partitions)

@@ -36,7 +36,7 @@ def main() -> None:
     try:
         compile_core(compiled.FOLDER)
     except Exception as error:
-        print(f"setup: the engine runs as plain Python, a third slower: {reason(error)}", file=sys.stderr)
+        print(f"setup: the engine runs as plain Python, up to a quarter slower: {reason(error)}", file=sys.stderr)
 
 
 def compile_core(folder: Path) -> list[Path]:

@@ -82,4 +82,4 @@ def told() -> str:
         return "compiled"
     if is_pure():
         return f"plain Python, because {PURE} is set"
-    return "plain Python, a third slower: nothing is compiled of these sources (make setup does, with a C compiler)"
+    return "plain Python, up to a quarter slower: these sources are not compiled (make setup does, with a C compiler)"

@@ -12,6 +12,7 @@ import pytest
 
 from engage.log.contract import LogGapError
 from engage.services.by_partition import PartitionUnfoldedError, by_partition
+from tests.services.killing import killed_and_nobody_is_left
 
 
 def squared(partition: int, end: int, told) -> tuple[int, int]:
@@ -122,13 +123,4 @@ def asking_until_killed(there: Connection) -> None:
 
 
 def test_who_asked_is_killed_and_nobody_is_left():
-    ours, theirs = multiprocessing.Pipe(duplex=False)
-    asking = multiprocessing.get_context("spawn").Process(target=asking_until_killed, args=(theirs,))
-    asking.start()
-    theirs.close()
-    asking.join()
-    assert asking.exitcode == -signal.SIGKILL
-    assert ours.poll(20), "somebody lives who holds the other end"
-    with pytest.raises(EOFError):
-        ours.recv()
-    ours.close()
+    killed_and_nobody_is_left(asking_until_killed)

@@ -105,6 +105,11 @@ class House:
         await self.embedded.start()
         return self
 
+    async def lose_engines_and_open(self, *rules):
+        for partition in range(self.log.partitions):
+            self.log.forget_engine(partition)
+        return await self.open(*rules)
+
     def engine_states(self):
         return [self.log.engine_state(partition) for partition in range(self.log.partitions)]
 
@@ -384,9 +389,7 @@ async def test_who_takes_up_between_two_shares_holds_what_one_fold_of_the_log_co
     assert sorted(asked) == sorted(f"o-{number}" for number in range(150 - 3 * 24))
     await house.embedded.keep()
     kept = house.engine_states()
-    for partition in range(house.log.partitions):
-        house.log.forget_engine(partition)
-    await house.open(ask_rule())
+    await house.lose_engines_and_open(ask_rule())
     await house.embedded.keep()
     assert house.engine_states() == kept
     assert len(house.events("follow_up.requested")) == len(asked)
@@ -399,9 +402,7 @@ async def test_lost_engine_state_is_folded_again_and_nothing_is_decided_twice(ho
             [delivered(f"o-{day}-{n}", at=house.clock.now, subject=f"acc-{n}") for n in range(9)]
         )
     before, kept = house.events(), house.engine_states()
-    for partition in range(house.log.partitions):
-        house.log.forget_engine(partition)
-    await house.open(ask_rule())
+    await house.lose_engines_and_open(ask_rule())
     assert house.events() == before
     house.clock.now += timedelta(days=1)
     await house.embedded.publish([delivered("last", at=house.clock.now, subject=f"acc-{n}") for n in range(9)])
@@ -434,9 +435,7 @@ async def test_what_falls_due_while_a_past_is_told_once_more_is_known_in_the_sam
     await house.embedded.keep()
 
     kept = house.engine_states()
-    for partition in range(house.log.partitions):
-        house.log.forget_engine(partition)
-    await house.open(ask_rule())
+    await house.lose_engines_and_open(ask_rule())
     await house.embedded.keep()
     assert house.engine_states() == kept
 

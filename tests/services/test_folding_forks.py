@@ -18,6 +18,7 @@ from engage.services.folding_forks import FoldingForks, far_behind
 from engage.services.projector import Projector
 from engage.store.positions import GenerationError
 from engage.store.views import ViewStore
+from tests.services.killing import killed_and_nobody_is_left
 from tests.services.shop_views import entries
 from tests.services.town_views import assert_right, regulars, town_log, warmths
 
@@ -196,13 +197,4 @@ async def slow(url: str, there: Connection) -> AsyncIterator[Projector]:
 
 
 def test_who_asked_is_killed_and_none_is_left(url: str):
-    ours, theirs = multiprocessing.Pipe(duplex=False)
-    asking = multiprocessing.get_context("spawn").Process(target=asking_until_killed, args=(url, theirs))
-    asking.start()
-    theirs.close()
-    asking.join()
-    assert asking.exitcode == -signal.SIGKILL
-    assert ours.poll(20), "somebody lives who holds the other end"
-    with pytest.raises(EOFError):
-        ours.recv()
-    ours.close()
+    killed_and_nobody_is_left(asking_until_killed, url)

@@ -11,8 +11,8 @@ from msgspec import Raw
 from engage.events import codec
 from engage.events.catalogue import CATALOGUE
 from engage.events.envelope import Event
-from engage.events.validation import Refusal
 from engage.log.contract import Publisher
+from engage.services.telling import tell
 from engage.store.outbox import Announcement
 from engage.store.views import ViewStore
 
@@ -39,14 +39,12 @@ class Announcer:
         waiting = await asyncio.to_thread(self._store.announcements, limit + self._refused, partitions)
         if not waiting:
             return 0
-        answers = await self._publisher.publish([_event(one) for one in waiting])
-        told = list(zip(waiting, answers, strict=True))
-        done = [one.number for one, answer in told if not isinstance(answer, Refusal)]
-        self._refused = len(waiting) - len(done)
-        if done:
-            await asyncio.to_thread(self._store.published, done)
-            return len(done)
-        first, why = told[0]
+        told, refused = await tell(self._publisher, waiting, _event)
+        self._refused = len(refused)
+        if told:
+            await asyncio.to_thread(self._store.published, [one.number for one in told])
+            return len(told)
+        first, why = refused[0]
         raise AnnouncementRefusedError(
             f"the log refused {first.type!r} of {first.subject!r}, announced by the view {first.projection!r}: {why}; "
             "it waits, nothing is lost: update engage, then start it"

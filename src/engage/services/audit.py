@@ -17,8 +17,8 @@ from msgspec import Raw
 from engage.events import codec
 from engage.events.catalogue.command import CommandGiven, Outcome
 from engage.events.envelope import OPERATIONS, Event
-from engage.events.validation import Refusal
 from engage.log.contract import Publisher
+from engage.services.telling import tell
 from engage.store.access import AccessStore
 from engage.store.audit import Deed
 
@@ -84,13 +84,11 @@ class TrailRelay:
         waiting = await asyncio.to_thread(self._store.untold, limit)
         if not waiting:
             return 0
-        answers = await self._publisher.publish([_event(one) for one in waiting])
-        told = list(zip(waiting, answers, strict=True))
-        done = [one for one, answer in told if not isinstance(answer, Refusal)]
-        if done:
-            await asyncio.to_thread(self._store.told, done)
-            return len(done)
-        first, why = told[0]
+        told, refused = await tell(self._publisher, waiting, _event)
+        if told:
+            await asyncio.to_thread(self._store.told, told)
+            return len(told)
+        first, why = refused[0]
         raise DeedRefusedError(
             f"the log refused to hold that {first.actor!r} gave the command {first.command!r}: {why}; it is kept, and "
             "told after engage was updated"

@@ -37,7 +37,7 @@ WINDOW = timedelta(days=30)
 
 _PAGE = 8_000
 _NEAR = 1_000
-"""What the topics take of an event's data, or of a record that goes on to another partition; the rest is envelope."""
+"""Records that are read at once to find the last one that is an event: seldom has anybody else written behind it."""
 _KEY_BYTES = 64 << 10
 """What a dead letter keeps of its key: that, too, may have come out of a compressed batch."""
 

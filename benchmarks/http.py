@@ -30,8 +30,10 @@ from benchmarks.http_parts import parts
 from benchmarks.http_servers import Server, bare, engage, load
 
 ROUNDS = 3
-BATCHED, SINGLE, READS = 48_000, 8_000, 8_000
-BATCH_CONNECTIONS, SINGLE_CONNECTIONS, READ_CONNECTIONS = 16, 64, 16
+BATCHED, SINGLE, READS = 48_000, 20_000, 8_000
+BATCH_CONNECTIONS, READ_CONNECTIONS = 16, 16
+SINGLE_CONNECTIONS, FEW_CONNECTIONS = 512, 64
+"""As many as RudderStack's gateway was measured with; and few, who all wait for the same sync of the disk."""
 STEADY_SECONDS = 10
 OVERLOAD_CONNECTIONS = 256
 
@@ -84,6 +86,10 @@ def main() -> None:
                 note("processor, us a single event", (server.cpu_seconds() - before) / SINGLE * 1e6)
                 note("bare endpoint, single events", SINGLE / load(peer, requests, SINGLE_CONNECTIONS).whole)
                 server.settle()
+                requests = singles(events(SINGLE, 150 + round_))
+                note("single events of few", SINGLE / load(server, requests, FEW_CONNECTIONS).whole)
+                note("bare endpoint, single events of few", SINGLE / load(peer, requests, FEW_CONNECTIONS).whole)
+                server.settle()
                 requests = [get(f"/v1/accounts/{account}")] * READS
                 note("one account read", READS / load(server, requests, READ_CONNECTIONS).whole)
                 note("bare endpoint, the same bytes", READS / load(peer, requests, READ_CONNECTIONS).whole)
@@ -117,7 +123,16 @@ def main() -> None:
             "bare loop into an empty table",
             "for comparison",
         ),
-        "single events / bare endpoint": ("single events into SQLite", "bare endpoint, single events", ">= 0.4"),
+        f"single events of {SINGLE_CONNECTIONS} connections / bare endpoint": (
+            "single events into SQLite",
+            "bare endpoint, single events",
+            ">= 0.4",
+        ),
+        f"single events of {FEW_CONNECTIONS} connections / bare endpoint": (
+            "single events of few",
+            "bare endpoint, single events of few",
+            "for comparison",
+        ),
         "one account / bare endpoint": ("one account read", "bare endpoint, the same bytes", ">= 0.5"),
         "batches into Kafka / into SQLite": ("batches of 100 into Kafka", "batches of 100 into SQLite", ">= 1"),
     }

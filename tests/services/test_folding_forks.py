@@ -35,15 +35,15 @@ async def opened(url: str, generation: str = "the town") -> AsyncIterator[Projec
         store.close()
 
 
-def die_once(died: Path) -> None:
-    if not died.exists():
-        died.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
+def struck_once(struck: Path, by: signal.Signals) -> None:
+    if not struck.exists():
+        struck.touch()
+        os.kill(os.getpid(), by)
 
 
 @asynccontextmanager
-async def dying(url: str, died: Path) -> AsyncIterator[Projector]:
-    """The first process that comes to its third step ends there."""
+async def dying(url: str, died: Path, by: signal.Signals = signal.SIGKILL) -> AsyncIterator[Projector]:
+    """The first process that comes to its third step ends there, or hangs."""
     async with opened(url) as projector:
         step, steps = projector.step, 0
 
@@ -51,7 +51,7 @@ async def dying(url: str, died: Path) -> AsyncIterator[Projector]:
             nonlocal steps
             steps += 1
             if steps == 3:
-                die_once(died)
+                struck_once(died, by)
             return await step(*order)  # type: ignore[arg-type]
 
         projector.step = stepping  # type: ignore[method-assign, assignment]
@@ -105,6 +105,19 @@ def test_all_are_killed_and_who_asks_folds_alone(url: str, tmp_path: Path):
         folded, left = asyncio.run(caught_up(url, forks))
         assert 0 < folded < ORDERS
         assert folded + left == ORDERS
+
+
+@pytest.mark.timeout(30)
+def test_one_that_hangs_is_killed_and_who_asks_folds_alone(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folding_forks, "PATIENCE", 3.0)
+    with FoldingForks(partial(dying, url, tmp_path / "hung", signal.SIGSTOP), 1) as forks:
+        folded, left = asyncio.run(caught_up(url, forks))
+        assert (tmp_path / "hung").exists()
+        assert 0 < folded < ORDERS
+        assert folded + left == ORDERS
+        assert multiprocessing.active_children() == []
 
 
 def folding(url: str, forks: FoldingForks, ends_at_once: bool, wrote: list[int] | None = None) -> list[Told]:

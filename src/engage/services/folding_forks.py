@@ -24,6 +24,9 @@ from engage.store.views import PositionMovedError
 WORTH = 20_000
 """Records behind from which on another process pays: to open log and views takes it as long as to fold 5,000."""
 _END_SECONDS = 10.0
+PATIENCE = 60.0
+"""Seconds after which one that does not answer is killed, stopped or waiting for a database as it may be: its longest
+step is a batch of history, a second or two, and who asked does without it what would have taken longer."""
 
 _log = structlog.get_logger(__name__)
 
@@ -36,7 +39,10 @@ def _as_it_is() -> None:
 
 
 class ForkGoneError(RuntimeError):
-    """A process that folds was killed: nothing of its last batch was written, whoever asked folds it."""
+    """A process that folds was killed, or hung and is killed now: of its last batch was written all or nothing.
+
+    Whoever asked folds on from where it stands.
+    """
 
 
 class FoldingFork:
@@ -47,10 +53,16 @@ class FoldingFork:
         self._orders = orders
 
     async def step(self, limit: int, partitions: Collection[int]) -> int:
-        """See ``Projector.step``, whose errors are raised here; ForkGoneError if the process is gone."""
+        """See ``Projector.step``, whose errors are raised here; ForkGoneError if the process is gone or hangs."""
         try:
             self._orders.send((limit, list(partitions)))
-            said = await _heard(self._orders)
+            async with asyncio.timeout(PATIENCE):
+                said = await _heard(self._orders)
+        except TimeoutError as error:
+            self._process.kill()
+            raise ForkGoneError(
+                f"the process {self._process.pid} that folds partitions did not answer for {PATIENCE:g} s: it is killed"
+            ) from error
         except (EOFError, OSError) as error:
             raise ForkGoneError(f"the process {self._process.pid} that folds partitions is gone") from error
         if isinstance(said, Exception):

@@ -1,20 +1,25 @@
 """What operators do is on the log, once, with who did it; and nobody else can say it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec import Raw
 
 from engage import bootstrap
 from engage.events import codec
 from engage.events.catalogue.command import CommandGiven
-from engage.events.envelope import OPERATIONS
-from engage.events.validation import Refusal, check
+from engage.events.envelope import OPERATIONS, Event
+from engage.events.validation import Fault, Refusal, check
+from engage.log.contract import Answer
 from engage.log.partitioning import partition_of
+from engage.services import telling
+from engage.services.audit import DeedRefusedError, TrailRelay
 from engage.services.platform import Platform
 from engage.settings import Settings
 from tests.http.given import START, Clock, order
+from tests.services.ledger import Ledger
 
 
 @pytest.fixture
@@ -57,6 +62,44 @@ async def test_after_a_crash_between_log_and_note_it_is_told_once(
     assert await platform.trail_relay.step(10) == 1
     assert await platform.trail_relay.step(10) == 0
     assert len(await told(platform)) == 1
+
+
+async def test_however_many_deeds_the_log_refuses_the_others_are_told_and_those_once_it_takes_them(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for actor in ("mallory", "mallory", "mallory", "ada", "mallory", "grace"):
+        with platform.trail.of(actor, "api-keys create", "shop"):
+            pass
+
+    class Strict(Ledger):
+        refuses = "mallory"
+
+        async def publish(self, events: Sequence[bytes | Event[Raw]]) -> list[Answer]:
+            assert all(isinstance(event, Event) for event in events)
+            taken = await super().publish(events)
+            refusal = Refusal("data", (Fault("/actor", "no"),))
+            return [refusal if event.actor == self.refuses else one for event, one in zip(events, taken, strict=True)]  # type: ignore[union-attr]
+
+    strict = Strict()
+    relay = TrailRelay(platform.access.store, strict)
+    for done in (1, 1, 0, 0):
+        with pytest.raises(
+            DeedRefusedError, match="that 'mallory' gave the command 'api-keys create': /actor: no"
+        ) as it:
+            await relay.step(2)
+        assert it.value.done == done
+    assert {deed.actor for deed in platform.access.store.untold(10)} == {"mallory"}
+    asked = sum(strict.calls)
+    with pytest.raises(DeedRefusedError):
+        await relay.step(2)
+    assert sum(strict.calls) == asked, "what was refused is not asked for again and again"
+    monkeypatch.setattr(telling, "_AGAIN_SECONDS", 0.0)
+    relay = TrailRelay(platform.access.store, strict)
+    with pytest.raises(DeedRefusedError):
+        await relay.step(10)
+    strict.refuses = ""
+    assert await relay.step(10) == 4
+    assert platform.access.store.untold(10) == []
 
 
 async def test_it_makes_no_account(platform: Platform) -> None:

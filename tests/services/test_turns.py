@@ -3,7 +3,7 @@
 import asyncio
 
 from engage.services import turns
-from engage.services.turns import Turns
+from engage.services.turns import LeftBehindError, Turns
 from engage.store.views import PositionMovedError
 from engage.testing.memory_log import MemoryLog
 
@@ -48,6 +48,15 @@ async def test_a_part_that_works_again_is_in_no_trouble_any_more(monkeypatch):
     made = Turns(MemoryLog(partitions=1), {"relay": bad})
     await running(made, lambda: bad.turns > 4)
     assert made.troubles == {}
+
+
+async def test_a_part_that_leaves_something_behind_is_in_trouble_and_goes_on_with_the_rest():
+    part = Part(LeftBehindError("one is refused"), LeftBehindError("one is refused"))
+    made = Turns(MemoryLog(partitions=1), {"announcements": part})
+    part.errors[1].done = 7
+    assert (await made.turn(), await made.turn()) == (0, 7)
+    assert made.troubles == {"announcements": "LeftBehindError: one is refused"}
+    assert (await made.turn(), made.troubles) == (1, {})
 
 
 async def test_another_process_that_was_faster_is_no_trouble():

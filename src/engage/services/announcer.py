@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import msgspec
 from msgspec import Raw
@@ -11,44 +10,43 @@ from msgspec import Raw
 from engage.events import codec
 from engage.events.catalogue import CATALOGUE
 from engage.events.envelope import Event
+from engage.events.validation import Refusal
 from engage.log.contract import Publisher
-from engage.services.telling import tell
+from engage.services.telling import Telling
+from engage.services.turns import LeftBehindError
 from engage.store.outbox import Announcement
 from engage.store.views import ViewStore
 
 SOURCE = "engage/views"
 
 
-class AnnouncementRefusedError(RuntimeError):
+class AnnouncementRefusedError(LeftBehindError):
     """The log refused what a read model announced: a fault of engage or of its versions. It waits; report it."""
 
 
 class Announcer:
-    """Publishes what waits in ``store``, then lets go of it: a crash between the two publishes the same ids again."""
+    """Publishes what waits in ``store``, then lets go of it; see ``Telling``."""
 
     def __init__(self, store: ViewStore, publisher: Publisher) -> None:
         self._store = store
-        self._publisher = publisher
-        self._refused = 0
+        self._telling = Telling(publisher, _event, self._let_go, _refused)
 
     async def step(self, limit: int, partitions: Collection[int] | None = None) -> int:
         """Publish up to ``limit`` events, of these partitions or all; how many, 0 when none wait.
 
-        AnnouncementRefusedError where only such were found that are refused: the next step looks behind them.
+        AnnouncementRefusedError as long as some are refused: the others are published.
         """
-        waiting = await asyncio.to_thread(self._store.announcements, limit + self._refused, partitions)
-        if not waiting:
-            return 0
-        told, refused = await tell(self._publisher, waiting, _event)
-        self._refused = len(refused)
-        if told:
-            await asyncio.to_thread(self._store.published, [one.number for one in told])
-            return len(told)
-        first, why = refused[0]
-        raise AnnouncementRefusedError(
-            f"the log refused {first.type!r} of {first.subject!r}, announced by the view {first.projection!r}: {why}; "
-            "it waits, nothing is lost: update engage, then start it"
-        )
+        return await self._telling.step(lambda behind: self._store.announcements(limit, partitions, behind))
+
+    def _let_go(self, told: Sequence[Announcement]) -> None:
+        self._store.published([one.number for one in told])
+
+
+def _refused(first: Announcement, why: Refusal) -> AnnouncementRefusedError:
+    return AnnouncementRefusedError(
+        f"the log refused {first.type!r} of {first.subject!r}, announced by the view {first.projection!r}: {why}; "
+        "it waits, nothing is lost: update engage, then start it"
+    )
 
 
 def _event(one: Announcement) -> Event[Raw]:

@@ -17,8 +17,10 @@ from msgspec import Raw
 from engage.events import codec
 from engage.events.catalogue.command import CommandGiven, Outcome
 from engage.events.envelope import OPERATIONS, Event
+from engage.events.validation import Refusal
 from engage.log.contract import Publisher
-from engage.services.telling import tell
+from engage.services.telling import Telling
+from engage.services.turns import LeftBehindError
 from engage.store.access import AccessStore
 from engage.store.audit import Deed
 
@@ -27,8 +29,8 @@ _LONGEST = 256
 _UNSPEAKABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
-class DeedRefusedError(RuntimeError):
-    """The log refused what an operator did: a fault of engage or of its versions. It stops there; report it."""
+class DeedRefusedError(LeftBehindError):
+    """The log refused what an operator did: a fault of engage or of its versions. It is kept; report it."""
 
 
 def deed(actor: str, command: str, thing: str, time: datetime, outcome: Outcome = "done") -> Deed:
@@ -70,29 +72,25 @@ class Trail:
 
 
 class TrailRelay:
-    """Publishes what is kept in ``store``, then notes that: a crash in between publishes the same ids again."""
+    """Publishes what is kept in ``store``, then notes that; see ``Telling``."""
 
     def __init__(self, store: AccessStore, publisher: Publisher) -> None:
         self._store = store
-        self._publisher = publisher
+        self._telling = Telling(publisher, _event, lambda told: store.told(told), _refused)
 
     async def step(self, limit: int) -> int:
         """Tell the log up to ``limit`` deeds, in order; how many, 0 when it has all.
 
-        DeedRefusedError where only such are left that are refused.
+        DeedRefusedError as long as some are refused: the others are told.
         """
-        waiting = await asyncio.to_thread(self._store.untold, limit)
-        if not waiting:
-            return 0
-        told, refused = await tell(self._publisher, waiting, _event)
-        if told:
-            await asyncio.to_thread(self._store.told, told)
-            return len(told)
-        first, why = refused[0]
-        raise DeedRefusedError(
-            f"the log refused to hold that {first.actor!r} gave the command {first.command!r}: {why}; it is kept, and "
-            "told after engage was updated"
-        )
+        return await self._telling.step(lambda behind: self._store.untold(limit, behind))
+
+
+def _refused(first: Deed, why: Refusal) -> DeedRefusedError:
+    return DeedRefusedError(
+        f"the log refused to hold that {first.actor!r} gave the command {first.command!r}: {why}; it is kept, and "
+        "told after engage was updated"
+    )
 
 
 def _event(done: Deed) -> Event[Raw]:

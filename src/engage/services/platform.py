@@ -118,6 +118,7 @@ class Platform:
                 "clock": self._tick,
                 "desk": self._desk,
                 "relay": self._relay,
+                "audit": self._audit,
                 "erasures": self._erase,
                 "identities": self._move,
                 **({"projections": self.project} if beside is None else {}),
@@ -157,6 +158,7 @@ class Platform:
             await self._tick(moment)
             + await self._desk(moment)
             + await self._relay()
+            + await self._audit()
             + await self._erase()
             + await self._move()
         )
@@ -181,8 +183,8 @@ class Platform:
 
     async def announce(self) -> int:
         """Tell the log what read models have to say and, where it is Kafka's, what time it is when they wait for it."""
-        done = await self.announcer.step(BATCH)
-        return done + (0 if self.embedded else await self.view_clock.step(self.clock()))
+        asked = 0 if self.embedded else await self.view_clock.step(self.clock())
+        return asked + await self.announcer.step(BATCH)
 
     async def tell(self) -> int:
         """One turn of outgoing webhooks: queue what they are to hear, and send."""
@@ -224,4 +226,7 @@ class Platform:
         return 0 if self.mover is None else await self.mover.step()
 
     async def _relay(self) -> int:
-        return await self.relay.step(BATCH) + await self.trail_relay.step(BATCH)
+        return await self.relay.step(BATCH)
+
+    async def _audit(self) -> int:
+        return await self.trail_relay.step(BATCH)

@@ -143,13 +143,15 @@ class ProjectionWorker:
         ours = self._shares.partitions
         if not ours:
             return 0
-        await asyncio.sleep(max(0.0, self._silent_until - asyncio.get_running_loop().time()))
-        done, now = await self._announcer.step(BATCH, ours), asyncio.get_running_loop().time()
-        self._silent_until = now + _SPOKEN_SECONDS
-        if now - self._ticked > _TICK_SECONDS:
-            self._ticked = now
-            done += await self._view_clock.step(self._clock(), ours)
-        return done
+        loop, asked = asyncio.get_running_loop(), 0
+        await asyncio.sleep(max(0.0, self._silent_until - loop.time()))
+        if loop.time() - self._ticked > _TICK_SECONDS:
+            self._ticked = loop.time()
+            asked = await self._view_clock.step(self._clock(), ours)
+        try:
+            return asked + await self._announcer.step(BATCH, ours)
+        finally:
+            self._silent_until = loop.time() + _SPOKEN_SECONDS
 
     async def _feed(self) -> int:
         """Feed the changes of one partition, the next one of a pass over all of them."""

@@ -2,26 +2,63 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from engage.events.envelope import Event
 from engage.events.validation import Refusal
 from engage.log.contract import Publisher
+from engage.services.turns import LeftBehindError
 
 T = TypeVar("T")
+_AGAIN_SECONDS = 30.0
+"""What was refused is tried again after so long; until then only what waits behind it is looked at."""
 
 
-async def tell(
-    publisher: Publisher, waiting: Sequence[T], event_of: Callable[[T], Event[Any]]
-) -> tuple[list[T], list[tuple[T, Refusal]]]:
-    """Publish an event for each; what the log has by now, and what it refused, each with why, both in order."""
-    told: list[T] = []
-    refused: list[tuple[T, Refusal]] = []
-    answers = await publisher.publish([event_of(one) for one in waiting])
-    for one, answer in zip(waiting, answers, strict=True):
-        if isinstance(answer, Refusal):
-            refused.append((one, answer))
-        else:
-            told.append(one)
-    return told, refused
+class Telling(Generic[T]):
+    """Publishes what waits as ``event_of`` makes it, then has ``let_go``: a crash in between publishes the same again.
+
+    However many are refused, they stay where they are, and what waits behind them is told. ``refused`` says of the
+    first of them what is to be done; ``let_go`` may block.
+    """
+
+    def __init__(
+        self,
+        publisher: Publisher,
+        event_of: Callable[[T], Event[Any]],
+        let_go: Callable[[Sequence[T]], object],
+        refused: Callable[[T, Refusal], LeftBehindError],
+    ) -> None:
+        self._publisher = publisher
+        self._event_of = event_of
+        self._let_go = let_go
+        self._error = refused
+        self._passed = 0
+        self._first: tuple[T, Refusal] | None = None
+        self._again = 0.0
+
+    async def step(self, waiting: Callable[[int], Sequence[T]]) -> int:
+        """Tell some of what is ``waiting`` behind so many, in order; how many, 0 when none are left.
+
+        LeftBehindError as long as the log refuses some, with how many were told nevertheless. ``waiting`` may block.
+        """
+        now = asyncio.get_running_loop().time()
+        if now >= self._again:
+            self._passed, self._first, self._again = 0, None, now + _AGAIN_SECONDS
+        told = list[T]()
+        while not told and (found := await asyncio.to_thread(waiting, self._passed)):
+            answers = await self._publisher.publish([self._event_of(one) for one in found])
+            for one, answer in zip(found, answers, strict=True):
+                if isinstance(answer, Refusal):
+                    self._passed += 1
+                    self._first = self._first or (one, answer)
+                else:
+                    told.append(one)
+        if told:
+            await asyncio.to_thread(self._let_go, told)
+        if self._first is not None:
+            error = self._error(*self._first)
+            error.done = len(told)
+            raise error
+        return len(told)

@@ -24,6 +24,12 @@ MOST_PATIENCE = 30.0
 _logger = structlog.get_logger(__name__)
 
 
+class LeftBehindError(RuntimeError):
+    """Some of what a part is to do cannot be done, which is told; the rest goes on, ``done`` of it just now."""
+
+    done = 0
+
+
 class Turns:
     """Runs ``parts`` (by name) until told to stop; ``troubles`` says what is failing now, and why.
 
@@ -119,6 +125,9 @@ class Turns:
             # Another process was faster, or somebody paused it: what stands is right, and we go on from there.
             _logger.warning("a batch was overtaken and dropped", part=name, detail=str(error))
             return 0
+        except LeftBehindError as error:
+            self._tell(name, error)
+            return error.done
         except Exception as error:
             self._tell(name, error)
             patience = self._patience[name] = min(2 * self._patience.get(name, IDLE_SECONDS), MOST_PATIENCE)

@@ -104,10 +104,10 @@ class AccessStore:
         with self.database.read() as connection:
             return audit.newest(connection, limit)
 
-    def untold(self, limit: int) -> list[Deed]:
-        """What the log does not have yet, in order."""
+    def untold(self, limit: int, behind: int = 0) -> list[Deed]:
+        """What the log does not have yet, in order, without the first ``behind``."""
         with self.database.read() as connection:
-            return audit.untold(connection, limit)
+            return audit.untold(connection, limit, behind)
 
     def told(self, deeds: Sequence[Deed]) -> None:
         """The log has these."""

@@ -52,9 +52,10 @@ def newest(connection: Connection, limit: int) -> list[Deed]:
     return [_deed(row) for row in rows]
 
 
-def untold(connection: Connection, limit: int) -> list[Deed]:
-    """The first ``limit`` that the log does not have, in order."""
-    rows = connection.execute(select(AUDIT).where(AUDIT.c.told.is_(False)).order_by(AUDIT.c.number).limit(limit))
+def untold(connection: Connection, limit: int, behind: int) -> list[Deed]:
+    """The first ``limit`` that the log does not have behind so many that it has not, in order."""
+    found = select(AUDIT).where(AUDIT.c.told.is_(False)).order_by(AUDIT.c.number)
+    rows = connection.execute(found.limit(limit).offset(behind))
     return [_deed(row) for row in rows]
 
 

@@ -77,12 +77,12 @@ def putting(told: Iterable[tuple[str, Announced]], *, sqlite: bool) -> list[Stat
     return [(_PUT_SQLITE, rows) if sqlite else (_PUT_POSTGRESQL, tuple(map(list, zip(*rows, strict=True))))]
 
 
-def waiting(connection: Connection, limit: int, partitions: Collection[int] | None) -> list[Announcement]:
-    """The first ``limit`` that wait, of these partitions or all, in order."""
+def waiting(connection: Connection, limit: int, partitions: Collection[int] | None, behind: int) -> list[Announcement]:
+    """The first ``limit`` that wait behind so many others, of these partitions or all, in order."""
     found = select(*(ANNOUNCEMENTS.c[name] for name in Announcement.__struct_fields__))
     if partitions is not None:
         found = found.where(ANNOUNCEMENTS.c.partition.in_(partitions))
-    rows = connection.execute(found.order_by(ANNOUNCEMENTS.c.number).limit(limit))
+    rows = connection.execute(found.order_by(ANNOUNCEMENTS.c.number).limit(limit).offset(behind))
     return [Announcement(*row) for row in rows]
 
 

@@ -265,10 +265,12 @@ class ViewStore(ViewReader):
         with self.database.write() as connection:
             return standings.tell(connection, self.table(model), partition, position, say)
 
-    def announcements(self, limit: int, partitions: Collection[int] | None = None) -> list[Announcement]:
-        """The first ``limit`` events that wait to be published, of these partitions or all, in order."""
+    def announcements(
+        self, limit: int, partitions: Collection[int] | None = None, behind: int = 0
+    ) -> list[Announcement]:
+        """The first ``limit`` events that wait to be published behind so many others, of these partitions or all."""
         with self.database.read() as connection:
-            return outbox.waiting(connection, limit, partitions)
+            return outbox.waiting(connection, limit, partitions, behind)
 
     def published(self, numbers: Sequence[int]) -> None:
         """Let go of the announcements of these numbers: the log has them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from engage.events.sealing import AccountKey
 from engage.services import sealing_keys
 from engage.services.links import BadLinkError, Links, Unsubscribe
 from engage.services.sealing_keys import rotate
@@ -108,6 +110,36 @@ def test_others_make_and_read_keys_while_it_is_rotated_again_and_again(keys: Key
     assert wrong == []
     assert [one.generation for one in sealing_keys.masters(keys)] == [4]
     assert keys.current(ACCOUNTS) == made
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_is_made_forgotten_and_rotated_in_turn_each_account_has_the_keys_it_should(
+    keys: KeyStore, url: str, tmp_path: Path, seed: int
+):
+    chance = random.Random(seed)
+    expected: dict[str, dict[int, AccountKey]] = {account: {} for account in ACCOUNTS[:12]}
+    newest = dict.fromkeys(expected, 0)
+    with closing(KeyStore(url, load_master_key(tmp_path / "master.key"))) as rival:
+        for _ in range(60):
+            store = chance.choice((keys, rival))
+            asked = chance.sample(sorted(expected), chance.randrange(1, 7))
+            match chance.randrange(8):
+                case 0:
+                    forgotten = chance.randrange(1, max(newest[asked[0]], 1) + 1)
+                    store.forget(asked[0], forgotten)
+                    expected[asked[0]] = {one: key for one, key in expected[asked[0]].items() if one > forgotten}
+                case 1:
+                    rotate(store)
+                case _:
+                    for account, key in store.current(asked).items():
+                        if newest[account] not in expected[account]:
+                            newest[account] += 1
+                            expected[account] = {newest[account]: key}
+                        assert key == expected[account][newest[account]]
+            account = chance.choice(asked)
+            assert chance.choice((keys, rival)).all_of(account) == expected[account]
+            assert store.newest_generation(account) == newest[account]
+        assert keys.current(expected) == rival.current(expected)
 
 
 def test_a_prepared_key_wraps_nothing_until_it_is_rotated_to(keys: KeyStore):

@@ -121,6 +121,20 @@ class Database:
         found: list[Any] = driver.execute(sql, values).fetchall()
         return found
 
+    @contextmanager
+    def driver(self) -> Iterator[Any]:
+        """A connection to SQLite as its driver has it, which may write: transactions are left to who uses it.
+
+        What was begun and is not committed by the end of the block is rolled back.
+        """
+        pooled = self.engine.raw_connection()
+        try:
+            yield pooled.driver_connection
+        except sqlite3.Error as error:
+            raise self._told(error, sqlite3.Error) from error
+        finally:
+            pooled.close()
+
     def ask(self, connection: Connection, statements: Sequence[Statement]) -> list[list[Any]]:
         """What each of these selects finds; PostgreSQL is sent all of them before the first answer is waited for."""
         with self._driver(connection) as driver:

@@ -87,6 +87,18 @@ async def test_of_two_who_saw_the_same_version_one_gets_412(http: httpx.AsyncCli
     assert sorted(answer.status_code for answer in answers) == [200, 412]
 
 
+async def test_who_reads_it_with_its_version_reads_what_was_done_last(
+    http: httpx.AsyncClient, platform: Platform, follow_up: str
+):
+    done = {"assign": {"assignee": "grace"}, "start": {}, "dismiss": {"reason": "already_solved"}}
+    for verb, body in done.items():
+        answer = await http.post(f"{QUEUE}/{follow_up}/{verb}", json={"actor": "ada", **body})
+        read = await http.get(f"{QUEUE}/{follow_up}")
+        assert (read.headers["etag"], read.json()["status"]) == (answer.headers["etag"], answer.json()["status"])
+    late, early = (await seen(http, platform, follow_up)), read.json()
+    assert {**early, "closed_at": None} == {**late, "closed_at": None}
+
+
 async def test_a_command_with_a_key_is_done_once_and_answered_the_same(http: httpx.AsyncClient, follow_up: str):
     async def assign(to: str, key: str, **headers: str) -> httpx.Response:
         told = {"idempotency-key": key, **headers}

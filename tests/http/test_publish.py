@@ -69,6 +69,38 @@ async def test_attributes_may_come_as_headers(http: httpx.AsyncClient):
     assert again.json()["duplicate"] == 1
 
 
+HEADERS = {f"ce-{name}": value for name, value in order().items() if name != "data"} | JSON
+DATA = b'{"order_id": "order-1", "total": 1}'
+
+
+async def test_headers_may_be_quoted_or_in_plain_utf_8_too(http: httpx.AsyncClient):
+    assert (await http.post(EVENTS, json=order('a "b" c', subject="café"))).json()["taken"] == 1
+    quoted = HEADERS | {"ce-id": r'"a \"b\" c"'}
+    plain = {name.encode(): value.encode() for name, value in (quoted | {"ce-subject": "café"}).items()}
+    again = await http.post(EVENTS, content=DATA, headers=list(plain.items()))
+    assert again.json()["duplicate"] == 1, again.text
+
+
+@pytest.mark.parametrize("name", [b"x%FFy", "é".encode("latin-1")])
+async def test_a_header_that_is_no_utf_8_is_refused_and_not_taken_for_another(http: httpx.AsyncClient, name: bytes):
+    headers = {name.encode(): value.encode() for name, value in HEADERS.items()} | {b"ce-id": name}
+    answer = await http.post(EVENTS, content=DATA, headers=list(headers.items()))
+    assert (answer.status_code, answer.json()["reason"]) == (422, "envelope")
+    assert [fault["pointer"] for fault in answer.json()["faults"]] == ["/id"]
+
+
+async def test_a_media_type_of_cloudevents_goes_before_headers(http: httpx.AsyncClient):
+    answer = await http.post(EVENTS, content=json.dumps([order(), order("o-2")]), headers=HEADERS | BATCH)
+    assert answer.json()["taken"] == 2
+
+
+async def test_what_has_no_data_is_told_what_to_send(http: httpx.AsyncClient):
+    packed = {name: value for name, value in order().items() if name != "data"} | {"data_base64": "e30="}
+    structured = (await http.post(EVENTS, json=packed)).json()["faults"]
+    binary = (await http.post(EVENTS, content=b"", headers=HEADERS)).json()["faults"]
+    assert [fault["pointer"] for fault in structured + binary] == ["/data_base64", "/data"]
+
+
 async def test_data_in_binary_mode_cannot_pretend_to_be_attributes(http: httpx.AsyncClient):
     headers = {f"ce-{name}": value for name, value in order().items() if name != "data"}
     answer = await http.post(EVENTS, content=b'{}, "subject": "another"', headers=headers | JSON)

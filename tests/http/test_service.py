@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 from fastapi import FastAPI
+from jsonschema import Draft202012Validator
 
 from engage.http import status
 from engage.services.pausing import pause
@@ -96,9 +97,14 @@ async def test_what_is_not_there_is_a_problem(http: httpx.AsyncClient):
 
 
 async def test_a_wrong_method_is_a_problem_that_names_the_right_one(http: httpx.AsyncClient):
-    answer = await http.put("/v1/events", json={})
-    assert (answer.status_code, answer.headers["content-type"]) == (405, PROBLEM)
-    assert "POST" in answer.headers["allow"]
+    for path, methods in {
+        "/v1/events": "POST",
+        "/v1/webhooks": "GET, POST",
+        "/v1/webhooks/we_1": "DELETE, GET",
+    }.items():
+        answer = await http.put(path, json={})
+        assert (answer.status_code, answer.headers["content-type"]) == (405, PROBLEM)
+        assert answer.headers["allow"] == methods
 
 
 async def test_a_failure_of_ours_shows_no_stack(app: FastAPI, http: httpx.AsyncClient):
@@ -156,5 +162,35 @@ async def test_the_document_describes_every_route_with_examples(http: httpx.Asyn
         done = next(said for status, said in operation["responses"].items() if status.startswith("2"))
         for media, content in done.get("content", {}).items():
             assert content["example"]
-            if media == "application/json":
+            if media == "application/json" and "$ref" in content["schema"]:
                 assert content["schema"]["$ref"].removeprefix("#/components/schemas/") in schemas
+
+
+async def test_each_example_of_its_description_fits_what_it_is_an_example_of(http: httpx.AsyncClient):
+    document = (await http.get("/openapi.json")).json()
+    wrong = {}
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            for said in (operation.get("requestBody", {}), *operation["responses"].values()):
+                for media, content in said.get("content", {}).items():
+                    if "example" not in content or media == "text/event-stream":  # whose schema is that of one event
+                        continue
+                    check = Draft202012Validator(content["schema"] | {"components": document["components"]})
+                    if faults := [one.message for one in check.iter_errors(content["example"])]:
+                        wrong[method, path] = faults
+    assert wrong == {}
+
+
+async def test_its_description_says_what_to_bring_to_each_route(http: httpx.AsyncClient):
+    document = (await http.get("/openapi.json")).json()
+    assert {one["scheme"] for one in document["components"]["securitySchemes"].values()} == {"bearer", "basic"}
+
+    def asks(path: str, method: str) -> set[str]:
+        asked = document["paths"][path][method].get("security", [])
+        return {scope for way in asked for scopes in way.values() for scope in scopes}
+
+    assert asks("/v1/events", "post") == asks("/v1/batch", "post") == {"publish"}
+    assert asks("/v1/accounts/{account}", "get") == {"read"}
+    assert asks("/v1/follow-ups/{follow_up}/start", "post") == {"work"}
+    assert asks("/v1/projections/{name}/rebuild", "post") == {"operate"}
+    assert asks("/livez", "get") == set()

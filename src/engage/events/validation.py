@@ -272,8 +272,10 @@ def _envelope_faults(value: bytes) -> Refusal:
         if name in shape and name not in ("data", *_OURS):
             faults += _faults_of(shape[name], hint, f"/{name}")
     faults += [Fault(f"/{name}", "is engage's own stamp: leave it out") for name in _OURS if name in shape]
-    if "data" not in shape:
-        faults.append(Fault("/data", "is missing"))
+    if "data_base64" in shape:
+        faults.append(Fault("/data_base64", "is not taken: send data, as JSON"))
+    elif "data" not in shape:
+        faults.append(Fault("/data", "is missing: send {} if there is nothing to say"))
     return Refusal("envelope", tuple(faults))
 
 

@@ -18,7 +18,7 @@ from engage.http.documents import DOCUMENTS, JSON, problems
 from engage.http.guard import guarded
 from engage.http.paths import decoded
 from engage.http.problems import ProblemError, faulty
-from engage.http.waited import waited, waited_for_account
+from engage.http.waited import BEHIND, waited, waited_for_account
 from engage.near_names import meant
 from engage.services.explaining import Explained, explained
 from engage.services.reading import WHOLE, Account, Reading, TimelinePage
@@ -100,7 +100,7 @@ _ENTRY = {
 _UNKNOWN = problems(
     _404="The log has nothing of this account, or had not by then.",
     _503="The read models are not there yet, or so many ask for the past that it would take too long.",
-    _504="What was waited for is not there yet: `behind` says how far each view is.",
+    _504=BEHIND,
 )
 
 

@@ -18,6 +18,7 @@ from engage.http import (
     dead_letters,
     events,
     follow_ups,
+    guard,
     identities,
     inbound,
     metrics,
@@ -172,7 +173,7 @@ def create_app(
         app.direct = CORSMiddleware(app.direct, **crossing)
     else:  # else it would pass by what says which pages may see an answer
         app.again = Again(remembered, shell=shell, watched=watched)
-    app.openapi = lambda: DOCUMENTS.describe(app)  # type: ignore[method-assign]
+    app.openapi = lambda: DOCUMENTS.describe(app, guard.scope_of)  # type: ignore[method-assign]
     return app
 
 

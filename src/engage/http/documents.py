@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import RouteContext, iter_route_contexts
 
 from engage.http.problems import MEDIA_TYPE
 
@@ -32,6 +34,22 @@ _PROBLEM = {
             },
         },
     },
+    "examples": [
+        {
+            "title": "Unprocessable Entity",
+            "status": 422,
+            "detail": "the event is refused: /data/total: is missing",
+            "faults": [{"pointer": "/data/total", "message": "is missing"}],
+        }
+    ],
+}
+_SCHEMES = {
+    "key": {"type": "http", "scheme": "bearer", "description": "An API key, or a token of the OpenID provider."},
+    "writeKey": {
+        "type": "http",
+        "scheme": "basic",
+        "description": "An API key as the user name, with any password, as Segment's libraries send it.",
+    },
 }
 
 
@@ -54,8 +72,8 @@ class Documents:
         self._kinds[kind.__name__] = kind
         return {"$ref": _TEMPLATE.format(name=kind.__name__)}
 
-    def describe(self, app: FastAPI) -> dict[str, Any]:
-        """The whole document of ``app``."""
+    def describe(self, app: FastAPI, scope_of: Callable[[RouteContext], str | None]) -> dict[str, Any]:
+        """The whole document of ``app``; ``scope_of`` says what who asks a route must be allowed to do, if anything."""
         if app.openapi_schema is None:
             document = get_openapi(
                 title=app.title,
@@ -65,15 +83,34 @@ class Documents:
                 tags=app.openapi_tags,
             )
             _, components = msgspec.json.schema_components(self._kinds.values(), ref_template=_TEMPLATE)
-            document.setdefault("components", {})["schemas"] = {**components, "Problem": _PROBLEM}
+            document["components"] = {
+                "schemas": {**components, "Problem": _PROBLEM},
+                "securitySchemes": _SCHEMES,
+            }
             for path in document["paths"].values():
                 for operation in path.values():
                     # What FastAPI announces by itself of a wrong parameter has another form than we answer.
                     if JSON in operation["responses"].get("422", {}).get("content", {}):
                         wrong = problems(_422="A parameter is wrong: `faults` says which.")
                         operation["responses"]["422"] = wrong[422]
+            for route in iter_route_contexts(app.routes):
+                for method in route.methods or ():
+                    operation = document["paths"].get(route.path_format, {}).get(method.lower())
+                    if operation is not None:
+                        _give_back_examples(route, operation)
+                        if (scope := scope_of(route)) is not None:
+                            # Nothing at all is enough on loopback until there is a key.
+                            operation["security"] = [{"key": [scope]}, {"writeKey": [scope]}, {}]
             app.openapi_schema = document
         return app.openapi_schema
+
+
+def _give_back_examples(route: RouteContext, operation: dict[str, Any]) -> None:
+    """FastAPI leaves every null out, also those of examples, which then fit their schemas no more."""
+    for status, answer in route.responses.items():
+        for media, content in answer.get("content", {}).items():
+            if "example" in content:
+                operation["responses"][str(status)]["content"][media]["example"] = content["example"]
 
 
 DOCUMENTS = Documents()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Literal
-from urllib.parse import unquote
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 from fastapi import APIRouter, Request, Response
@@ -24,6 +25,7 @@ SINGLE, BATCH = "application/cloudevents+json", "application/cloudevents-batch+j
 
 _split = msgspec.json.Decoder(list[Raw]).decode
 _whole = msgspec.json.Decoder(Raw).decode
+_ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 
 router = APIRouter(tags=["publish"], **guarded("publish"))
 
@@ -147,7 +149,7 @@ def result_of(answer: Answer) -> Result:
 async def _events(request: Request, held: Held) -> tuple[list[bytes], bool]:
     """The events of a request, each as structured JSON, and whether they came as a batch."""
     media = media_type(request)
-    if header(request, b"ce-specversion"):
+    if header(request, b"ce-specversion") and media not in (SINGLE, BATCH):
         return [_from_headers(request, media, await read_body(request, held=held))], False
     if media not in (SINGLE, BATCH, JSON):
         raise ProblemError(415, f"Content-Type {media!r} is not taken: send {SINGLE}, {BATCH} or {JSON}")
@@ -165,15 +167,28 @@ async def _events(request: Request, held: Held) -> tuple[list[bytes], bool]:
 
 def _from_headers(request: Request, media: str, body: bytes) -> bytes:
     """CloudEvents' binary mode: attributes are ``ce-`` headers, percent-encoded; the body is the data."""
-    shape: dict[str, Any] = {
-        name.removeprefix("ce-"): unquote(value) for name, value in request.headers.items() if name.startswith("ce-")
-    }
+    said = {name[3:].decode("latin-1"): value for name, value in request.scope["headers"] if name.startswith(b"ce-")}
+    shape: dict[str, Any] = {name: _attribute(name, value) for name, value in said.items()}
     if media:
         shape["datacontenttype"] = media
     if "dataversion" in shape and shape["dataversion"].isdecimal():
         shape["dataversion"] = int(shape["dataversion"])
     try:
-        shape["data"] = _whole(body)
+        if body:
+            shape["data"] = _whole(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProblemError(400, f"the body is not JSON in UTF-8: {error}") from error
     return msgspec.json.encode(shape)
+
+
+def _attribute(name: str, value: bytes) -> str:
+    """What a header says: quotes of older senders and percent-encoding taken off; 422 for what is no UTF-8 then."""
+    if len(value) > 1 and value[:1] == value[-1:] == b'"':
+        value = _ESCAPED.sub(rb"\1", value[1:-1])
+    try:
+        return unquote_to_bytes(value).decode()
+    except UnicodeDecodeError:
+        fault = Fault(f"/{name}", "is not UTF-8: percent-encode its bytes in UTF-8")
+        raise ProblemError(
+            422, f"the event is refused: {fault.pointer}: {fault.message}", reason="envelope", faults=[fault]
+        ) from None

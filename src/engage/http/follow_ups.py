@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
+from urllib.parse import unquote
 from uuid import UUID
 
 import msgspec
@@ -15,10 +16,10 @@ from engage.events.validation import Fault
 from engage.http.body import read_struct
 from engage.http.commands import HEADERS, REFUSALS, if_version, once_of, refused
 from engage.http.documents import DOCUMENTS, JSON, problems
-from engage.http.guard import actor, needs, refusals
+from engage.http.guard import Needs, actor, refusals
 from engage.http.problems import ProblemError, faulty
 from engage.http.state import platform_of
-from engage.http.waited import waited
+from engage.http.waited import BEHIND, waited
 from engage.near_names import meant
 from engage.relationships.errors import CommandError
 from engage.services.commanding import REQUESTS, Verb, command
@@ -74,12 +75,12 @@ Text = Annotated[str | None, Query(pattern=_NO_NUL, max_length=256)]
 @router.get(
     "/v1/follow-ups",
     summary="The queue",
-    dependencies=[Depends(needs("read")), Depends(waited)],
+    dependencies=[Depends(Needs("read")), Depends(waited)],
     response_class=Response,
     responses={
         200: DOCUMENTS.answer(Queue, "The queue.", {"follow_ups": [_FOLLOW_UP]}),
         **refusals("read"),
-        **problems(_422="A parameter is wrong."),
+        **problems(_422="A parameter is wrong.", _504=BEHIND),
     },
 )
 def queue(
@@ -107,12 +108,12 @@ def queue(
 @router.get(
     "/v1/follow-ups/{follow_up}",
     summary="One follow-up",
-    dependencies=[Depends(needs("read")), Depends(waited)],
+    dependencies=[Depends(Needs("read")), Depends(waited)],
     response_class=Response,
     responses={
         200: DOCUMENTS.answer(FollowUp, "The follow-up; its version is the ETag.", _FOLLOW_UP),
         **refusals("read"),
-        **problems(_404="No such follow-up."),
+        **problems(_404="No such follow-up.", _504=BEHIND),
     },
 )
 def follow_up(request: Request, follow_up: str) -> Response:
@@ -120,10 +121,10 @@ def follow_up(request: Request, follow_up: str) -> Response:
     reading: Reading = request.app.state.reading
     platform: Platform = request.app.state.platform
     identity = _identity(follow_up)
-    found = reading.follow_up(str(identity))
+    kept = platform.relationships.load([identity]).get(identity)
+    found = reading.follow_up(str(identity), kept)
     if found is None:
         raise _unknown(follow_up)
-    kept = platform.relationships.load([identity]).get(identity)
     headers = {} if kept is None else {"etag": f'"{kept.version}"'}
     return Response(msgspec.json.encode(found), headers=headers, media_type=JSON)
 
@@ -155,7 +156,7 @@ for _verb, (_kind, _) in REQUESTS.items():
         f"/v1/follow-ups/{{follow_up}}/{_verb}",
         _route(_verb),
         methods=["POST"],
-        dependencies=[Depends(needs("work"))],
+        dependencies=[Depends(Needs("work"))],
         name=_verb,
         summary=f"{_verb.capitalize()} a follow-up",
         description=f"{_kind.__doc__} With `If-Match`, only if its version is still that of the ETag.",
@@ -177,4 +178,4 @@ def _identity(text: str) -> UUID:
 
 
 def _unknown(text: str) -> ProblemError:
-    return ProblemError(404, f"there is no follow-up {text!r}: GET /v1/follow-ups lists the open ones")
+    return ProblemError(404, f"there is no follow-up {unquote(text)!r}: GET /v1/follow-ups lists the open ones")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from math import ceil
 from typing import Any
 
 from fastapi import Depends, Request
+from fastapi.routing import RouteContext
 from starlette.types import Scope as Asked
 
 from engage.events.validation import Fault
@@ -50,14 +50,22 @@ async def may(asked: Asked, need: Scope) -> bool:
         return False
 
 
-def needs(need: Scope) -> Callable[[Request], Awaitable[None]]:
+class Needs:
     """``admit`` as a FastAPI dependency; who is let in is told of parameters that the route does not know."""
 
-    async def check(request: Request) -> None:
-        await admit(request.scope, need)
+    def __init__(self, need: Scope) -> None:
+        self.need = need
+
+    async def __call__(self, request: Request) -> None:
+        """Let the request in, or not."""
+        await admit(request.scope, self.need)
         must_be_known(request)
 
-    return check
+
+def scope_of(route: RouteContext) -> Scope | None:
+    """What who asks a route must be allowed to do; None where anybody may ask."""
+    found = [one.call.need for one in route.dependant.dependencies if isinstance(one.call, Needs)]
+    return found[0] if found else None
 
 
 def guarded(need: Scope, *, own_trail: bool = False) -> dict[str, Any]:
@@ -66,7 +74,7 @@ def guarded(need: Scope, *, own_trail: bool = False) -> dict[str, Any]:
     What operators command through it is kept (``engage audit``), unless its routes see to that themselves.
     """
     kept = {"route_class": Audited} if need == "operate" and not own_trail else {}
-    return {"dependencies": [Depends(needs(need))], "responses": refusals(need), **kept}
+    return {"dependencies": [Depends(Needs(need))], "responses": refusals(need), **kept}
 
 
 def refusals(need: Scope) -> dict[int | str, dict[str, Any]]:

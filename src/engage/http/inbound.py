@@ -14,6 +14,7 @@ from engage.http.body import announced, read_body
 from engage.http.documents import DOCUMENTS, JSON, problems
 from engage.http.events import Result, Results, counted, result_of
 from engage.http.guard import admit
+from engage.http.paths import decoded
 from engage.http.pressure import Pressure
 from engage.http.problems import ProblemError, problem
 from engage.services.callers import Caller, publish_as
@@ -65,6 +66,7 @@ async def receive(request: Request, name: str) -> Response:
     hooks: Mapping[str, Hook] = request.app.state.hooks
     platform: Platform = request.app.state.platform
     pressure: Pressure = request.app.state.pressure
+    name = decoded(name, "webhook")
     hook = hooks.get(name)
     if hook is None:
         raise ProblemError(404, f"there is no webhook {name!r} here: hooks.toml names those there are")

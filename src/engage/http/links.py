@@ -16,7 +16,7 @@ from engage.events.validation import Fault, Refusal
 from engage.http import link_pages
 from engage.http.body import announced, read_body, read_struct
 from engage.http.documents import DOCUMENTS, JSON, body_problems
-from engage.http.guard import needs, refusals
+from engage.http.guard import Needs, refusals
 from engage.http.pressure import Pressure
 from engage.http.problems import ProblemError, faulty
 from engage.log.contract import Answer, Duplicate
@@ -55,7 +55,7 @@ _UNSUBSCRIBE = {"kind": "unsubscribe", "account": "customer-17", "list_id": "wee
     summary="Make signed links",
     openapi_extra=DOCUMENTS.body(Wanted, {"links": [_UNSUBSCRIBE]}),
     response_class=Response,
-    dependencies=[Depends(needs("publish"))],
+    dependencies=[Depends(Needs("publish"))],
     responses={
         200: DOCUMENTS.answer(Made, "The addresses.", {"urls": ["https://engage.example/l/k6F1..."]}),
         **refusals("publish"),

@@ -9,7 +9,9 @@ from typing import Any
 import msgspec
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from engage.events.validation import Fault
 from engage.log.topics import BrokerUnavailableError
@@ -59,6 +61,13 @@ def unavailable(error: BrokerUnavailableError) -> Response:
     return problem(503, str(error), {"retry-after": _AGAIN_SECONDS})
 
 
+def _allowed(request: Request) -> list[str]:
+    """The methods of all routes of the request's path."""
+    routes = iter_route_contexts(request.app.routes)
+    found = [route.methods or () for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    return sorted({method for methods in found for method in methods})
+
+
 def install(app: FastAPI) -> None:
     """Let every failure of ``app`` be told this way."""
 
@@ -72,7 +81,10 @@ def install(app: FastAPI) -> None:
             404: f"there is nothing at {request.url.path}: /docs lists what there is",
             405: f"{request.method} is not for {request.url.path}: see the Allow header",
         }
-        return problem(error.status_code, said.get(error.status_code, str(error.detail)), dict(error.headers or {}))
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers = {"allow": ", ".join(_allowed(request))}  # the router names the methods of one route alone
+        return problem(error.status_code, said.get(error.status_code, str(error.detail)), headers)
 
     @app.exception_handler(RequestValidationError)
     async def of_parameters(_: Request, error: RequestValidationError) -> Response:

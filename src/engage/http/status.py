@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from engage.http.documents import DOCUMENTS, JSON, problems
 from engage.http.ending import Ending
-from engage.http.guard import may, needs, refusals
+from engage.http.guard import Needs, may, refusals
 from engage.http.problems import problem
 from engage.services.owner import find_owner
 from engage.services.platform import Platform
@@ -97,7 +97,7 @@ async def ready(request: Request) -> Response:
 @router.get(
     "/v1/status",
     summary="How far has everything come?",
-    dependencies=[Depends(needs("operate"))],
+    dependencies=[Depends(Needs("operate"))],
     response_class=Response,
     responses={200: DOCUMENTS.answer(Status, "As `engage status --json`.", _STATUS), **refusals("operate")},
 )

@@ -50,10 +50,6 @@ class ViewList(Struct):
     views: list[View]
 
 
-class ViewRow(Struct):
-    """A row by its columns, which `GET /v1/views` lists."""
-
-
 async def waited_for_view(request: Request, wait_for: WaitFor = None, wait_seconds: WaitSeconds = 10.0) -> None:
     """Wait as was asked, for the view in the path alone."""
     if wait_for is not None:
@@ -80,6 +76,10 @@ _VIEW = {
     "appended": False,
 }
 _ROW = {"account": "customer-17", "score": 38.5, "band": "slipping"}
+_ROW_DESCRIBED = {
+    "schema": {"type": "object", "description": "A row by its columns, which `GET /v1/views` lists."},
+    "example": _ROW,
+}
 _PAGE = {"view": "account_health", "rows": [_ROW], "next": "WyJuMmtYY2…"}
 _TEXTS = {
     "text/csv": {"schema": {"type": "string"}, "example": "account,score,band\r\ncustomer-17,38.5,slipping\r\n"},
@@ -174,7 +174,7 @@ async def rows(request: Request, name: str, as_of: AsOf = None, wait_seconds: Wa
     response_class=Response,
     openapi_extra={"parameters": [_FIELDS]},
     responses={
-        200: DOCUMENTS.answer(ViewRow, "The row; its ETag changes whenever it does.", _ROW),
+        200: {"description": "The row; its ETag changes whenever it does.", "content": {JSON: _ROW_DESCRIBED}},
         304: {"description": "It is as `If-None-Match` has it."},
         **_ANSWERS,
         **problems(_404="No such view, or no such row."),

@@ -15,6 +15,8 @@ WaitFor = Annotated[
 ]
 WaitSeconds = Annotated[float, Query(ge=0, le=60, description="How long to wait at most; then 504 says how far it is.")]
 
+BEHIND = "What was waited for is not there yet: `behind` says how far each view is."
+
 
 async def waited(request: Request, wait_for: WaitFor = None, wait_seconds: WaitSeconds = 10.0) -> None:
     """Wait as was asked, before anything is read."""

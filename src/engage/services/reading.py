@@ -11,6 +11,7 @@ from msgspec import Struct, structs
 from engage.events.catalogue.follow_up import CLOSED, Status
 from engage.events.catalogue.health import Band
 from engage.events.catalogue.profile import AccountKind
+from engage.relationships.follow_up import FollowUp as Kept
 from engage.services.account_parts import PARTS, AccountParts, Row
 from engage.store.asking import Answers
 from engage.store.views import ViewStore
@@ -160,10 +161,15 @@ class Reading:
             self.store.tally(follow_ups, "status", statuses, below=late),
         )
 
-    def follow_up(self, follow_up: str) -> FollowUp | None:
-        """One follow-up, None if there is none with this id."""
+    def follow_up(self, follow_up: str, kept: Kept | None = None) -> FollowUp | None:
+        """One follow-up, None if there is none with this id.
+
+        ``kept`` is what the desk has of it: its row may not know yet what people did with it last.
+        """
         row = self.store.get(follow_ups, follow_up)
-        return None if row is None else _seen(row, self._clock())
+        if row is None:
+            return None
+        return _seen(row if kept is None else _as_kept(row, kept), self._clock())
 
     def follow_up_ids(self, beginning: str, most: int = 5) -> list[str]:
         """The ids, up to ``most``, that begin so."""
@@ -205,6 +211,15 @@ def _statuses(which: Which) -> list[Status]:
 
 def _seen(row: FollowUpRow, moment: datetime) -> FollowUp:
     return FollowUp(**structs.asdict(row), overdue=is_overdue(row, moment))
+
+
+def _as_kept(row: FollowUpRow, kept: Kept) -> FollowUpRow:
+    as_kept = structs.replace(row, status=kept.status, assignee=kept.assignee, snoozed_until=kept.until)
+    if kept.status in CLOSED and row.closed_at is None:
+        as_kept.outcome = kept.outcome if kept.status == "completed" else None
+        as_kept.reason = kept.outcome if kept.status == "dismissed" else None
+        as_kept.closed_at, as_kept.breached = kept.modified_on, kept.status == "expired" or kept.modified_on > row.due
+    return as_kept
 
 
 def _place(entry: str) -> tuple[int, int]:

@@ -358,6 +358,18 @@ async def test_what_is_written_down_is_bounded_by_the_log_and_waits_for_a_quiet_
     assert behind() == 0
 
 
+async def test_a_history_is_written_down_as_it_is_lived_whatever_else_is_said_between_its_days(house, monkeypatch):
+    monkeypatch.setattr(kept_cells, "KEEP_EVERY", 20 * SHARES)
+    monkeypatch.setattr(kept_cells, "KEEP_LIVED_EVERY", 30)
+    for number in range(120):
+        house.clock.now = START + timedelta(hours=number)
+        day = [delivered(f"o-{number}-{one}", subject=f"acc-{one}", at=house.clock.now) for one in range(4)]
+        await house.embedded.publish(day, as_lived=True)
+        await house.embedded.publish([delivered(f"relayed-{number}", subject=f"acc-{number}", at=house.clock.now)])
+        for partition, state in enumerate(house.engine_states()):
+            assert house.log.end_now(partition) - state.position <= 4 * (30 + 8)
+
+
 async def test_what_is_indexed_in_a_quiet_moment_ends_when_somebody_publishes(house, monkeypatch):
     loop, index_some, published = asyncio.get_running_loop(), house.log.index_some, []
 

@@ -30,7 +30,7 @@ from engage.services import metrics, tracing
 from engage.services.committing import Committing
 from engage.services.edge import Edge
 from engage.services.intake import Stamp
-from engage.services.kept_cells import ALL, KEEP_LIVED_EVERY, Kept, kept
+from engage.services.kept_cells import ALL, Kept, kept
 from engage.services.partition_runner import PartitionRunner
 from engage.services.past_ahead import BIT, folded_ahead
 
@@ -414,13 +414,9 @@ class EmbeddedLog:
 
     def _due(self, lived: bool) -> tuple[int, Collection[int]]:
         """The partition of which nothing was written down for longest, and what is due of it: one a commit."""
-        behind = {
-            runner.partition: runner.engine.position - self._kept[runner.partition].position for runner in self._runners
-        }
-        longest = max(behind, key=behind.__getitem__)
-        if lived:
-            return longest, ALL if behind[longest] >= KEEP_LIVED_EVERY else ()
-        return longest, self._kept[longest].due(behind[longest])
+        stands = {runner.partition: runner.engine.position for runner in self._runners}
+        longest = max(stands, key=lambda partition: self._kept[partition].behind(stands[partition], lived=lived))
+        return longest, self._kept[longest].due(stands[longest], lived=lived)
 
 
 @contextmanager

@@ -19,6 +19,8 @@ of those that were, and who takes up after a crash folds that tail: most cells c
 KEEP_LIVED_EVERY = 1_500
 """A history meets other accounts all the time, and who is not written down cannot sleep: 6,000 records of the demo keep
 half of all accounts awake, which takes 40 MB more. Nobody waits for it, so all are written together."""
+ALL = range(SHARES)
+"""Every account."""
 
 
 class Kept(Struct):
@@ -28,11 +30,21 @@ class Kept(Struct):
     basis: dict[str, Basis]
     position: int
 
-    def due(self, behind: int) -> Collection[int]:
-        """The shares that are to be written down ``behind`` records after the last time, those furthest behind.
+    def behind(self, position: int, *, lived: bool) -> int:
+        """How many records before ``position`` something was last written down; all of it where history is ``lived``.
+
+        Of a history's days the rest, ticks and what is relayed, comes as ever, and has shares written in between.
+        """
+        return position - (min(self.shares) if lived else self.position)
+
+    def due(self, position: int, *, lived: bool) -> Collection[int]:
+        """The shares that are to be written down at ``position``, those furthest behind.
 
         One after the other comes in turn as the log grows, and several where much is taken in together.
         """
+        behind = self.behind(position, lived=lived)
+        if lived:
+            return ALL if behind >= KEEP_LIVED_EVERY else ()
         count = min(SHARES, behind * SHARES // KEEP_EVERY)
         return sorted(range(SHARES), key=self.shares.__getitem__)[:count] if count else ()
 
@@ -42,10 +54,6 @@ class Kept(Struct):
             self.shares[share] = position
         self.basis = dict(basis)
         self.position = position if len(shares) == SHARES else self.position + len(shares) * KEEP_EVERY // SHARES
-
-
-ALL = range(SHARES)
-"""Every account."""
 
 
 def kept(shares: Collection[int], position: int, basis: dict[str, Basis]) -> Kept:

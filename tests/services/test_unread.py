@@ -106,6 +106,28 @@ async def test_what_the_desk_could_not_read_may_be_skipped(platform: Platform):
     assert await letters(platform, "desk") == []
 
 
+@pytest.mark.parametrize("second", ["retry", "skip"])
+async def test_of_two_operators_at_once_the_second_hears_that_the_first_has_done_it(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch, second: Verb
+):
+    _, restore = await asked_of_two(platform, no_json)
+    while await platform.work():
+        pass
+    restore()
+    seen = await letters(platform, "desk")
+    command = Command(second, "grace", platform.clock(), "damaged")
+
+    async def listed(_: Chosen) -> list[DeadLetter]:
+        monkeypatch.undo()
+        assert await tried(platform, "desk") == ["goes_on"]
+        return seen
+
+    monkeypatch.setattr(platform.letters, "listed", listed)
+    [done] = await act(platform.letters, Chosen(consumer="desk"), command, platform.publish, platform.readers)
+    assert (done.letter, done.outcome) == (seen[0], "goes_on")
+    assert done.detail == "somebody else retried or skipped it at the same time"
+
+
 async def test_doctor_names_what_could_not_be_read(platform: Platform, tmp_path: Path):
     await asked_of_two(platform, wrong_data)
     while await platform.work():

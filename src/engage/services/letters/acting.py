@@ -36,6 +36,7 @@ WAIT_SECONDS = 15.0
 _LOOK_SECONDS = 0.05
 _MOST_WORDS = 1_000
 """Letters that are told of at once: they are one batch, and what they need of the past is folded once for them."""
+_BY_ANOTHER = "somebody else retried or skipped it at the same time"
 
 
 class Publish(Protocol):
@@ -133,6 +134,9 @@ async def _of_intake(
     held = {letter.id: refused for letter, refused in await letters.refused()}
     done = []
     for letter in wanted:
+        if letter.id not in held:
+            done.append(Done(letter, "goes_on", _BY_ANOTHER))
+            continue
         if command.verb == "retry":
             found = _read(held[letter.id])
             [answer] = [found] if isinstance(found, Refusal) else await publish([found])
@@ -151,6 +155,9 @@ async def _of_readers(
     held = {letter.id: unread for letter, unread in await letters.unread()} if wanted else {}
     done = []
     for letter in wanted:
+        if letter.id not in held:
+            done.append(Done(letter, "goes_on", _BY_ANOTHER))
+            continue
         if command.verb == "retry":
             try:
                 await readers[letter.consumer](letter.partition, letter.offset)

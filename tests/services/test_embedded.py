@@ -1,6 +1,8 @@
 """Embedded intake: appending, rules and decisions are one transaction, and time on the log never goes back."""
 
 import asyncio
+import contextlib
+import random
 import sqlite3
 from datetime import UTC, datetime, timedelta
 
@@ -16,7 +18,7 @@ from engage.events.catalogue.profile import AccountIdentified
 from engage.events.linking import SOURCE
 from engage.events.validation import Refusal
 from engage.log.contract import Duplicate, Taken
-from engage.log.sqlite import SqliteLog
+from engage.log.sqlite import LogMovedError, SqliteLog, Writes
 from engage.rules.cell import SHARES
 from engage.rules.policy import PolicySettings
 from engage.rules.rule import FollowUpRequest, NoState, Rule, RuleSettings, Wake
@@ -517,3 +519,50 @@ async def test_engine_state_of_another_shape_is_folded_anew(house, spoiled):
     assert house.embedded.next_due() == START + timedelta(days=7)
     await house.embedded.tick(START + timedelta(days=7))
     assert [codec.open_data(event).data.why for event in house.events("follow_up.requested")][-1] == "number 5"
+
+
+async def tried(house, *events):
+    """What is answered; a writer that another one has kept out is asked again."""
+    try:
+        return await house.embedded.publish(events)
+    except LogMovedError:
+        return await house.embedded.publish(events)
+
+
+async def test_two_that_write_to_one_file_take_nothing_twice_and_lose_nothing(house, tmp_path, capsys):
+    other = await House(tmp_path).open(ask_rule())
+    with pytest.raises(LogMovedError, match=r"another process writes to .*log\.db: nothing of this was written"):
+        await house.embedded.publish([delivered("o-1")])
+    assert isinstance((await house.embedded.publish([delivered("o-1")]))[0], Taken)
+    assert isinstance((await tried(other, delivered("o-1")))[0], Duplicate)
+    await tried(other, delivered("o-2"))
+    with pytest.raises(LogMovedError):  # nor would it write down how its engines stood
+        house.log.commit(Writes(engines={0: ([0], b"\x80")}))
+    assert isinstance((await tried(house, delivered("o-2")))[0], Duplicate)
+    assert "another process has written to the log" in capsys.readouterr().out
+    await other.embedded.close()
+    other.log.close()
+
+
+async def test_two_that_write_in_turns_come_to_what_one_would(house, tmp_path):
+    chance = random.Random(20261127)
+    await house.open(counting_rule())
+    other = await House(tmp_path).open(counting_rule())
+    for number in range(40):
+        writer = chance.choice([house, other])
+        writer.clock.now = START + timedelta(days=number // 2)
+        of = chance.randrange(number + 1)  # some come again
+        await tried(writer, delivered(f"o-{of}", subject=f"acc-{of % 6}", at=START + timedelta(days=of // 2)))
+        if chance.random() < 0.3:
+            with contextlib.suppress(LogMovedError):
+                await writer.embedded.keep()
+    asked = house.events("follow_up.requested")
+    assert len({(event.subject, codec.open_data(event).data.why) for event in asked}) == len(asked) > 10
+    identities = [event.identity for event in house.events()]
+    assert len(set(identities)) == len(identities)
+    await other.embedded.close()
+    other.log.close()
+    await house.open(counting_rule())
+    stored = [sorted(state.cells) for state in house.engine_states()]
+    await house.lose_engines_and_open(counting_rule())
+    assert [sorted(state.cells) for state in house.engine_states()] == stored

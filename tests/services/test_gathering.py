@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from engage.log.contract import Answer, Taken, Token
+from engage.log.sqlite import LogMovedError
 from engage.services.committing import AbandonedError
 from engage.services.gathering import Gathering
 
@@ -120,8 +121,9 @@ async def test_of_a_log_that_cannot_be_written_to_all_are_told_at_once():
     assert (ledger.times, ledger.commits) == (0, [])
 
 
-async def test_who_came_behind_a_commit_that_failed_is_taken_together_after_it():
-    ledger = Failing(AbandonedError("what came before it could not be committed"), 2)
+@pytest.mark.parametrize("error", [AbandonedError("what came before failed"), LogMovedError("another was here")])
+async def test_who_came_behind_a_commit_that_failed_is_taken_together_after_it(error):
+    ledger = Failing(error, 2)
     answers = await asyncio.gather(*map(Gathering(ledger.publish).publish, batches(1, 2)))
     assert [numbers(each) for each in answers] == [[0], [1, 2]]
     assert len(ledger.commits) == 1

@@ -95,7 +95,7 @@ class LogVersionError(RuntimeError):
 
 
 class LogMovedError(RuntimeError):
-    """The records to append do not follow the log's end."""
+    """Another writer was here: what was to be written does not follow what is in the file by now."""
 
 
 class Writes(msgspec.Struct, kw_only=True):
@@ -137,6 +137,9 @@ class SqliteLog:
         self._grown = asyncio.Event()
         self._listeners: list[Callable[[], None]] = []
         self._writing = threading.Lock()
+        self._claim = ""
+        self._fenced = False
+        self._changes = -1
         self._merging: Merging | None = None
         if read_only:
             self._db = sqlite3.connect(read_only_uri(path), uri=True, check_same_thread=False)
@@ -164,7 +167,7 @@ class SqliteLog:
         self._shares = "shares" if meta["schema_version"] == str(SCHEMA_VERSION) else "x'90'"
         self._partitions = int(meta["partitions"])
         self._generation: str = meta["generation"]
-        self._seen = Seen(self._db, self._finding, self._partitions, self._identity_at)
+        self._seen = self._nothing_seen()
         if not read_only:
             self._remember()
 
@@ -337,10 +340,36 @@ class SqliteLog:
         row = self._reading.execute("SELECT count(*) FROM dead_letters").fetchone()
         return int(row[0])
 
+    def claim(self) -> bool:
+        """Keep every other writer from the file until it claims it; whether one was here since this one did.
+
+        Read anew what it has written, identities too: a commit of it raises LogMovedError from now on. To be called
+        when no commit is under way. ``owner.lock`` keeps others out as well, but who holds it cannot see that it was
+        deleted, or that the folder's disk knows no locks.
+        """
+        if self._claim and not self._fenced:
+            return False
+        claim = secrets.token_hex(8)
+        with self._transaction():
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('writer', ?)", (claim,))
+        overtaken = self._fenced
+        if overtaken or self._others_wrote():
+            self._remember()
+        self._claim, self._fenced = claim, False
+        return overtaken
+
     def commit(self, *several: Writes) -> None:
-        """All of ``several``, in order, in one durable transaction, or nothing of it; then ``grown`` is to be told."""
+        """All of ``several``, in order, in one durable transaction, or nothing of it; then ``grown`` is to be told.
+
+        LogMovedError if another writer has claimed the file since this one did, or was at its end.
+        """
         due = self._seen.due()
         with self._transaction():
+            if not self._holds():
+                raise LogMovedError(
+                    f"another process writes to {self._path}: nothing of this was written, do it again; and see that "
+                    "only one engage runs on that folder"
+                )
             self._seen.sift()
             self._append([record for writes in several for record in writes.records])
             if due:
@@ -377,6 +406,8 @@ class SqliteLog:
         if not waiting:
             return False
         with self._transaction():
+            if not self._holds():
+                return False  # it is for who writes by now
             self._index(max(0, waiting - _INDEX_QUIETLY))
         self._seen.indexed()
         return True
@@ -437,6 +468,19 @@ class SqliteLog:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
+
+    def _holds(self) -> bool:
+        """Whether nobody has claimed the file since this one did, as a transaction finds it."""
+        if self._others_wrote() and self._claim:
+            found = self._db.execute("SELECT value FROM meta WHERE name = 'writer'").fetchone()
+            self._fenced = self._fenced or found != (self._claim,)
+        return not self._fenced
+
+    def _others_wrote(self) -> bool:
+        """Whether another connection may have written to the file since this was asked last."""
+        before = self._changes
+        [(self._changes,)] = self._db.execute("PRAGMA data_version").fetchall()
+        return self._changes != before
 
     def _keep(self, writes: Writes) -> None:
         """What goes with the records: most have nothing of it."""
@@ -537,12 +581,17 @@ class SqliteLog:
             return codec.decode(row[0]).identity
         return None
 
+    def _nothing_seen(self) -> Seen:
+        return Seen(self._db, self._finding, self._partitions, self._identity_at)
+
     def _index(self, most: int | None = None) -> None:
         ends = enumerate(self._seen.index(most))
         self._db.executemany("UPDATE partitions SET indexed = ?2 WHERE partition = ?1", ends)
 
     def _remember(self) -> None:
         """Read back the identities that the last owner did not index any more."""
+        self._others_wrote()
+        self._seen = self._nothing_seen()
         indexed = [end for (end,) in self._db.execute("SELECT indexed FROM partitions ORDER BY partition")]
         self._seen.begin(indexed)
         for partition, end in enumerate(indexed):

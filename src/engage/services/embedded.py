@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
+import structlog
 from msgspec import Raw
 
 from engage.events import linking
@@ -38,6 +39,7 @@ QUIET = timedelta(seconds=1)
 """How long after the last event everything is written down: it takes tens of milliseconds, and then nobody waits."""
 FAILED = "failed"
 """The class of the dead letters of rules."""
+_logger = structlog.get_logger(__name__)
 
 
 class EmbeddedLog:
@@ -268,6 +270,8 @@ class EmbeddedLog:
         while not self._runners:
             await self._committing.ended()
             if not self._runners:
+                if self.log.claim():
+                    _logger.error("another process has written to the log: what it wrote is read, and this one goes on")
                 self._recall_links()
                 with _no_collection():
                     self._runners = [self._runner(partition) for partition in range(self.log.partitions)]

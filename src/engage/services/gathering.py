@@ -17,6 +17,7 @@ from msgspec import Raw
 
 from engage.events.envelope import Event
 from engage.log.contract import Answer
+from engage.log.sqlite import LogMovedError
 from engage.log.topics import BrokerUnavailableError
 from engage.services.committing import AbandonedError
 
@@ -127,5 +128,5 @@ class Gathering:
         while True:
             try:
                 return await self._publish(events)
-            except AbandonedError:  # what failed was not theirs
+            except (AbandonedError, LogMovedError):  # what failed was not theirs
                 continue

@@ -3,14 +3,11 @@
 import asyncio
 import gc
 import json
-import socket
 import weakref
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from urllib.parse import quote
 
 import pytest
-import uvicorn
 from fastapi import FastAPI
 from httpx import AsyncClient
 
@@ -19,9 +16,7 @@ from engage.http.app import create_app
 from engage.http.protocol import Protocol
 from engage.services.platform import Platform
 from tests.http.given import STRANGE_IDS, order
-
-BODY = json.dumps(order()).encode()
-HEAD = b"POST /v1/events HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/cloudevents+json\r\n"
+from tests.http.wire import BODY, HEAD, request, sent, served
 
 
 @pytest.fixture
@@ -30,42 +25,6 @@ async def port(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[i
         monkeypatch.setattr(protocol, name, 0.15)
     async with served(app) as found:
         yield found
-
-
-@asynccontextmanager
-async def served(app: FastAPI) -> AsyncIterator[int]:
-    """The port where ``app`` is served as ``engage up`` does."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        config = uvicorn.Config(app, http=Protocol, lifespan="off", log_config=None, access_log=False)
-        server = uvicorn.Server(config)
-        serving = asyncio.create_task(server._serve([listening]))
-        while not server.started:
-            await asyncio.sleep(0)
-        yield listening.getsockname()[1]
-        server.should_exit = True
-        await serving
-
-
-async def sent(port: int, *parts: bytes, end: bool = False) -> bytes:
-    """What is answered until the connection ends, or for ``end`` until we have ended our side."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    for part in parts:
-        writer.write(part)
-        await asyncio.sleep(0.001)
-    if end:
-        writer.write_eof()
-    try:
-        return await asyncio.wait_for(reader.read(), 10)
-    except ConnectionError:
-        return b""
-    finally:
-        writer.close()
-
-
-def request(body: bytes = BODY, length: int | None = None, close: bool = True) -> bytes:
-    said = len(body) if length is None else length
-    ends = b"connection: close\r\n" if close else b""
-    return HEAD + b"content-length: %d\r\n" % said + ends + b"\r\n" + body
 
 
 async def test_what_is_slow_or_endless_is_ended_and_whoever_comes_next_is_answered(port: int):
@@ -107,11 +66,14 @@ async def test_an_early_answer_is_heard_and_the_rest_of_the_body_not_waited_for(
     assert answer[9:12] == b"413"
 
 
-async def answered(port: int, *, times: int) -> None:
-    """Publish so often over one connection, each time when the answer before is there."""
+async def answered(port: int, *, times: int, whole: bool = True) -> None:
+    """Publish so often over one connection, each time when the answer before is there; ``whole`` or in two parts."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     for number in range(times):
-        writer.write(request(json.dumps(order(f"o-{number}")).encode(), close=False))
+        asked = request(json.dumps(order(f"o-{number}")).encode(), close=False)
+        for part in (asked,) if whole else (asked[:-5], asked[-5:]):
+            writer.write(part)
+            await asyncio.sleep(0.001)
         head = await reader.readuntil(b"\r\n\r\n")
         length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
         assert json.loads(await reader.readexactly(length))["taken"] == 1
@@ -122,20 +84,21 @@ async def test_one_connection_serves_many_requests(port: int):
     await answered(port, times=20)
 
 
+@pytest.mark.parametrize("whole", [True, False])
 async def test_of_a_request_that_is_answered_nothing_is_left_for_the_garbage_collector(
-    port: int, monkeypatch: pytest.MonkeyPatch
+    port: int, monkeypatch: pytest.MonkeyPatch, whole: bool
 ):
     left = weakref.WeakSet[object]()
-    complete = Protocol.on_message_complete
+    complete = Protocol.on_response_complete
 
     def noted(connection: Protocol) -> None:
         left.add(connection.cycle)
         complete(connection)
 
-    monkeypatch.setattr(Protocol, "on_message_complete", noted)
+    monkeypatch.setattr(Protocol, "on_response_complete", noted)
     gc.disable()
     try:
-        await answered(port, times=20)
+        await answered(port, times=20, whole=whole)
         assert len(left) <= 1, "but for the last one, which the connection holds"
     finally:
         gc.enable()

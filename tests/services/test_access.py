@@ -1,13 +1,15 @@
 """How often somebody may ask: as their key says, else as the settings do; who proves nothing is not counted."""
 
+import asyncio
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
-from engage.services.access import LOCAL, Access, UnknownCallerError
+from engage.services.access import FRESH_SECONDS, LOCAL, Access, AccessUnavailableError, UnknownCallerError
 from engage.services.api_keys import ApiKeys
 from engage.services.callers import ANYBODY, Caller
 from engage.store.access import AccessStore
@@ -57,3 +59,42 @@ async def test_a_door_that_has_asked_once_is_not_opened_by_emptying_the_keys(
 def test_who_proves_nothing_is_not_counted(access: Access) -> None:
     assert not waits(access, ANYBODY)
     assert not waits(access, LOCAL)
+
+
+async def test_keys_are_read_anew_before_they_are_stale_and_nobody_waits_for_it(
+    access: Access, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moment = 100.0
+    monkeypatch.setattr("engage.services.access.monotonic", lambda: moment)
+    assert access.at_hand(None) is None, "nothing is known yet"
+    assert await access.caller(None) is ANYBODY
+    ApiKeys(access.store, "ada", Clock()).create("shop", ["publish"])
+    moment += FRESH_SECONDS * 0.75
+    assert access.at_hand(None) is ANYBODY, "they are taken for what they were, and read anew from here on"
+    async with asyncio.timeout(10):
+        while access.at_hand(None) is not None:
+            await asyncio.sleep(0.001)
+    moment += FRESH_SECONDS * 0.75
+    with pytest.raises(UnknownCallerError):
+        await access.caller(None)
+
+
+async def test_keys_that_cannot_be_read_are_taken_for_what_they_were_until_they_are_stale(
+    access: Access, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moment = 100.0
+    monkeypatch.setattr("engage.services.access.monotonic", lambda: moment)
+    assert await access.caller(None) is ANYBODY
+
+    def unreadable() -> None:
+        raise OperationalError("SELECT", None, sqlite3.OperationalError("disk I/O error"))
+
+    monkeypatch.setattr(access.store, "every_key", unreadable)
+    moment += FRESH_SECONDS * 0.75
+    for _ in range(5):
+        assert access.at_hand(None) is ANYBODY
+        await asyncio.sleep(0.001)
+    moment += FRESH_SECONDS
+    assert access.at_hand(None) is None
+    with pytest.raises(AccessUnavailableError):
+        await access.caller(None)

@@ -40,6 +40,7 @@ from engage.http.ending import Ending
 from engage.http.pressure import Pressure
 from engage.http.remembered import Remembered, Remembering
 from engage.http.shell import Shell
+from engage.http.short_way import ShortWay
 from engage.http.watched import Watched
 from engage.log.topics import Topics
 from engage.services.hooks.mapping import Hook
@@ -173,6 +174,7 @@ def create_app(
         app.direct = CORSMiddleware(app.direct, **crossing)
     else:  # else it would pass by what says which pages may see an answer
         app.again = Again(remembered, shell=shell, watched=watched)
+        app.short_way = ShortWay(app, shell=shell, watched=watched)
     app.openapi = lambda: DOCUMENTS.describe(app, guard.scope_of)  # type: ignore[method-assign]
     return app
 

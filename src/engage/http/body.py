@@ -81,7 +81,12 @@ def header(request: Request, name: bytes) -> str:
 
 def media_type(request: Request) -> str:
     """The body's media type in small letters, empty if none is given; 415 for a charset that is not UTF-8."""
-    media, charset = _media_type(header(request, b"content-type"))
+    return media_of(header(request, b"content-type"))
+
+
+def media_of(said: str) -> str:
+    """``media_type`` of what the header says."""
+    media, charset = _media_type(said)
     if charset not in ("utf-8", "us-ascii"):
         raise ProblemError(415, f"the charset {charset!r} is not taken: send UTF-8")
     return media

@@ -21,6 +21,7 @@ from engage.http.problems import ProblemError, problem, unavailable
 from engage.http.protocol import told_whole
 from engage.http.remembered import ACCOUNT, Remembered
 from engage.http.shell import HEADERS, Shell, failure
+from engage.http.short_way import ShortWay
 from engage.http.watched import Watched, context_of
 from engage.log.topics import BrokerUnavailableError
 from engage.services import tracing
@@ -36,6 +37,8 @@ class Application(FastAPI):
     direct: ASGIApp
     direct_paths: frozenset[str] = frozenset()
     again: Again | None = None
+    short_way: ShortWay | None = None
+    """Asked by ``engage.http.protocol`` before a request comes here."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""

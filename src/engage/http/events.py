@@ -113,7 +113,7 @@ async def publish(request: Request) -> Response:
     with pressure.hold(announced(request)) as held:
         events, batched = await _events(request, held)
         answers = await publish_as(caller(request), events, platform.gathering.publish)
-    return _told(answers, batched)
+    return told(answers, batched)
 
 
 def counted(results: list[Result]) -> Results:
@@ -122,21 +122,28 @@ def counted(results: list[Result]) -> Results:
     return Results(results, taken, len(results) - taken - refused, refused)
 
 
-def _told(answers: Sequence[Answer], batched: bool) -> Response:
-    taken = [f'{{"status":"taken","token":"{answer.token}"}}' for answer in answers if isinstance(answer, Taken)]
-    if len(taken) == len(answers):  # as nearly always: ``Results`` as it would be written
-        body = f'{{"results":[{",".join(taken)}],"taken":{len(taken)},"duplicate":0,"refused":0}}'
-        return Response(body.encode(), media_type=JSON)
+def told(answers: Sequence[Answer], batched: bool) -> Response:
+    """What became of the events of a request."""
+    if (taken := as_taken(answers)) is not None:
+        return Response(taken.encode(), media_type=JSON)
     results = [result_of(answer) for answer in answers]
-    told = counted(results)
-    refused = told.refused
+    summed = counted(results)
+    refused = summed.refused
     if refused == 0 or refused < len(results):
-        return Response(msgspec.json.encode(told), 207 if refused else 200, media_type=JSON)
+        return Response(msgspec.json.encode(summed), 207 if refused else 200, media_type=JSON)
     if batched:
-        members = {name: getattr(told, name) for name in told.__struct_fields__}
+        members = {name: getattr(summed, name) for name in summed.__struct_fields__}
         return problem(422, f"all {refused} events are refused: see what `results` says of each", **members)
     detail = f"the event is refused: {answers[0]}"
     return problem(422, detail, reason=results[0].reason, faults=results[0].faults)
+
+
+def as_taken(answers: Sequence[Answer]) -> str | None:
+    """``Results`` as it would be written where every event was taken, as nearly always; None if one was not."""
+    taken = [f'{{"status":"taken","token":"{answer.token}"}}' for answer in answers if isinstance(answer, Taken)]
+    if len(taken) < len(answers):
+        return None
+    return f'{{"results":[{",".join(taken)}],"taken":{len(taken)},"duplicate":0,"refused":0}}'
 
 
 def result_of(answer: Answer) -> Result:
@@ -151,9 +158,13 @@ async def _events(request: Request, held: Held) -> tuple[list[bytes], bool]:
     media = media_type(request)
     if header(request, b"ce-specversion") and media not in (SINGLE, BATCH):
         return [_from_headers(request, media, await read_body(request, held=held))], False
-    if media not in (SINGLE, BATCH, JSON):
-        raise ProblemError(415, f"Content-Type {media!r} is not taken: send {SINGLE}, {BATCH} or {JSON}")
-    body = await read_body(request, held=held)
+    _must_be_taken(media)  # before the body is read
+    return opened(media, await read_body(request, held=held))
+
+
+def opened(media: str, body: bytes) -> tuple[list[bytes], bool]:
+    """The events of a body of this media type, each by itself, and whether they came as a batch."""
+    _must_be_taken(media)
     listed = body.lstrip(b" \t\r\n").startswith(b"[")
     if media != JSON and listed != (media == BATCH):
         raise ProblemError(
@@ -163,6 +174,11 @@ async def _events(request: Request, held: Held) -> tuple[list[bytes], bool]:
         return ([bytes(item) for item in _split(body)] if listed else [bytes(_whole(body))]), listed
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProblemError(400, f"the body is not JSON in UTF-8: {error}") from error
+
+
+def _must_be_taken(media: str) -> None:
+    if media not in (SINGLE, BATCH, JSON):
+        raise ProblemError(415, f"Content-Type {media!r} is not taken: send {SINGLE}, {BATCH} or {JSON}")
 
 
 def _from_headers(request: Request, media: str, body: bytes) -> bytes:

@@ -53,12 +53,22 @@ class Held:
         self._size = 0
 
     def __enter__(self) -> Self:
-        self._pressure.requests += 1
+        self.begin()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self.end()
+
+    def begin(self, size: int = 0) -> None:
+        """Take the room, and that for the ``size`` bytes that were asked for, which are there."""
+        self._pressure.requests += 1
+        self._pressure.size += size
+        self._size = size
+
+    def end(self) -> None:
+        """Give it back."""
         self._pressure.requests -= 1
         self._pressure.size -= self._size
 

@@ -1,6 +1,7 @@
 """HTTP/1.1 as uvicorn speaks it, but nobody may take as long as they like, or send heads without end.
 
-A whole answer may be told in one go (``told_whole``): bit by bit it costs more than to check an event.
+A whole answer may be told in one go (``told_whole``): bit by bit it costs more than to check an event. And a request
+that comes whole may be answered without ASGI (``engage.http.short_way``).
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ from typing import Any
 
 import msgspec
 from starlette.types import Scope
+from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from engage.http.short_way import PATH, ShortWay
 
 MAX_HEAD_BYTES = 64_000
 """The request line and all headers."""
@@ -24,6 +28,8 @@ BODY_SECONDS = 30.0
 LINGER_SECONDS = 5.0
 _TELL_WHOLE = "engage.tell_whole"
 """What in a request's scope tells its answer in one go."""
+_SHORT = PATH.encode()
+"""Where requests may be answered without ASGI."""
 Headers = Sequence[tuple[bytes, bytes]]
 
 
@@ -34,6 +40,12 @@ class Protocol(HttpToolsProtocol):
     _head_bytes = 0
     _in_head = True
     _in_body = False
+    _held: bytearray | None = None
+    """The body of a request so far, while it is not known which way it goes."""
+
+    def __init__(self, config: Config, *others: Any, **named: Any) -> None:
+        super().__init__(config, *others, **named)
+        self._short_way: ShortWay | None = None if self.root_path else getattr(config.app, "short_way", None)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Somebody is there."""
@@ -50,6 +62,8 @@ class Protocol(HttpToolsProtocol):
         if self._in_head:
             self._head_bytes += len(data)
         super().data_received(data)
+        if self._held is not None and not self.transport.is_closing():
+            self._begin_usually(self._let_go())  # there is more to come
         if self._in_head and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self._refuse(431, f"the head of a request may have {MAX_HEAD_BYTES:,} bytes")
         elif self._in_head and self._head_bytes and self._timer is None:  # most come whole, and need no time limit
@@ -61,15 +75,31 @@ class Protocol(HttpToolsProtocol):
         """The head is there."""
         self._in_head, self._in_body, self._head_bytes = False, True, 0
         self._unset()
-        super().on_headers_complete()
-        scope: Any = self.scope
-        # Weak, for the cycle holds the scope: else each request, its body with it, would lie there for the collector.
-        scope[_TELL_WHOLE] = partial(_tell_whole, weakref.ref(self.cycle))
+        if self._may_be_short():
+            self._held = bytearray()
+        else:
+            self._begin_usually()
+
+    def on_body(self, body: bytes) -> None:
+        """Some of the body is there."""
+        if self._held is None:
+            super().on_body(body)
+        else:
+            self._held += body
 
     def on_message_complete(self) -> None:
         """The body is there."""
         self._in_head, self._in_body = True, False
         self._unset()
+        if self._held is not None:
+            body = self._let_go()
+            asked = _Asked(self, self.parser.should_keep_alive())
+            assert self._short_way is not None
+            if self._short_way.begun(self.headers, body, asked.tell):
+                cycle: Any = asked
+                self.cycle = cycle
+                return
+            self._begin_usually(body)
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
@@ -77,6 +107,30 @@ class Protocol(HttpToolsProtocol):
         super().on_response_complete()
         if self._in_body and not self.transport.is_closing():
             self._wait(LINGER_SECONDS)
+
+    def _may_be_short(self) -> bool:
+        """Whether the request is one that may be answered without ASGI, and nothing of the connection is against it."""
+        return (
+            self.url == _SHORT
+            and self._short_way is not None
+            and (self.cycle is None or self.cycle.response_complete)
+            and not (self.expect_100_continue or self.flow.write_paused or self.parser.should_upgrade())
+            and self.parser.get_method() == b"POST"
+            and self.parser.get_http_version() == "1.1"
+        )
+
+    def _let_go(self) -> bytes:
+        body, self._held = bytes(self._held or b""), None
+        return body
+
+    def _begin_usually(self, body: bytes = b"") -> None:
+        """Hand the request over to ASGI, with what is there of its body."""
+        super().on_headers_complete()
+        scope: Any = self.scope
+        # Weak, for the cycle holds the scope: else each request, its body with it, would lie there for the collector.
+        scope[_TELL_WHOLE] = partial(_tell_whole, weakref.ref(self.cycle))
+        if body:
+            super().on_body(body)
 
     def _wait(self, seconds: float) -> None:
         self._unset()
@@ -108,6 +162,39 @@ class Protocol(HttpToolsProtocol):
         )
         self.transport.write(head.encode() + body)
         self.transport.close()
+
+
+class _Asked:
+    """A request that is answered the short way, as uvicorn knows those that it hands to ASGI."""
+
+    message_event = asyncio.Event()
+    """Nobody waits for more of its body."""
+
+    def __init__(self, protocol: Protocol, keep_alive: bool) -> None:
+        self.disconnected = self.response_started = self.response_complete = False
+        self.keep_alive = keep_alive
+        self.body = b""
+        self._protocol: Protocol | None = protocol
+
+    def tell(self, status: int, headers: bytes, body: bytes) -> None:
+        """Answer it, if anybody is there; ``headers`` as they are sent, each with its end of line."""
+        # It lets go of the connection, which holds it: they would lie there for the collector.
+        protocol, self._protocol = self._protocol, None
+        assert protocol is not None, "a request is answered once"
+        self.response_started = self.response_complete = True
+        if self.disconnected or protocol.transport.is_closing():
+            return
+        told: list[bytes] = [STATUS_LINE[status]]
+        for name, value in protocol.server_state.default_headers:
+            told += (name, b": ", value, b"\r\n")
+        told.append(headers)
+        if not self.keep_alive:
+            told.append(b"connection: close\r\n")
+        told += (b"\r\n", body)
+        protocol.transport.write(b"".join(told))
+        if not self.keep_alive:
+            protocol.transport.close()
+        protocol.on_response_complete()
 
 
 def told_whole(scope: Scope, headers: Headers, body: bytes | memoryview) -> bool:

@@ -81,7 +81,7 @@ class Shell:
         return None
 
 
-def failure(error: Exception) -> Response:
+def failure(error: BaseException) -> Response:
     """What is said of a failure of ours, which is logged."""
     _log.error("engage failed to answer a request", exc_info=error)
     return problem(500, "engage failed here, and its own log says how: report it, and try again")

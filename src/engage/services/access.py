@@ -11,6 +11,7 @@ import secrets
 from base64 import b64decode
 from binascii import Error as NotBase64Error
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from hmac import compare_digest
 from time import monotonic
@@ -67,7 +68,8 @@ class Access:
         self._clock = clock
         self._keys: dict[str, tuple[ApiKey, bytes, Caller]] = {}
         self._used: dict[str, datetime] = {}
-        self._stale = -1.0
+        self._stale = self._due = -1.0
+        self._renewing: asyncio.Task[None] | None = None
         self._reading = asyncio.Lock()
 
     async def caller(self, authorization: str | None) -> Caller:
@@ -75,26 +77,40 @@ class Access:
 
         UnknownCallerError if nobody is known by it; AccessUnavailableError if the keys cannot be read.
         """
-        if monotonic() >= self._stale:
+        if not self._fresh():
             await self._read()
         credential = _credential(authorization)
-        if credential is not None:
-            if compare_digest(credential.encode(), self.local_secret.encode()):
-                return LOCAL
-            if (found := self._by_key(credential)) is not None:
-                return found
-            if self._oidc is not None and credential.count(".") == _DOTS_OF_A_JWT:
-                return await self._by_token(self._oidc, credential)
-        if not self.asks:
-            return ANYBODY
+        if (found := self._found(credential)) is not None:
+            return found
+        if self._oidc is not None and credential is not None and credential.count(".") == _DOTS_OF_A_JWT:
+            return await self._by_token(self._oidc, credential)
         if authorization is None:
             raise UnknownCallerError(_BRING, brought=False)
         raise UnknownCallerError(f"nobody is known by what was brought, or not any more: {_BRING}", brought=True)
+
+    def at_hand(self, authorization: str | None) -> Caller | None:
+        """``caller`` of those who can be told without waiting; None: of others, and of who is not known."""
+        return self._found(_credential(authorization)) if self._fresh() else None
 
     def wait(self, caller: Caller) -> float:
         """For how many seconds the caller has asked too often; 0: not at all. Who proves nothing is not counted."""
         rate = self._rate if caller.rate is None else caller.rate
         return self._rates.wait(caller.name, rate) if rate and caller.proven else 0
+
+    def _fresh(self) -> bool:
+        """Whether the keys are still taken for what they were; if not for long, they are read anew from here on."""
+        now = monotonic()
+        if self._due <= now < self._stale and (self._renewing is None or self._renewing.done()):
+            self._renewing = asyncio.create_task(self._renew())
+        return now < self._stale
+
+    def _found(self, credential: str | None) -> Caller | None:
+        if credential is not None:
+            if compare_digest(credential.encode(), self.local_secret.encode()):
+                return LOCAL
+            if (found := self._by_key(credential)) is not None:
+                return found
+        return None if self.asks else ANYBODY
 
     def _by_key(self, credential: str) -> Caller | None:
         known = self._keys.get(id_in(credential) or "")
@@ -119,12 +135,23 @@ class Access:
         async with self._reading:
             if monotonic() < self._stale:
                 return
-            try:
-                self._keys = await asyncio.to_thread(self._from_store)
-            except SQLAlchemyError as error:
-                raise AccessUnavailableError("the API keys cannot be read just now: try again") from error
-            self.asks = self.asks or bool(self._keys)
-            self._stale = monotonic() + FRESH_SECONDS
+            await self._take()
+
+    async def _renew(self) -> None:
+        """Read the keys before they are stale, so that nobody has to wait for it."""
+        async with self._reading:
+            self._due = self._stale
+            with suppress(AccessUnavailableError):  # who comes when they are stale is told
+                await self._take()
+
+    async def _take(self) -> None:
+        asked = monotonic()
+        try:
+            self._keys = await asyncio.to_thread(self._from_store)
+        except SQLAlchemyError as error:
+            raise AccessUnavailableError("the API keys cannot be read just now: try again") from error
+        self.asks = self.asks or bool(self._keys)
+        self._stale, self._due = asked + FRESH_SECONDS, asked + FRESH_SECONDS / 2
 
     def _from_store(self) -> dict[str, tuple[ApiKey, bytes, Caller]]:
         found = {key.id: (key, digest, _caller(key)) for key, digest in self.store.every_key()}

@@ -55,13 +55,14 @@ class Gathering:
     async def publish(self, events: Events) -> list[Answer]:
         """See ``Publisher.publish``. More events than fit one call are taken in several, in order."""
         if len(events) <= self._most:
-            return await self._begun(events)
+            return await self.begun(events)
         answers: list[Answer] = []
         for start in range(0, len(events), self._most):
-            answers += await self._begun(events[start : start + self._most])
+            answers += await self.begun(events[start : start + self._most])
         return answers
 
-    def _begun(self, events: Events) -> asyncio.Future[list[Answer]]:
+    def begun(self, events: Events) -> asyncio.Future[list[Answer]]:
+        """``publish`` for who waits in another way than a task does, of no more events than fit one call."""
         answers: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
         self._waiting.append((events, answers))
         if self._working < self._at_once:

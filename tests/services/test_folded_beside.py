@@ -1,13 +1,15 @@
 """The process that folds beside: whatever it says or does, it is ended and started again, and ends when it is told."""
 
 import asyncio
+import itertools
 import sys
+from collections.abc import Sequence
 
 import pytest
 import uvloop
 
 from engage.services.folded_beside import FoldedBeside
-from engage.services.folding import Folding, Told, read
+from engage.services.folding import APART_SECONDS, Folding, Pace, Told, read
 from engage.testing.memory_log import MemoryLog
 
 PATIENCE = 30.0
@@ -94,3 +96,41 @@ async def test_what_fails_is_told_in_a_line_that_can_be_read():
     await Folding(MemoryLog(partitions=1), Busy("no " * 25_000), say).run(words)
     assert len(told[0]) < 2**16
     assert str(read(told[0]).trouble).startswith("ValueError: no no")
+
+
+def turns(rates: Sequence[float], cost: float = 0.0001) -> list[tuple[float, float]]:
+    """When each turn begins, and how long is rested after it: ``rates`` records come, by each hundredth of a second.
+
+    A turn takes 5 ms, and ``cost`` seconds for each record that had come when it began.
+    """
+    come = [0.0, *itertools.accumulate(rate / 100 for rate in rates)]
+    began, folded, pace, found = 0.0, 0, Pace(0.0), list[tuple[float, float]]()
+    while (by := int(began * 100)) < len(come):
+        over = began + 0.005 + cost * (int(come[by]) - folded)
+        pace.folded(int(come[by]) - folded, over)
+        folded = int(come[by])
+        found.append((began, rest := pace.rest(began, over)))
+        began = over + rest
+    return found
+
+
+def test_nobody_is_held_up_where_a_thousand_events_come_each_second():
+    assert not any(rest for _, rest in turns([1_000] * 500))
+
+
+def test_a_hiccup_at_a_thousand_events_a_second_has_nobody_rest():
+    assert not any(rest for _, rest in turns([1_000] * 200 + [0] * 99 + [100_000] + [1_000] * 200))
+
+
+def test_where_thousands_come_each_second_they_are_folded_twice_a_second():
+    *_, (before, _), (last, rest) = turns([4_000] * 500)
+    assert last - before == pytest.approx(APART_SECONDS)
+    assert rest > APART_SECONDS / 2
+
+
+def test_one_that_does_not_get_through_does_not_rest():
+    assert not any(rest for _, rest in turns([8_000] * 3_000, cost=0.0002)[-5:])
+
+
+def test_few_are_soon_folded_at_once_again_after_many():
+    assert not any(rest for began, rest in turns([8_000] * 300 + [500] * 400) if began > 6)

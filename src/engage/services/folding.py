@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from datetime import datetime
+from math import exp
 from typing import Any
 
 import msgspec
@@ -20,16 +21,15 @@ from msgspec import Struct
 from engage.log.contract import Log
 from engage.services import metrics
 from engage.services.folding_forks import FoldingForks
-from engage.services.projector import Projector
+from engage.services.projector import BATCH, Projector
 from engage.services.turns import IDLE_SECONDS, Turns
 
-_BATCH = 1_000
 _DUES_SECONDS = 0.25
-_LONG_SECONDS, _MOST_REST, _MANY = 0.015, 0.1, 2_000
-"""A turn that takes longer than the first is rested after for as long as it took, up to the second: what comes
-meanwhile is folded together, a third cheaper, and who publishes has the core. Only where so many records a second come:
-of fewer none is held up, and one hiccup would have long turns and long rests follow it for seconds (99 in 100 were seen
-within 319 ms so, and within 68 without, at a thousand a second beside others at work)."""
+_MANY, APART_SECONDS = 2_000, 0.5
+"""Where more records came in a second than the first, turns begin as many seconds after one another as the second: what
+comes meanwhile is folded together, and who publishes has the core. They followed one another without end, of a few
+dozen records each, and a third dearer. Of fewer none is held up; a hiccup of a second at a thousand a second leaves
+fewer than that to be folded at once, so that no long rest follows it."""
 _SOON_SECONDS = 0.02
 """After a turn that folded something, another one without a word comes so late: some records may have waited for what
 was done with those before them. At a thousand events a second words come sooner, and a turn for nothing is a tenth of
@@ -53,6 +53,23 @@ class Told(Struct, omit_defaults=True):
     waited: list[float] = []
     dues: dict[int, datetime] | None = None
     trouble: str | None = None
+
+
+class Pace:
+    """How many records were folded lately, and how long to rest for that; times are seconds of one clock."""
+
+    def __init__(self, now: float) -> None:
+        self._lately = 0.0
+        self._at = now
+
+    def folded(self, records: int, now: float) -> None:
+        """So many more were, by ``now``; those of a second ago count a third."""
+        self._lately = self._lately * exp(self._at - now) + records
+        self._at = now
+
+    def rest(self, began: float, now: float) -> float:
+        """Seconds until the next turn, after one that began at ``began`` and is over: 0 where there is none to rest."""
+        return max(0.0, began + APART_SECONDS - now) if self._lately > _MANY else 0.0
 
 
 _logger = structlog.get_logger(__name__)
@@ -85,7 +102,7 @@ class Folding:
     async def run(self, words: asyncio.StreamReader) -> None:
         """Turn after turn until the words end; behind one that found little to fold, the next one waits for a word."""
         grown, loop = asyncio.Event(), asyncio.get_running_loop()
-        listening, before = asyncio.create_task(_listen(words, grown)), loop.time()
+        listening, pace = asyncio.create_task(_listen(words, grown)), Pace(loop.time())
         try:
             if self._forks is not None:
                 await self._catch_up(self._forks, listening)
@@ -94,14 +111,13 @@ class Folding:
                     grown.clear()
                     began = loop.time()
                     done = await self._turns.turn()
-                    took, many = loop.time() - began, done > _MANY * (began - before)
-                    before = began
+                    pace.folded(done, loop.time())
                     self._say(msgspec.json.encode(await self._told(done)) + b"\n")
                     if done:
                         self._wrote(done)
-                        if done < _BATCH and many and took > _LONG_SECONDS:
-                            await asyncio.wait([listening], timeout=min(took, _MOST_REST))
-                    if done < _BATCH:
+                    if rest := pace.rest(began, loop.time()):
+                        await asyncio.wait([listening], timeout=rest)
+                    elif done < BATCH:
                         with contextlib.suppress(TimeoutError):
                             async with asyncio.timeout(_SOON_SECONDS if done else IDLE_SECONDS):
                                 await grown.wait()
@@ -120,7 +136,7 @@ class Folding:
             self._say(msgspec.json.encode(Told(done)) + b"\n")
 
     async def _step(self) -> int:
-        return await self._projector.step(_BATCH)
+        return await self._projector.step(BATCH)
 
     async def _told(self, done: int) -> Told:
         trouble = self._turns.troubles.get("projections")

@@ -14,7 +14,7 @@ from engage.events.catalogue.base import EventData, Upcaster, describe
 from engage.events.catalogue.follow_up import FollowUpStarted
 from engage.events.envelope import Event
 from engage.events.upcasting import UpcastError, upcast
-from engage.events.validation import MAX_BYTES, Refusal, check, check_event
+from engage.events.validation import MAX_BYTES, Refusal, check, check_event, clean
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -31,6 +31,10 @@ def told(**changes):
     }
     event |= changes
     return msgspec.json.encode({name: value for name, value in event.items() if value is not None})
+
+
+def nested(levels):
+    return msgspec.Raw(b"[" * levels + b"]" * levels)
 
 
 def faults(value):
@@ -77,6 +81,9 @@ def test_every_fault_of_the_data_is_named_where_it_is():
         (told(contact="a\x00b"), "envelope", "/contact: holds a control character"),
         (told(actor="a\nb", causationid="\x07"), "envelope", "/causationid: holds a control character"),
         (told(correlationid="\x7f"), "envelope", "/correlationid: holds a control character"),
+        (told().replace(b'"e-1"', b'"\\u007f"'), "envelope", "/id: holds a control character"),
+        (told().replace(b'"e-1"', b'"\x07"'), "not_json", "invalid character"),
+        (told(type="Robot Waved", data=nested(101)), "not_json", "/data: is nested deeper than 100 levels"),
         (told(data={"order_id": "a\x00b", "total": 1.0}), "data", "/data/order_id: holds the character U+0000"),
         (told(type="Robot Waved", data={"a": [{"b\x00": 1}]}), "data", "/data/a/0/b\x00: holds the character U+0000"),
         (told(type="Account Identified", data={"email": "sealed:ada@example.com"}), "data", "/data/email: begins with"),
@@ -114,6 +121,32 @@ def test_a_market_takes_its_own_types_and_only_what_they_declare():
     data = {"base": "USD", "quote": "EUR", "rate": 0.9}
     assert isinstance(check(told(**rate, data=data), NOW), Event)
     assert set(faults(told(**rate, data=data | {"said_by": "Ada"}))) == {"/data/said_by"}
+
+
+def test_as_many_levels_as_any_reader_can_follow_may_enter():
+    assert isinstance(check(told(type="Robot Waved", data=nested(100)), NOW), Event)
+
+
+@pytest.mark.parametrize(
+    "stamp",
+    [
+        {"recorded": "2026-03-01T11:00:00Z"},
+        {"inboxoffset": 0},
+        {"partition": 0},
+        {"offset": 0},
+        {"origin": "customer-8"},
+        {"linkedto": "customer-8"},
+        {"via": "customer-8"},
+        {"retold": True},
+    ],
+    ids=lambda stamp: next(iter(stamp)),
+)
+def test_what_only_engage_may_say_of_an_event_is_taken_away(stamp):
+    stamped = check(told(**stamp), NOW)
+    assert isinstance(stamped, Event)
+    plain = check(told(), NOW)
+    assert stamped != plain
+    assert clean(stamped) == plain
 
 
 def test_a_text_that_only_looks_like_a_null_character_enters():

@@ -126,7 +126,7 @@ def test_identities_are_found_where_they_stand(log):
 
 
 def test_identities_stay_exact_when_their_hashes_collide(log, monkeypatch):
-    monkeypatch.setattr(sqlite_seen, "_hash", lambda identity, salt: salt)
+    monkeypatch.setattr(sqlite_seen, "_hashed", lambda identities, salt=0: dict.fromkeys(identities, salt))
     identities = [("acc-1", "test", f"e-0-{offset}") for offset in range(4)]
     for committed in ([record(0), record(1)], [record(2)]):
         commit(log, *committed)
@@ -147,7 +147,7 @@ def test_a_record_that_is_damaged_is_known_by_its_hash_and_hides_no_other(log, i
 
 
 def test_a_record_that_is_damaged_before_it_is_indexed_stops_no_other(log, monkeypatch):
-    monkeypatch.setattr(sqlite_seen, "_hash", lambda identity, salt: salt)
+    monkeypatch.setattr(sqlite_seen, "_hashed", lambda identities, salt=0: dict.fromkeys(identities, salt))
     commit(log, *(record(offset) for offset in range(3)))
     damage(log, 1)
     log.index()

@@ -1,7 +1,7 @@
 """What the embedded log is not asked for, because it surely does not have it: the answers are those of a dictionary."""
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from unittest.mock import patch
@@ -22,9 +22,9 @@ NAMES, HASHES = 90, 300
 """So few hashes that some identities have the same one, of which the first and the last that there are."""
 
 
-def few_hashes(identity: Identity, salt: int) -> int:
-    place = crc32(f"{identity}{salt}".encode()) % HASHES
-    return -(1 << 63) + place * ((1 << 64) - 1) // (HASHES - 1)
+def few_hashes(identities: Sequence[Identity], salt: int = 0) -> dict[Identity, int]:
+    places = {one: crc32(f"{one}{salt}".encode()) % HASHES for one in identities}
+    return {one: -(1 << 63) + place * ((1 << 64) - 1) // (HASHES - 1) for one, place in places.items()}
 
 
 class House:
@@ -72,7 +72,7 @@ def test_nothing_that_is_on_the_log_is_taken_for_new_whatever_was_committed_fail
 ) -> None:
     """None opens it again. What may be on the log is asked for as ever, so the answers are those of a dictionary."""
     with (
-        patch.object(sqlite_seen, "_hash", few_hashes),
+        patch.object(sqlite_seen, "_hashed", few_hashes),
         patch.object(sqlite_seen, "INDEX_EVERY", 6),
         patch.object(sqlite_sieve, "SMALLEST", 16),
         patch.object(sqlite_sieve, "STEP", 5),

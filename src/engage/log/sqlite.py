@@ -15,7 +15,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import cache
+from itertools import chain
+from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -83,6 +86,7 @@ UPDATE meta SET value = '4' WHERE name = 'schema_version';
 """From version 1, which indexed every record at once; from version 2, which knew of nobody linked to another; from
 version 3, which wrote all cells of a partition down together."""
 _LETTER = "INSERT INTO dead_letters (consumer, account, partition, offset, event_id, error) VALUES (?, ?, ?, ?, ?, ?)"
+_partition = attrgetter("partition")
 _read_shares = msgspec.msgpack.Decoder(list[int]).decode
 _LINK = """
 INSERT INTO links VALUES (?, ?, 1)
@@ -371,7 +375,7 @@ class SqliteLog:
                     "only one engage runs on that folder"
                 )
             self._seen.sift()
-            self._append([record for writes in several for record in writes.records])
+            written = self._append([record for writes in several for record in writes.records])
             if due:
                 self._index()
             self._move_ends(several)
@@ -382,8 +386,7 @@ class SqliteLog:
         for writes in several:
             self._seen.add(writes.identities)
         if self._merging is not None:
-            written = sum(len(record.value) for writes in several for record in writes.records) // _PAGE
-            self._merging.wrote(written + _PAGES_OF_COMMIT + (_PAGES_OF_INDEX if due else 0))
+            self._merging.wrote(written // _PAGE + _PAGES_OF_COMMIT + (_PAGES_OF_INDEX if due else 0))
 
     def grown(self) -> None:
         """Let those who wait for records look at once; to be called on the event loop, where they wait."""
@@ -517,15 +520,18 @@ class SqliteLog:
         execute_rows(self._db, "INSERT OR REPLACE INTO cells", kept)
         execute_rows(self._db, "DELETE FROM cells WHERE (partition, rule, account) IN (", gone)
 
-    def _append(self, records: Sequence[Record]) -> None:
-        values: list[object] = []
+    def _append(self, records: Sequence[Record]) -> int:
+        """How many bytes of events that were."""
+        values: list[Any] = []
         moment, micros = EPOCH, 0
         for record in records:
-            if (recorded := record.recorded) is not moment:  # most of a batch were recorded at one moment
+            recorded = record.stamp or record.recorded
+            if recorded is not moment:  # most of a batch were recorded at one moment
                 moment = recorded
                 micros = to_micros(moment)
             values += (record.partition << SHIFT | record.offset, micros, record.value)
         execute_flat(self._db, "INSERT INTO log", values, 3)
+        return sum(map(len, values[2::3]))
 
     def _move_ends(self, several: Sequence[Writes]) -> None:
         ends: dict[int, tuple[int, datetime]] = {}
@@ -533,7 +539,7 @@ class SqliteLog:
             ends.update(writes.ends)
         if not ends:
             return
-        fresh = Counter(record.partition for writes in several for record in writes.records)
+        fresh = Counter(map(_partition, chain.from_iterable(writes.records for writes in several)))
         befores = {partition: end - fresh[partition] for partition, (end, _) in ends.items()}
         moves: list[int] = []
         for partition, (end, recorded) in ends.items():

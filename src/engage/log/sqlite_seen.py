@@ -7,10 +7,11 @@ as hashes too.
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from hashlib import blake2b
 from itertools import chain
+from struct import unpack
 
 from engage.log.contract import Token
 from engage.log.sqlite_rows import execute_rows
@@ -69,7 +70,7 @@ class Seen:
         """Where events of these identities stand, for those that are on the log."""
         if len(self._hashes) > _MOST_HASHES:
             self._hashes = {}
-        wanted = {identity: _hash(identity, 0) for identity in identities}
+        wanted = _hashed(list(identities))
         self._hashes.update(wanted)
         wanted = self._sieve.passed(wanted)
         found = self._found_recent(wanted)
@@ -79,16 +80,16 @@ class Seen:
         while wanted:
             # Few are there: what a hash stands for is looked for only when it is.
             hits = dict(_by_hash(self._reading, list(wanted.values())))
-            again = {}
+            again: list[Identity] = []
             for identity, value in wanted.items() if hits else ():
                 if (position := hits.get(value)) is None:
                     continue
                 if self._stands_at(position, identity):
                     found[identity] = token_at(position)
                 else:
-                    again[identity] = _hash(identity, salt + 1)
-            wanted = again
+                    again.append(identity)
             salt += 1
+            wanted = _hashed(again, salt)
         return found
 
     def _found_recent(self, wanted: Mapping[Identity, int]) -> dict[Identity, Token]:
@@ -131,7 +132,7 @@ class Seen:
         for identity, token in identities.items():
             value = hashes.pop(identity, None)
             if value is None:
-                value = _hash(identity, 0)
+                value = _hashed([identity])[identity]
             added.append(value)
             partition, offset = token.partition, token.offset
             position = partition << SHIFT | offset  # ``key``, which to call takes as long as all else of it
@@ -188,7 +189,7 @@ class Seen:
             stored = dict(_by_hash(self._writing, [value for value, _ in rows]))
             salt += 1
             rows = sorted(
-                (_hash(identity, salt), position)
+                (_hashed([identity], salt)[identity], position)
                 for value, position in rows
                 if stored[value] != position and (identity := self._stored(self._writing, position)) is not None
             )
@@ -216,6 +217,8 @@ def _by_hash(db: sqlite3.Connection, hashes: Sequence[int]) -> Iterator[tuple[in
         yield from db.execute(_SELECT_HITS[width], padded).fetchall()
 
 
-def _hash(identity: Identity, salt: int) -> int:
-    text = "\x1f".join((*identity, str(salt)) if salt else identity)
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little", signed=True)
+def _hashed(identities: Sequence[Identity], salt: int = 0) -> dict[Identity, int]:
+    """The hash of each: all are read together, in a third of the time that reading each by itself takes."""
+    texts = ["\x1f".join((*one, str(salt)) if salt else one) for one in identities]
+    digests = [blake2b(text.encode(), digest_size=8).digest() for text in texts]
+    return dict(zip(identities, unpack(f"<{len(digests)}q", b"".join(digests)), strict=True))

@@ -111,7 +111,7 @@ def _exposed(checked: Sequence[Event[Raw] | Refusal], shapes: Opened) -> tuple[E
     found: dict[int, dict[str, Any]] = {}
     owners: set[str] = set()
     for place, event in enumerate(checked):
-        if isinstance(event, Refusal):
+        if not isinstance(event, Event):  # the other way round it takes ten times as long to say no
             continue
         exposed = sealing.exposed(clean(event), shapes.get(id(event), UNSET))
         if exposed:

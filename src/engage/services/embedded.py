@@ -18,7 +18,7 @@ from engage.events.linking import Links, follows
 from engage.events.validation import Fault, Refusal
 from engage.interpreter import give_back
 from engage.log.contract import Answer, Duplicate, Record, Taken, Token
-from engage.log.partitioning import partition_of
+from engage.log.partitioning import Homes
 from engage.log.sqlite import SqliteLog, Writes
 from engage.log.sqlite_seen import Identity
 from engage.rules.cell import CellKey
@@ -59,7 +59,7 @@ class EmbeddedLog:
         clock: Callable[[], datetime],
     ) -> None:
         self.log = log
-        self._partitions = log.partitions
+        self._homes = Homes(log.partitions)
         self._edge = edge
         self._rules = rules
         self._policy = policy
@@ -102,10 +102,10 @@ class EmbeddedLog:
         proper = [event for event in checked if isinstance(event, Event)]
         words = [event for event in proper if event.type in WORDS]
         if words:
-            await self._past_is_there((partition_of(word.subject, self._partitions), word) for word in words)
+            await self._past_is_there((self._homes[word.subject], word) for word in words)
         else:
             await self._ready()
-        identities = [event.identity for event in proper]
+        identities = [(event.subject, event.source, event.id) for event in proper]
         known = self._known(identities)
         fresh: dict[Identity, Token] = {}
         answers: list[Answer] = []
@@ -113,14 +113,14 @@ class EmbeddedLog:
         began = tracing.began()
         with self._all_or_nothing():
             for word in words:
-                self._runners[partition_of(word.subject, self._partitions)].expect((word,))
+                self._runners[self._homes[word.subject]].expect((word,))
             identity_of_next = iter(identities).__next__
             for event in checked:
-                if isinstance(event, Refusal):
+                if not isinstance(event, Event):
                     answers.append(event)
                     continue
                 identity = identity_of_next()
-                if before := known.get(identity) or fresh.get(identity):
+                if (before := fresh.get(identity)) or (known and (before := known.get(identity))):
                     answers.append(Duplicate(before))
                 elif event.source == linking.SOURCE and (why := self.links.refuses(event)) is not None:
                     answers.append(Refusal("data", (Fault("/data", why),)))
@@ -170,14 +170,14 @@ class EmbeddedLog:
         return token
 
     def _append(self, event: Event[Raw], appended: datetime, as_lived: bool = False) -> Token:
-        runner = self._runners[partition_of(event.subject, self._partitions)]
+        runner = self._runners[self._homes[event.subject]]
         token = runner.admit(event, appended, as_lived=as_lived)
         assert token is not None, "only a tick is dropped, and the edge lets none in"
         return token
 
     def _relink(self, event: Event[Raw], appended: datetime) -> None:
         """Take in who belongs to whom; what was due before is decided before."""
-        runner = self._runners[partition_of(event.subject, self._partitions)]
+        runner = self._runners[self._homes[event.subject]]
         runner.tick(appended)
         self.links.fold(event)
         self._relinked += linking.said(event).items()

@@ -20,7 +20,7 @@ from prometheus_client.registry import Collector
 from engage.events.catalogue.follow_up import FollowUpSkipped
 from engage.events.envelope import Event
 from engage.events.validation import Refusal
-from engage.log.contract import Answer, Duplicate
+from engage.log.contract import Answer, Duplicate, Taken
 from engage.rules.cell import CellKey
 from engage.settings import SettingsError
 
@@ -85,14 +85,12 @@ def text(standing: Collector) -> bytes:
 
 def published(answers: Sequence[Answer]) -> None:
     """These were the answers to a batch of events."""
-    refused = [answer.reason for answer in answers if isinstance(answer, Refusal)]
-    duplicate = sum(isinstance(answer, Duplicate) for answer in answers)
-    _published.labels("taken").inc(len(answers) - len(refused) - duplicate)
-    if duplicate:
-        _published.labels("duplicate").inc(duplicate)
-    if refused:
-        _published.labels("refused").inc(len(refused))
-        for reason, count in Counter(refused).items():
+    kinds = Counter(map(type, answers))
+    _published.labels("taken").inc(kinds[Taken])
+    if kinds[Taken] < len(answers):
+        _published.labels("duplicate").inc(kinds[Duplicate])
+        _published.labels("refused").inc(kinds[Refusal])
+        for reason, count in Counter(answer.reason for answer in answers if isinstance(answer, Refusal)).items():
             _refused.labels(reason).inc(count)
 
 

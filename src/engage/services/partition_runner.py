@@ -86,7 +86,8 @@ class PartitionRunner:
         Rules that are new or changed since the log's last record are activated before it. ``as_lived``: wakes that were
         due well before ``appended`` fire first, each by a tick at its own time.
         """
-        self._activate(appended)
+        if self._inactive:
+            self._activate(appended)
         if as_lived:
             while (due := self.engine.cells.next_due()) and due < appended - TICK_LATENESS:
                 self._append(tick(self.partition, due), due)
@@ -241,7 +242,7 @@ class PartitionRunner:
         return Token(partition, offset)
 
     def _fold(self, event: Event[Any], *, silent: bool = False, known: Sequence[Event[Any]] = ()) -> list[Event[Any]]:
-        decided = self.engine.fold(event, silent=silent, known=known)
+        decided = self.engine.fold(event, silent, known)
         if event.type in TOLD:
             word, alone = self._past_for(event)
             if alone is not None:

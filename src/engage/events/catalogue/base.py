@@ -59,7 +59,10 @@ class Nested(Struct, frozen=True):
 
 
 class EventType(Struct, frozen=True):
-    """A catalogue entry: everything that codec, sealing and documentation need to know of one type."""
+    """A catalogue entry: everything that codec, sealing and documentation need to know of one type.
+
+    ``open`` are those of its ``fields`` that everybody may read.
+    """
 
     name: str
     family: str
@@ -67,6 +70,7 @@ class EventType(Struct, frozen=True):
     data: type[EventData]
     fields: frozenset[str]
     personal: frozenset[str]
+    open: frozenset[str]
     nested: Mapping[str, Nested]
     decode: Callable[[bytes | msgspec.Raw], EventData]
 
@@ -75,13 +79,16 @@ def describe(data: type[EventData], family: str) -> EventType:
     """The catalogue entry of ``data``; ``family`` is the file that declares it."""
     info = msgspec.inspect.type_info(data)
     assert isinstance(info, msgspec.inspect.StructType)
+    fields = frozenset(field.encode_name for field in info.fields)
+    personal = frozenset(field.encode_name for field in info.fields if _is_personal(field.type))
     return EventType(
         name=data.type_name or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", data.__name__),
         family=family,
         version=data.version,
         data=data,
-        fields=frozenset(field.encode_name for field in info.fields),
-        personal=frozenset(field.encode_name for field in info.fields if _is_personal(field.type)),
+        fields=fields,
+        personal=personal,
+        open=fields - personal,
         nested=_nested_in(info),
         decode=msgspec.json.Decoder(data).decode,
     )

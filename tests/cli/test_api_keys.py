@@ -10,9 +10,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from engage import bootstrap
+from engage.cli.listening import check_host
 from engage.cli.main import app
 from engage.cli.output import CommandFailedError
-from engage.cli.serving import check_host
 from engage.services.api_keys import ApiKeys
 from engage.services.owner import door_secret
 from engage.services.platform import utc_now

@@ -12,9 +12,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from engage import bootstrap
+from engage.cli.listening import listen
 from engage.cli.main import app
 from engage.cli.output import CommandFailedError, table
-from engage.cli.serving import listen
 from engage.settings import Settings
 from tests.cli.given import lines, order
 

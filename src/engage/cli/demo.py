@@ -50,8 +50,8 @@ def demo(
     """Load the demo's history, tell what came of it, and serve it until Ctrl-C."""
     from engage import bootstrap
     from engage.cli import folding
+    from engage.cli.listening import check_host, check_port
     from engage.cli.log_lines import log_to_stderr
-    from engage.cli.serving import check_host, check_port, serve
     from engage.demo.load import LoadClock, Plan
     from engage.demo.projecting import Beside
     from engage.services.overview import read_overview
@@ -97,6 +97,8 @@ def demo(
             else:
                 _show(found, events, seconds)
             if not once:
+                from engage.cli.serving import serve  # what it brings, those that load have no use for
+
                 example = _example(platform)
                 await serve(platform, settings, port, lambda url: _where(url, example, program(settings)))
 

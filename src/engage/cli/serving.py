@@ -1,10 +1,8 @@
-"""Serving HTTP from a command: a free port, who may listen where, and an end without loss."""
+"""Serving HTTP from a command, with an end without loss."""
 
 from __future__ import annotations
 
 import asyncio
-import errno
-import ipaddress
 import socket
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -14,7 +12,7 @@ import uvicorn
 from msgspec import structs
 
 from engage import bootstrap
-from engage.cli.output import USAGE, CommandFailedError, program
+from engage.cli.listening import check_host, is_loopback, listen
 from engage.cli.running import on_signals
 from engage.http.ending import Ending
 from engage.http.protocol import Protocol
@@ -22,54 +20,7 @@ from engage.interpreter import answer
 from engage.services.platform import Platform
 from engage.settings import Settings
 
-_PORTS = 20
 _GRACE_SECONDS = 10
-
-
-def check_host(settings: Settings) -> None:
-    """CommandFailedError for a host that others can reach, unless they are asked who they are, here or before us."""
-    if settings.behind_proxy or _is_loopback(settings.host) or bootstrap.knows_callers(settings):
-        return
-    raise CommandFailedError(
-        f"{settings.host} is not this machine's loopback, and there is no API key: whoever reaches it could read and "
-        f"change everything. Make a key first (`{program(settings)} api-keys create NAME --scope read`), or leave "
-        "--host out; ENGAGE_BEHIND_PROXY=true says that something else guards the door",
-        USAGE,
-    )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def listen(host: str, port: int, *, asked: bool) -> socket.socket:
-    """A listening socket on ``port``, or on the next free one unless it was asked for."""
-    last = port if asked or port == 0 else min(port + _PORTS, 65_535)
-    for candidate in range(port, last + 1):
-        family, kind, protocol, _, address = socket.getaddrinfo(host, candidate, type=socket.SOCK_STREAM)[0]
-        opened = socket.socket(family, kind, protocol)
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            opened.bind(address)
-            opened.listen(128)
-        except OSError as error:
-            opened.close()
-            if error.errno == errno.EADDRINUSE:
-                continue
-            said = f"cannot listen on {host}:{candidate}: {error.strerror}; choose another with --port"
-            raise CommandFailedError(said) from error
-        return opened
-    tried = f"port {port} is" if last == port else f"the ports {port} to {last} are"
-    raise CommandFailedError(f"{tried} taken on {host}: choose a free one with --port")
-
-
-def check_port(settings: Settings, port: int | None) -> None:
-    """CommandFailedError if the port that was asked for is taken: said before anything is made or loaded."""
-    if port:
-        listen(settings.host, port, asked=True).close()
 
 
 async def serve(platform: Platform, settings: Settings, port: int | None, started: Callable[[str], None]) -> None:
@@ -82,7 +33,7 @@ async def serve(platform: Platform, settings: Settings, port: int | None, starte
     check_host(settings)
     hooks = bootstrap.hooks(settings)
     # That somebody empties the table of keys while it serves others must not open the door.
-    platform.access.asks = platform.access.asks or not (settings.behind_proxy or _is_loopback(settings.host))
+    platform.access.asks = platform.access.asks or not (settings.behind_proxy or is_loopback(settings.host))
     with listen(settings.host, settings.port if port is None else port, asked=port is not None) as opened:
         host, bound = opened.getsockname()[:2]
         url = f"http://[{host}]:{bound}" if ":" in host else f"http://{host}:{bound}"
@@ -90,7 +41,7 @@ async def serve(platform: Platform, settings: Settings, port: int | None, starte
             platform,
             home=Path(settings.home_path),
             works=platform.embedded is not None,
-            local_only=_is_loopback(settings.host) and not settings.behind_proxy,
+            local_only=is_loopback(settings.host) and not settings.behind_proxy,
             topics=bootstrap.topics(settings),
             hooks=hooks,
             links=bootstrap.links(structs.replace(settings, public_url=settings.public_url or url), platform.clock),

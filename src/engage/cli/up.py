@@ -38,8 +38,9 @@ def up(
 
     from engage import bootstrap
     from engage.cli import folding
+    from engage.cli.listening import check_host, check_port
     from engage.cli.log_lines import log_to_stderr
-    from engage.cli.serving import check_host, check_port, serve
+    from engage.cli.serving import serve
     from engage.scheduling import AT_ONCE, run_for
 
     settings = bootstrap.settings()

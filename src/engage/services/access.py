@@ -15,15 +15,17 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from hmac import compare_digest
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from engage.services.callers import ANYBODY, Caller
-from engage.services.oidc import BadTokenError, Oidc
-from engage.services.provider_keys import ProviderUnavailableError
+from engage.services.callers import ANYBODY, BadTokenError, Caller, ProviderUnavailableError
 from engage.services.rates import Rates
 from engage.store.access import AccessStore
 from engage.store.api_keys import ApiKey, digest_of, id_in
+
+if TYPE_CHECKING:
+    from engage.services.oidc import Oidc
 
 FRESH_SECONDS = 2.0
 """For so long keys are taken for what they were."""

@@ -56,6 +56,14 @@ class Caller(Struct, frozen=True):
         return found
 
 
+class BadTokenError(Exception):
+    """A token that proves nothing; the message says why, and never repeats it."""
+
+
+class ProviderUnavailableError(RuntimeError):
+    """The provider's keys cannot be had, and none were had before."""
+
+
 async def publish_as(
     caller: Caller,
     events: Sequence[bytes | Event[Raw]],

@@ -10,7 +10,7 @@ from jwt.exceptions import PyJWTError
 from msgspec import Struct
 
 from engage.scopes import Scope
-from engage.services.callers import Caller
+from engage.services.callers import BadTokenError, Caller
 from engage.services.provider_keys import ProviderKeys
 
 ALGORITHMS = ("ES256", "ES384", "ES512", "EdDSA", "PS256", "PS384", "PS512", "RS256", "RS384", "RS512")
@@ -18,10 +18,6 @@ ALGORITHMS = ("ES256", "ES384", "ES512", "EdDSA", "PS256", "PS384", "PS512", "RS
 LEEWAY_SECONDS = 30
 _LONGEST_TOKEN = 16_384
 _LONGEST_NAME = 128
-
-
-class BadTokenError(Exception):
-    """A token that proves nothing; the message says why, and never repeats it."""
 
 
 class OidcSettings(Struct, frozen=True):

@@ -13,6 +13,7 @@ import structlog
 from jwt import PyJWK
 from jwt.exceptions import PyJWTError
 
+from engage.services.callers import ProviderUnavailableError
 from engage.settings import is_loopback_or_https
 
 OLD_SECONDS = 600.0
@@ -24,10 +25,6 @@ _MOST_BYTES = 1_000_000
 _SYMMETRIC = "oct"
 
 _logger = structlog.get_logger(__name__)
-
-
-class ProviderUnavailableError(RuntimeError):
-    """The provider's keys cannot be had, and none were had before."""
 
 
 class ProviderKeys:

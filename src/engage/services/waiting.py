@@ -7,26 +7,19 @@ import contextlib
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
 
-import psycopg
-import structlog
-
 from engage.log.contract import Token
 from engage.store.pauses import Paused
-from engage.store.view_news import MOVED, reached_in
 from engage.store.views import ViewStore
 from engage.views.projection import ReadModel
 
 _LOOK_AGAIN_SECONDS = 0.25
 """How long to wait for word before looking anyway: word may be lost with a connection."""
-_RECONNECT_SECONDS = 1.0
 
 Place = tuple[str, int]
 """A read model's name and a partition."""
 
 Reached = tuple[dict[Place, int], dict[str, Paused]]
 """See ``ViewReader.reached``."""
-
-_logger = structlog.get_logger(__name__)
 
 
 class NotYetError(TimeoutError):
@@ -170,27 +163,14 @@ class Waiting:
         if self._store.database.sqlite:
             yield
             return
-        ears = asyncio.create_task(self._listen())
+        from engage.services.hearing import hear  # 10 MB of a driver, for PostgreSQL alone
+
+        ears = asyncio.create_task(hear(self._store.database.url, self.tell, self.heard))
         try:
             yield
         finally:
             ears.cancel()
             await asyncio.gather(ears, return_exceptions=True)
-
-    async def _listen(self) -> None:
-        url = self._store.database.url.set(drivername="postgresql").render_as_string(hide_password=False)
-        while True:
-            try:
-                async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-                    await connection.execute(f"LISTEN {MOVED}")
-                    self.heard.set()
-                    self.tell()  # what was said meanwhile was heard by nobody
-                    async for word in connection.notifies():
-                        self.tell(reached_in(word.payload))
-            except psycopg.Error as error:
-                self.heard.clear()
-                _logger.warning("cannot hear other processes' views move, those who wait look again", error=str(error))
-            await asyncio.sleep(_RECONNECT_SECONDS)
 
     def _parsed(self, token: str) -> Token:
         partition, _, offset = token.partition(":")

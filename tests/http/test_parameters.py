@@ -45,6 +45,21 @@ async def test_every_route_that_asks_who_one_is_refuses_what_it_does_not_know_an
         assert answer.json()["faults"][0]["pointer"] == "/query/no_such_thing"
 
 
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/v1/accounts/customer-17", "as_of"),
+        ("/v1/accounts/customer-17/timeline", "since"),
+        ("/v1/dead-letters", "since"),
+    ],
+)
+async def test_a_year_or_a_number_is_no_moment(http: httpx.AsyncClient, path: str, name: str):
+    for said in ("2026", "0.5", "2026-03-01", "2026-03-01T09:00:00"):
+        answer = await http.get(path, params={name: said})
+        assert (answer.status_code, answer.json()["faults"][0]["pointer"]) == (422, f"/query/{name}")
+        assert "write 2026-03-01T09:00:00Z" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize("path", ["/livez", "/readyz"])
 async def test_probes_may_add_what_they_like(http: httpx.AsyncClient, path: str):
     assert (await http.get(path, params={"probe": "1"})).status_code != 422

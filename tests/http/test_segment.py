@@ -119,7 +119,7 @@ def test_the_libraries_of_segment_and_rudderstack_work_as_they_are(url: str):
             library.identify(account, {"name": "Ada", "email": "ada@example.com"}, timestamp=when)
             library.track(account, "Order Completed", {"order_id": "o-1", "total": 5, "currency": "EUR"})
             library.track(account, "Lamp Lit", {"lamp": 3})
-            library.page(account, "shop", "Home", {"url": "https://shop.example/"})
+            library.page(account, "shop", "Home")
             library.screen(account, "shop", "Basket")
             library.group(account, "g-1", {"plan": "gold"})
             library.alias("anonymous-1", account)

@@ -123,3 +123,23 @@ def test_a_url_that_names_no_store_is_refused_without_its_password(url: str):
     with pytest.raises(ValueError, match="is no place for relationships: give sqlite") as refused:
         environment(url)
     assert "secret" not in str(refused.value)
+
+
+def test_what_is_not_open_is_struck_from_the_list_without_any_event(store: Relationships):
+    store.record([opened(1)])
+    store.strike([an_id(1)])
+    assert store.expired(EXPIRES, 10) == []
+
+
+def test_a_key_is_one_request_s_until_it_is_let_go_and_keeps_its_answer_for_a_day(store: Relationships):
+    assert store.claim("k", "request", ASKED) is None
+    taken = store.claim("k", "another", ASKED)
+    assert taken is not None
+    assert (taken.request, taken.answer) == ("request", b"")
+    store.settle("k", b"done")
+    kept = store.claim("k", "request", ASKED)
+    assert kept is not None
+    assert kept.answer == b"done"
+    assert store.claim("k", "request", ASKED + DAY) is None
+    store.settle("k", None)
+    assert store.claim("k", "request", ASKED + DAY) is None

@@ -133,6 +133,13 @@ def test_a_batch_gives_its_messages_and_its_context_and_names_the_bad_one() -> N
     assert [one.pointer for one in made[1:] if isinstance(one, Fault)] == ["/batch/1/messageId", "/batch/2"]
 
 
+def test_a_page_may_be_known_by_its_name_alone() -> None:
+    [made] = to_events(message("page", name="Home", category="shop"))
+    assert isinstance(made, bytes)
+    assert msgspec.json.decode(made)["data"] == {"title": "Home", "category": "shop"}
+    assert not isinstance(check(made, NOW), Refusal)
+
+
 @pytest.mark.parametrize(
     ("shape", "said"),
     [

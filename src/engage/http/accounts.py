@@ -9,13 +9,14 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from engage.events.catalogue import CATALOGUE
 from engage.events.validation import Fault
 from engage.http.as_of import AsOf, of_account
 from engage.http.documents import DOCUMENTS, JSON, problems
 from engage.http.guard import guarded
+from engage.http.parameters import Moment
 from engage.http.paths import decoded
 from engage.http.problems import ProblemError, faulty
 from engage.http.waited import BEHIND, waited, waited_for_account
@@ -129,8 +130,8 @@ async def timeline(
     ] = None,
     types: Types = None,
     families: Families = None,
-    since: Annotated[AwareDatetime | None, Query(description="Only what happened then or later.")] = None,
-    until: Annotated[AwareDatetime | None, Query(description="Only what happened before.")] = None,
+    since: Annotated[Moment | None, Query(description="Only what happened then or later.")] = None,
+    until: Annotated[Moment | None, Query(description="Only what happened before.")] = None,
 ) -> Response:
     """What happened with the account, newest first, in the order in which the log learned of it.
 

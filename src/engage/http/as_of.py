@@ -14,9 +14,9 @@ from math import ceil
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Query, Request
-from pydantic import AwareDatetime
 
 from engage.http.audited import who_commands
+from engage.http.parameters import Moment
 from engage.http.problems import ProblemError
 from engage.http.state import jobs_of
 from engage.services.jobs import Handle, Job, JobRunningError, State, until_stopped
@@ -33,7 +33,7 @@ _KIND = "as-of"
 T = TypeVar("T")
 
 AsOf = Annotated[
-    AwareDatetime | None,
+    Moment | None,
     Query(
         alias="as_of",
         description="As it stood at this moment, which is past: `2026-03-01T09:00:00Z` (write + as %2B).",

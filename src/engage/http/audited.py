@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from typing import Any
 from urllib.parse import unquote
 
 from fastapi import Request, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.routing import APIRoute
 
 from engage.events.catalogue.command import Outcome
+from engage.http.done_once import Command, Handle
 from engage.services.callers import Caller
 from engage.services.platform import Platform
 
@@ -19,12 +17,12 @@ ACTOR_HEADER = "x-engage-actor"
 _READING = {"GET", "HEAD"}
 
 
-class Audited(APIRoute):
+class Audited(Command):
     """Keeps who gave the command, which, of what, and what came of it; who was not let in gave none."""
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """What answers a request."""
-        handle = super().get_route_handler()
+    def does(self) -> Handle:
+        """What answers a request that was not answered before."""
+        handle = super().does()
         if (self.methods or set()) <= _READING:
             return handle
 

@@ -29,8 +29,23 @@ S = TypeVar("S", bound=Struct)
 async def read_body(request: Request, most: int = MAX_BYTES, *, held: Held | None = None) -> bytes:
     """The whole body, unpacked: 413 as soon as it is known to be longer than ``most`` bytes, 408 if it takes too long.
 
-    ``held`` is where its bytes are counted as they come. For the first of them the server waits (``http.protocol``):
-    most bodies are there by then, and a time limit that nobody needs costs as much as checking an event.
+    ``held`` is where its bytes are counted as they come.
+    """
+    body = await received(request, most, held)
+    coding = header(request, b"content-encoding")
+    if not coding:
+        return body
+    unpacked = decoded(body, coding, most)
+    if held is not None:
+        held.grow(len(unpacked))
+    return unpacked
+
+
+async def received(request: Request, most: int, held: Held | None = None) -> bytes:
+    """The whole body as it was sent.
+
+    For the first of its bytes the server waits (``http.protocol``): most bodies are there by then, and a time limit
+    that nobody needs costs as much as checking an event.
     """
     if announced(request) > most:
         raise too_large(most)
@@ -44,13 +59,7 @@ async def read_body(request: Request, most: int = MAX_BYTES, *, held: Held | Non
         except TimeoutError:
             said = f"the body did not come within {SECONDS:.0f} s, {len(body):,} bytes of it did: send it again"
             raise ProblemError(408, said, {"connection": "close"}) from None
-    coding = header(request, b"content-encoding")
-    if not coding:
-        return bytes(body)
-    unpacked = decoded(bytes(body), coding, most)
-    if held is not None:
-        held.grow(len(unpacked))
-    return unpacked
+    return bytes(body)
 
 
 async def _receive(request: Request, body: bytearray, most: int, held: Held | None) -> bool:

@@ -5,13 +5,13 @@ An aggregate's own file has its table of verbs and what they take; see ``engage.
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from fastapi import Request
 
 from engage.events.validation import Fault
 from engage.http.documents import body_problems
+from engage.http.done_once import KEY_HEADER, key_of, reused
 from engage.http.guard import caller
 from engage.http.problems import ProblemError, faulty
 from engage.relationships.errors import (
@@ -24,7 +24,6 @@ from engage.relationships.errors import (
 )
 from engage.services.once import Once, once
 
-_KEY = re.compile(r"[\x20-\x7e]{1,255}")
 HEADERS: dict[str, Any] = {
     "parameters": [
         {
@@ -32,18 +31,10 @@ HEADERS: dict[str, Any] = {
             "in": "header",
             "required": False,
             "description": "The ETag that it was read with: done only if it is still the same.",
-            "schema": {"type": "string"},
+            "schema": {"type": "string", "pattern": r'^(\*|(W/)?"[0-9]{1,9}")$'},
             "example": '"2"',
         },
-        {
-            "name": "Idempotency-Key",
-            "in": "header",
-            "required": False,
-            "description": "A new text for each request: the same request with the same key is done once, and answered "
-            "the same for a day.",
-            "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-            "example": "8e03978e-40d5-43dd-bc93-6894a57f9324",
-        },
+        KEY_HEADER,
     ]
 }
 REFUSALS = body_problems(
@@ -67,13 +58,9 @@ def if_version(request: Request) -> int | None:
 
 def once_of(request: Request, asked: object) -> Once | None:
     """What makes ``asked`` be done once, if the request brings an Idempotency-Key, quoted or not; 422 for none such."""
-    key = request.headers.get("idempotency-key")
+    key = key_of(request)
     if key is None:
         return None
-    key = key[1:-1] if len(key) > 1 and key[0] == key[-1] == '"' else key
-    if not _KEY.fullmatch(key):
-        message = "takes 1 to 255 printable ASCII characters"
-        raise faulty(f"Idempotency-Key {message}", [Fault("/header/idempotency-key", message)])
     return once(caller(request).name, key, asked)
 
 
@@ -86,6 +73,6 @@ def refused(error: CommandError) -> ProblemError:
     if isinstance(error, ClosedError):
         return ProblemError(409, str(error))
     if isinstance(error, KeyReusedError):
-        return faulty(str(error), [Fault("/header/idempotency-key", "another request came with this key")])
+        return reused(str(error))
     field = error.field if isinstance(error, InvalidError) else "until"
     return faulty(str(error), [Fault(f"/{field}" if field else "", str(error))])

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
 from msgspec import Struct, structs
-from pydantic import AwareDatetime
 
 from engage.events.catalogue.base import Text
 from engage.events.envelope import Instant
@@ -15,6 +14,7 @@ from engage.http.audited import who_commands
 from engage.http.body import read_struct
 from engage.http.documents import DOCUMENTS, JSON, body_problems, problems
 from engage.http.guard import guarded
+from engage.http.parameters import Moment
 from engage.http.paths import decoded
 from engage.http.problems import ProblemError
 from engage.http.state import platform_of
@@ -97,7 +97,7 @@ async def listed(
     rule: _Given = None,
     view: _Given = None,
     account: _Given = None,
-    since: Annotated[AwareDatetime | None, Query(description="Only what was recorded then or later.")] = None,
+    since: Annotated[Moment | None, Query(description="Only what was recorded then or later.")] = None,
 ) -> Response:
     """Where rules and read models stand still, events that intake refused, records that the desk cannot read."""
     chosen = Chosen(fault=fault, consumer=consumer, rule=rule, view=view, account=account, since=since)

@@ -63,9 +63,10 @@ class Documents:
         """What OpenAPI says of an answer whose body is a ``kind``."""
         return {"description": description, "content": {media: {"schema": self.schema(kind), "example": example}}}
 
-    def body(self, kind: Any, example: Any) -> dict[str, Any]:
-        """What OpenAPI says of a request whose body is a ``kind``."""
-        return {"requestBody": {"required": True, "content": {JSON: {"schema": self.schema(kind), "example": example}}}}
+    def body(self, kind: Any, example: Any, *, required: bool = True) -> dict[str, Any]:
+        """What OpenAPI says of a request whose body is a ``kind``, if there must be one."""
+        content = {JSON: {"schema": self.schema(kind), "example": example}}
+        return {"requestBody": {"required": required, "content": content}}
 
     def schema(self, kind: Any) -> dict[str, Any]:
         """A reference to the schema of a Struct."""

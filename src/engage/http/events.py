@@ -68,7 +68,8 @@ _PART = {
 _SCHEMA: dict[str, Any] = {
     "type": "object",
     "required": ["specversion", "id", "source", "type", "subject", "time", "data"],
-    "properties": {name: {"type": "string"} for name in ("specversion", "id", "source", "type", "subject")}
+    "properties": {"specversion": {"const": "1.0"}}
+    | {name: {"type": "string", "minLength": 1, "maxLength": 256} for name in ("id", "source", "type", "subject")}
     | {"time": {"type": "string", "format": "date-time"}, "data": {"description": "As the type's schema says."}},
 }
 _BODIES: dict[str, Any] = {

@@ -12,6 +12,7 @@ from starlette.types import Scope as Asked
 from engage.events.validation import Fault
 from engage.http.audited import Audited, said_actor
 from engage.http.documents import problems
+from engage.http.done_once import Command
 from engage.http.head import header_of
 from engage.http.parameters import must_be_known
 from engage.http.problems import ProblemError, faulty
@@ -73,8 +74,8 @@ def guarded(need: Scope, *, own_trail: bool = False) -> dict[str, Any]:
 
     What operators command through it is kept (``engage audit``), unless its routes see to that themselves.
     """
-    kept = {"route_class": Audited} if need == "operate" and not own_trail else {}
-    return {"dependencies": [Depends(Needs(need))], "responses": refusals(need), **kept}
+    kind = {"route_class": Command if own_trail else Audited} if need == "operate" else {}
+    return {"dependencies": [Depends(Needs(need))], "responses": refusals(need), **kind}
 
 
 def refusals(need: Scope) -> dict[int | str, dict[str, Any]]:

@@ -1,16 +1,32 @@
-"""Query parameters that a route does not know are refused, not passed over: a slip of the pen must not ask for all."""
+"""Query parameters: those that a route does not know are refused, not passed over, and so is a moment that is none."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import Request
 from fastapi.routing import APIRoute
+from pydantic import AwareDatetime, BeforeValidator
+from pydantic_core import PydanticCustomError
 
 from engage.events.validation import Fault
 from engage.http.problems import faulty
 from engage.near_names import meant
+
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
+
+
+def _written_out(said: object) -> object:
+    """Refuses numbers, which pydantic takes for seconds since 1970: nobody who writes 2026 means those."""
+    if isinstance(said, str) and not _DAY.match(said):
+        raise PydanticCustomError("datetime_parsing", "is no moment")
+    return said
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_written_out)]
+"""A moment as a parameter: `2026-03-01T09:00:00Z`."""
 
 
 def must_be_known(request: Request) -> None:
@@ -18,7 +34,7 @@ def must_be_known(request: Request) -> None:
     if not request.scope["query_string"]:
         return
     route: APIRoute = request.scope["route"]
-    described = (route.openapi_extra or {}).get("parameters", ())
+    described = [one for one in (route.openapi_extra or {}).get("parameters", ()) if one["in"] == "query"]
     if any("additionalProperties" in one["schema"] for one in described):
         return
     known = sorted({*_declared(route.dependant), *(one["name"] for one in described)})

@@ -157,7 +157,7 @@ ROUTES: dict[str, Callable[[Request], Awaitable[Response]]] = {}
 """What answers each path."""
 
 
-def _route(path: str, kind: str | None, name: str, example: Shape, *, told: bool) -> None:
+def _route(path: str, kind: str | None, name: str, schema: Shape, example: Shape, *, told: bool) -> None:
     async def take(request: Request) -> Response:
         return await _take(request, kind)
 
@@ -171,7 +171,7 @@ def _route(path: str, kind: str | None, name: str, example: Shape, *, told: bool
         description="As Segment's and RudderStack's libraries send it; gzip and zstd are taken.",
         include_in_schema=told,
         response_class=Response,
-        openapi_extra={"requestBody": {"required": True, "content": {JSON: {"schema": _SCHEMA, "example": example}}}},
+        openapi_extra={"requestBody": {"required": True, "content": {JSON: {"schema": schema, "example": example}}}},
         responses={
             200: DOCUMENTS.answer(Told, "Taken; `messages` names those that were not.", _DONE),
             **problems(
@@ -186,10 +186,51 @@ def _route(path: str, kind: str | None, name: str, example: Shape, *, told: bool
     )
 
 
-_SCHEMA = {"type": "object", "description": "As Segment's specification says."}
+_TEXT = {"type": "string"}
+_OBJECT = {"type": "object"}
+_MOMENT = {"type": "string", "format": "date-time"}
+_COMMON: Shape = {
+    "userId": _TEXT,
+    "anonymousId": _TEXT,
+    "messageId": _TEXT | {"description": "What makes it the same message: once taken, it is a duplicate."},
+    "timestamp": _MOMENT,
+    "context": _OBJECT,
+}
+_OWN: dict[str, Shape] = {
+    "track": {"event": _TEXT, "properties": _OBJECT},
+    "identify": {"traits": _OBJECT},
+    "group": {"groupId": _TEXT, "traits": _OBJECT},
+    "page": {"name": _TEXT, "category": _TEXT, "properties": _OBJECT},
+    "screen": {"name": _TEXT, "category": _TEXT, "properties": _OBJECT},
+    "alias": {"previousId": _TEXT},
+}
+_REQUIRED = {"track": ["event"], "group": ["groupId"], "screen": ["name"], "alias": ["previousId"]}
+_SCHEMAS: dict[str, Shape] = {
+    kind: {
+        "type": "object",
+        "description": "As Segment's specification says.",
+        "required": _REQUIRED.get(kind, []),
+        "anyOf": [{"required": ["userId"]}, {"required": ["anonymousId"]}],
+        "properties": _COMMON | own,
+    }
+    for kind, own in _OWN.items()
+}
+_BATCHED: Shape = {
+    "type": "object",
+    "required": ["batch"],
+    "properties": {
+        "batch": {
+            "type": "array",
+            "description": "Messages as the other paths take them, each with its `type`.",
+            "items": {"type": "object", "required": ["type"], "properties": {"type": {"enum": list(_OWN)}} | _COMMON},
+        },
+        "context": _OBJECT,
+        "sentAt": _MOMENT,
+    },
+}
 for _name, _example in _EXAMPLES.items():
-    _route(f"/v1/{_name}", _name, _name, _example, told=True)
+    _route(f"/v1/{_name}", _name, _name, _SCHEMAS[_name], _example, told=True)
 for _letter, _name in _SHORT.items():
-    _route(f"/v1/{_letter}", _name, _letter, _EXAMPLES[_name], told=False)
-_route("/v1/batch", None, "batch", _BATCH, told=True)
-_route("/v1/import", None, "import", _BATCH, told=False)
+    _route(f"/v1/{_letter}", _name, _letter, _SCHEMAS[_name], _EXAMPLES[_name], told=False)
+_route("/v1/batch", None, "batch", _BATCHED, _BATCH, told=True)
+_route("/v1/import", None, "import", _BATCHED, _BATCH, told=False)

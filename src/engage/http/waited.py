@@ -11,7 +11,11 @@ from engage.services.reading import READ, WHOLE
 
 WaitFor = Annotated[
     str | None,
-    Query(max_length=32, description="A `token` that publishing answered: the answer waits until it is included."),
+    Query(
+        max_length=32,
+        json_schema_extra={"pattern": "^[0-9]+:[0-9]+$"},
+        description="A `token` that publishing answered: the answer waits until it is included.",
+    ),
 ]
 WaitSeconds = Annotated[float, Query(ge=0, le=60, description="How long to wait at most; then 504 says how far it is.")]
 

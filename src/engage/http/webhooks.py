@@ -178,7 +178,7 @@ def disable(request: Request, webhook: str) -> Response:
 @router.post(
     _PATH + "/enable",
     summary="Send to an endpoint again",
-    openapi_extra=DOCUMENTS.body(Enable, {"from_now": False}),
+    openapi_extra=DOCUMENTS.body(Enable, {"from_now": False}, required=False),
     response_class=Response,
     responses={200: DOCUMENTS.answer(Webhook, "The endpoint.", _WEBHOOK), **_UNKNOWN, **body_problems()},
 )
@@ -192,7 +192,7 @@ async def enable(request: Request, webhook: str) -> Response:
 @router.post(
     _PATH + "/rotate",
     summary="A new secret for an endpoint",
-    openapi_extra=DOCUMENTS.body(Rotate, {"keep_hours": 24}),
+    openapi_extra=DOCUMENTS.body(Rotate, {"keep_hours": 24}, required=False),
     response_class=Response,
     responses={
         200: DOCUMENTS.answer(Webhook, "The endpoint; `secret` is shown this once.", _WEBHOOK),

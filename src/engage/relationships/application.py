@@ -10,7 +10,7 @@ from typing import Any, cast
 from uuid import UUID
 
 from eventsourcing.application import Application, ProcessingEvent
-from eventsourcing.persistence import InfrastructureFactory, Mapper, ProcessRecorder, Recording
+from eventsourcing.persistence import InfrastructureFactory, IntegrityError, Mapper, ProcessRecorder, Recording
 from eventsourcing.utils import Environment, EnvType
 from sqlalchemy.engine import make_url
 
@@ -103,6 +103,22 @@ class Relationships(Application[UUID]):
     def answered(self, key: str, now: datetime) -> Answered | None:
         """What a command with this key was answered within the day before ``now``; None if none was."""
         return self.store.answered(key, to_micros(now) - KEPT_MICROS + 1)
+
+    def claim(self, key: str, request: str, now: datetime) -> Answered | None:
+        """Keep ``key`` for a request that is about to be done; if it is taken, what is kept under it.
+
+        Its answer is empty until it is settled.
+        """
+        claim = Answered(key, request, b"", to_micros(now))
+        try:
+            self.record(answered=claim)
+        except IntegrityError:
+            return self.answered(key, now) or claim
+        return None
+
+    def settle(self, key: str, answer: bytes | None) -> None:
+        """The request that claimed ``key`` was answered so; None: it was not done, and may be asked for again."""
+        self.store.settle(key, answer)
 
     def record_relayed(self, events: Sequence[AccountEvent], relay: str) -> None:
         """Save events that the log has already, and with them the position ``relay`` at their end."""

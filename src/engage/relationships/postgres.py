@@ -67,10 +67,14 @@ class RelationshipsPostgresRecorder(PostgresProcessRecorder):
             if curs.fetchone() is None:
                 raise PositionMovedError(move)
         super()._insert_events(curs, stored_events, **kwargs)
+        if not stored_events:  # then the library does not go on to insert them
+            self._put(curs, beside)
 
     def _insert_stored_events(self, curs: Cursor[DictRow], stored_events: Sequence[StoredEvent], **kwargs: Any) -> None:
         super()._insert_stored_events(curs, stored_events, **kwargs)
-        beside: Beside = kwargs.get("beside") or Beside()
+        self._put(curs, kwargs.get("beside") or Beside())
+
+    def _put(self, curs: Cursor[DictRow], beside: Beside) -> None:
         # The library fetches the new notification ids from ``curs``, so what belongs beside has a cursor of its own.
         with curs.connection.cursor() as c:
             if beside.opened:
@@ -99,6 +103,14 @@ class RelationshipsPostgresRecorder(PostgresProcessRecorder):
         found = "SELECT key, request, answer, at FROM {} WHERE key = %s AND at >= %s"
         rows = self._rows(found, self._answered, key, since)
         return Answered(rows[0]["key"], rows[0]["request"], bytes(rows[0]["answer"]), rows[0]["at"]) if rows else None
+
+    def settle(self, key: str, answer: bytes | None) -> None:
+        """Put ``answer`` in the place of what is kept under this key; None: forget it."""
+        with self.datastore.transaction(commit=True) as c:
+            if answer is None:
+                c.execute(SQL("DELETE FROM {} WHERE key = %s").format(self._answered), (key,))
+            else:
+                c.execute(SQL("UPDATE {} SET answer = %s WHERE key = %s").format(self._answered), (answer, key))
 
     def kept_answers(self) -> list[Answered]:
         """What commands were answered, the oldest first."""

@@ -83,6 +83,10 @@ class Recorder(Protocol):
         """What a command with this key was answered at ``since`` or later (microseconds since 1970)."""
         ...
 
+    def settle(self, key: str, answer: bytes | None) -> None:
+        """Put ``answer`` in the place of what is kept under this key; None: forget it."""
+        ...
+
     def kept_answers(self) -> list[Answered]:
         """What commands were answered, the oldest first."""
         ...

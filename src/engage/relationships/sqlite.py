@@ -83,6 +83,14 @@ class RelationshipsSQLiteRecorder(SQLiteProcessRecorder):
         )
         return Answered(*rows[0]) if rows else None
 
+    def settle(self, key: str, answer: bytes | None) -> None:
+        """Put ``answer`` in the place of what is kept under this key; None: forget it."""
+        with self.datastore.transaction(commit=True) as c:
+            if answer is None:
+                c.execute("DELETE FROM answered_commands WHERE key = ?", (key,))
+            else:
+                c.execute("UPDATE answered_commands SET answer = ? WHERE key = ?", (answer, key))
+
     def kept_answers(self) -> list[Answered]:
         """What commands were answered, the oldest first."""
         return [

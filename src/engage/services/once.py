@@ -20,6 +20,8 @@ from engage.relationships.commands import Command
 from engage.relationships.errors import CommandError, ConflictError, KeyReusedError
 from engage.relationships.recorder import Answered
 
+REUSED = "another request came with this key within a day: take a new key for a new request"
+
 
 class FollowUpState(Struct, frozen=True, kw_only=True):
     """A follow-up as it stands after a command; ``until`` says how long it rests, ``outcome`` how it ended."""
@@ -59,7 +61,7 @@ def kept_of(asked: Once | None, answers: Sequence[FollowUpState | CommandError],
 def again(kept: Answered, asked: Once, commands: Sequence[Command]) -> list[FollowUpState | CommandError]:
     """The answers that were kept; KeyReusedError if they were those of another request."""
     if kept.request != asked.request:
-        raise KeyReusedError("another request came with this key within a day: take a new key for a new request")
+        raise KeyReusedError(REUSED)
     answers: list[FollowUpState | CommandError] = []
     for command, answer in zip(
         commands, msgspec.json.decode(kept.answer, type=list[FollowUpState | None]), strict=True

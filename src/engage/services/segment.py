@@ -133,12 +133,15 @@ def _group(message: Shape, context: Shape) -> Made:
     return type_of(AccountGrouped), {**_object(message, "traits"), "group_id": str(message["groupId"])}
 
 
+_PAGE_IS = ("url", "path", "title", "category")
+
+
 def _page(message: Shape, context: Shape) -> Made:
     page = _object(context, "page") | _object(message, "properties")
-    if not page.get("url"):
-        return Fault("/properties/url", "is missing, and so is context.page.url: which page?")
     page.setdefault("title", message.get("name"))
     page.setdefault("category", message.get("category"))
+    if not any(page.get(name) for name in _PAGE_IS):
+        return Fault("/properties/url", "is missing, and so are path, name and category: which page?")
     page.setdefault("campaign", _object(context, "campaign").get("name"))
     return type_of(PageViewed), page
 

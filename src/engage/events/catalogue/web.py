@@ -16,7 +16,7 @@ Url = Annotated[
 class PageViewed(EventData):
     """Somebody looked at a page; ``referrer`` is where they came from, ``search`` the address's query string."""
 
-    url: Url
+    url: Url | None = None
     title: Text | None = None
     path: Url | None = None
     referrer: Url | None = None

@@ -5,7 +5,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from msgspec import Struct
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
@@ -16,11 +18,11 @@ from engage.log.contract import LogGapError, Record
 from engage.rules.decisions import TYPES as DECISIONS
 from engage.rules.policy import PolicySettings
 from engage.rules.rule import Rule, Wake
-from engage.services import tracing
+from engage.services import kafka_rules, tracing
 from engage.services.edge import Edge
 from engage.services.kafka_partition import PartitionIntake
 from engage.services.kafka_rules import PartitionRules
-from engage.services.kafka_transaction import FencedError
+from engage.services.kafka_transaction import FencedError, Outgoing
 from engage.services.rules_changelog import Place, load, written
 from engage.testing.keyring import MemoryKeyring
 from tests.log.inbox import records_in
@@ -258,6 +260,83 @@ async def test_decisions_that_intake_takes_while_rules_that_lost_their_state_loo
     await again.close()
 
 
+async def test_who_dies_while_it_folds_what_was_decided_before_has_no_successor_that_decides_it_again(
+    partition: Partition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_rules, "_NEAR", 0)
+    await decide_and_forget(partition)
+    await partition.take_in()
+    doomed = await partition.rules(counting(1, every=2))
+    assert await doomed.take((await partition.log())[:5], now()) == []
+    await doomed.close()
+    again = await partition.rules(counting(1, every=2))
+    assert again.position == doomed.position > 0
+    assert await again.take(await partition.log(), now()) == []
+    await partition.open_tickets(2)
+    assert abouts(await again.take(await partition.log(), now())) == ["ticket number 6"]
+    await again.close()
+
+
+async def test_a_changelog_that_is_older_than_what_was_decided_is_noticed_and_nothing_is_decided_again(
+    partition: Partition, capsys: pytest.CaptureFixture[str]
+) -> None:
+    platform = partition.platform
+    owner = await active(partition, counting(1, every=2))
+    await partition.open_tickets(3)
+    await owner.take(await partition.log(), now())
+    older = await load(platform.bootstrap, platform.topics.rules_state, 0)
+    await partition.open_tickets(2)
+    await owner.take(await partition.log(), now())
+    await owner.close()
+    assert older.place is not None
+    await put(platform, written(older.place, older.cells))
+    again = await partition.rules(counting(1, every=2))
+    assert again.position == older.place.position
+    assert "is older than what was decided" in capsys.readouterr().out
+    assert await again.take(await partition.log(), now()) == []
+    await partition.open_tickets(1)
+    assert abouts(await again.take(await partition.log(), now())) == ["ticket number 6"]
+    await again.close()
+
+
+async def test_a_changelog_that_was_trimmed_at_its_front_is_noticed_and_folded_anew_once(
+    partition: Partition, capsys: pytest.CaptureFixture[str]
+) -> None:
+    platform = partition.platform
+    owner = await active(partition, counting(1, every=2), asking())
+    await partition.open_tickets(3)
+    await owner.take(await partition.log(), now())
+    position = owner.position
+    await owner.close()
+    await trim(platform)
+    again = await partition.rules(counting(1, every=2), asking())
+    assert again.position == 0
+    assert "was trimmed at its front" in capsys.readouterr().out
+    assert await again.take(await partition.log(), now()) == []
+    await again.close()
+    successor = await partition.rules(counting(1, every=2), asking())
+    assert successor.position == position
+    assert "was trimmed" not in capsys.readouterr().out
+    await partition.open_tickets(1)
+    assert abouts(await successor.take(await partition.log(), now())) == ["ticket number 4", "t-4"]
+    await successor.close()
+
+
+async def trim(platform: KafkaPlatform) -> None:
+    """Leave the last record of the changelog alone."""
+    topic = platform.topics.rules_state
+    [*_, last] = await records_in(platform.bootstrap, topic, 0)
+    admin = AIOKafkaAdminClient(bootstrap_servers=platform.bootstrap)
+    await admin.start()
+    try:
+        for policy in ("delete", "compact"):  # of what is compacted the broker lets nobody delete records
+            await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {"cleanup.policy": policy})])
+            if policy == "delete":
+                await admin.delete_records({TopicPartition(topic, 0): RecordsToDelete(before_offset=last.offset)})
+    finally:
+        await admin.close()
+
+
 async def decide_and_forget(partition: Partition) -> None:
     """Two decisions at four tickets, in the inbox still, and nothing is left of the state."""
     owner = await active(partition, counting(1, every=2))
@@ -275,18 +354,22 @@ async def forget(partition: Partition) -> None:
             await producer.send_and_wait(platform.topics.rules_state, None, key=record.key, partition=0)
 
 
+async def put(platform: KafkaPlatform, records: Sequence[Outgoing]) -> None:
+    """Records onto the changelog of the partition, past its owner."""
+    async with AIOKafkaProducer(bootstrap_servers=platform.bootstrap) as producer:
+        for record in records:
+            await producer.send_and_wait(platform.topics.rules_state, record.value, key=record.key, partition=0)
+
+
 async def test_state_of_more_log_than_there_is_is_refused(partition: Partition) -> None:
     owner = await active(partition, counting(1, every=2))
     await partition.open_tickets(1)
     await owner.take(await partition.log(), now())
     await owner.close()
     platform = partition.platform
-    async with AIOKafkaProducer(bootstrap_servers=platform.bootstrap) as producer:
-        stored = await load(platform.bootstrap, platform.topics.rules_state, 0)
-        assert stored.place is not None
-        place = Place(stored.place.generation, 10_000, stored.place.basis)
-        for record in written(place, []):
-            await producer.send_and_wait(platform.topics.rules_state, record.value, key=record.key, partition=0)
+    stored = await load(platform.bootstrap, platform.topics.rules_state, 0)
+    assert stored.place is not None
+    await put(platform, written(Place(stored.place.generation, 10_000, stored.place.basis), []))
     with pytest.raises(LogGapError, match="10000 was asked for"):
         await partition.rules(counting(1, every=2))
 

@@ -42,9 +42,13 @@ class LoggedDecisions:
         self.exhausted = False
         self.words: list[Event[Any]] = []
 
-    async def begin(self) -> None:
-        """Look for the first of them, before ``at`` is asked: where there are none, all there is is read for it."""
+    async def begin(self) -> bool:
+        """Look for the first of them, before ``at`` is asked: where there are none, all there is is read for it.
+
+        Whether there is one.
+        """
         await self._advance()
+        return self._next is not None
 
     async def at(self, offset: int) -> Sequence[Event[Any]] | None:
         """See ``DecidedBefore``."""

@@ -43,6 +43,9 @@ MOST_AWAKE = 4_000
 decide on half an event, and a worker has memory to spare."""
 _UNWRITTEN = 10_000
 """How many records that change nothing may pass before the position is written: what is read again after a restart."""
+_NEAR = 20_000
+"""How many records behind the state are looked through for what was decided without it: a tenth of a second at each
+claim. Where any was, some of it is among them, or intake drops what is decided again, whose ids are the same."""
 _TRACEBACK_BYTES = 8_000
 _FAILED = "failed"
 """The class of the dead letters that the rules write."""
@@ -74,7 +77,7 @@ class PartitionRules:
         self._inactive = engine.activations()
         self._asked: set[str] = set()
         self._ticked: datetime | None = None
-        self._written = 0
+        self._written = self._begins = 0
 
     @classmethod
     async def claim(
@@ -181,11 +184,21 @@ class PartitionRules:
     async def _take_up(self) -> None:
         stored = await load(self._bootstrap, self._topics.rules_state, self.partition)
         place = stored.place
-        if place is None or place.generation != self._log.generation:
+        trimmed = place is not None and stored.begins > place.begins
+        if trimmed:
+            _logger.error(
+                "the changelog of the rules was trimmed at its front: all is folded anew from the log; see that its "
+                "cleanup.policy is compact",
+                topic=self._topics.rules_state,
+                partition=self.partition,
+                begins=stored.begins,
+            )
+        if place is None or trimmed or place.generation != self._log.generation:
             place = Place(self._log.generation, 0, _NO_BASIS)
+        self._begins = stored.begins
         self._runner.resume(place.position, place.basis, stored.cells)
-        # A place stands in one transaction with what was decided: behind it nothing is, and nobody has to look for it.
-        known_to_its_end = 0 < self.position == place.position
+        # A place stands in one transaction with what was decided: behind it nothing should be.
+        known_to_its_end = 0 < self.position == place.position and not place.decided
         self._inactive = self._engine.activations()
         self._written = self.position
         self._count_parked()
@@ -194,15 +207,35 @@ class PartitionRules:
         if last is None:
             return
         self._caught_up_at = last.offset + 1
-        if self.position < self._caught_up_at and not known_to_its_end:
+        if self.position < self._caught_up_at:
             inbox = next((event.inboxoffset for event in events_of([last])), None)
             # Up to where the inbox is known to be taken: intake may go on meanwhile.
-            span, untaken = (self.position, self._caught_up_at), 0 if inbox is None else inbox + 1
-            self._before = LoggedDecisions(self._bootstrap, self._topics, self.partition, span, untaken)
-            await self._before.begin()
+            untaken = 0 if inbox is None else inbox + 1
+            if not known_to_its_end or await self._is_older(untaken):
+                self._before = self._decided(self._caught_up_at, untaken)
+                await self._before.begin()
         _logger.info(
             "rules claimed", partition=self.partition, position=self.position, end=end, cells=len(self._engine.cells)
         )
+
+    async def _is_older(self, untaken: int) -> bool:
+        """Whether the changelog stands before what was decided, as one that was restored does."""
+        near = self._decided(min(self._caught_up_at, self.position + _NEAR), untaken)
+        try:
+            older = await near.begin()
+        finally:
+            await near.close()
+        if older:
+            _logger.error(
+                "the changelog of the rules is older than what was decided: that is not decided again",
+                topic=self._topics.rules_state,
+                partition=self.partition,
+                position=self.position,
+            )
+        return older
+
+    def _decided(self, end: int, untaken: int) -> LoggedDecisions:
+        return LoggedDecisions(self._bootstrap, self._topics, self.partition, (self.position, end), untaken)
 
     def _events(self, records: Iterable[Any], unreadable: list[Outgoing]) -> Iterator[Event[Any]]:
         for record in records:
@@ -239,7 +272,8 @@ class PartitionRules:
     ) -> None:
         if not cells and not said and not dead and self.position - self._written < _UNWRITTEN:
             return
-        place = Place(self._log.generation, self.position, self._runner.basis())
+        decided = self._before is not None
+        place = Place(self._log.generation, self.position, self._runner.basis(), self._begins, decided)
         await self._producer.commit(
             [
                 (self._topics.inbox, said),

@@ -1,6 +1,6 @@
 """The changelog of a partition's rules: the engine's cells and what they are a fold of, kept by Kafka, read in batches.
 
-It is a cache of the log: deleted, it is folded anew.
+It is a cache of the log: deleted, or trimmed at its front, it is folded anew.
 """
 
 from __future__ import annotations
@@ -26,18 +26,28 @@ _RETRY_MS = 20
 
 
 class Place(Struct, frozen=True):
-    """Where the cells stand: a fold of the log ``generation`` up to ``position``, by the rules in ``basis``."""
+    """Where the cells stand: a fold of the log ``generation`` up to ``position``, by the rules in ``basis``.
+
+    ``begins`` is the first offset of the changelog when they were all written to it. ``decided``: the log may hold
+    what was decided behind it, by one whose state was lost.
+    """
 
     generation: str
     position: int
     basis: bytes
+    begins: int = 0
+    decided: bool = False
 
 
 class Stored(Struct, frozen=True):
-    """What the changelog holds: the place, None if it is empty, and the cells ``(rule, account, bytes)``."""
+    """What the changelog holds: the place, None if it is empty, and the cells ``(rule, account, bytes)``.
+
+    ``begins`` is its first offset. Compaction leaves that alone: behind a place's, some cells may be lost.
+    """
 
     place: Place | None
     cells: list[tuple[str, str, bytes]]
+    begins: int
 
 
 _place = msgspec.msgpack.Decoder(Place).decode
@@ -51,19 +61,26 @@ def written(place: Place, cells: Iterable[tuple[str, str, bytes | None]]) -> lis
 
 async def load(bootstrap: str, topic: str, partition: int) -> Stored:
     """Read a partition of the changelog up to its last committed record; BrokerUnavailableError if Kafka is away."""
-    found = await latest(bootstrap, topic, partition)
+    tp = TopicPartition(topic, partition)
+    async with _reader(bootstrap, tp) as consumer:
+        begins = (await consumer.beginning_offsets([tp]))[tp]
+        found = await _latest(_committed(consumer, tp, begins))
     place = found.pop(_PLACE, None)
     cells = []
     for key, value in found.items():
         rule, _, account = key.decode().partition(_SEPARATOR)
         cells.append((rule, account, value))
-    return Stored(_place(place) if place else None, cells)
+    return Stored(_place(place) if place else None, cells, begins)
 
 
 async def latest(bootstrap: str, topic: str, partition: int) -> dict[bytes, bytes]:
     """What a partition of a compacted topic holds, by key; BrokerUnavailableError if Kafka is away."""
+    return await _latest(committed(bootstrap, TopicPartition(topic, partition)))
+
+
+async def _latest(batches: AsyncIterator[list[Any]]) -> dict[bytes, bytes]:
     found: dict[bytes, bytes] = {}
-    async for records in committed(bootstrap, TopicPartition(topic, partition)):
+    async for records in batches:
         for record in records:
             if record.value is None:
                 found.pop(record.key, None)
@@ -90,12 +107,17 @@ async def latest_place(bootstrap: str, topic: str, partition: int) -> Place | No
 async def committed(bootstrap: str, tp: TopicPartition, start: int = 0) -> AsyncIterator[list[Any]]:
     """A partition's committed Kafka records from ``start`` up to the end as it is now, batch after batch."""
     async with _reader(bootstrap, tp) as consumer:
-        end = (await consumer.end_offsets([tp]))[tp]
-        consumer.assign([tp])
-        consumer.seek(tp, start)
-        while await consumer.position(tp) < end:
-            for records in (await consumer.getmany(tp, timeout_ms=_FETCH_WAIT_MS)).values():
-                yield records
+        async for records in _committed(consumer, tp, start):
+            yield records
+
+
+async def _committed(consumer: Any, tp: TopicPartition, start: int) -> AsyncIterator[list[Any]]:
+    end = (await consumer.end_offsets([tp]))[tp]
+    consumer.assign([tp])
+    consumer.seek(tp, start)
+    while await consumer.position(tp) < end:
+        for records in (await consumer.getmany(tp, timeout_ms=_FETCH_WAIT_MS)).values():
+            yield records
 
 
 @asynccontextmanager

@@ -149,6 +149,61 @@ async def test_one_unreadable_event_does_not_sink_its_batch(http: httpx.AsyncCli
     assert (answer.status_code, answer.json()["taken"], answer.json()["refused"]) == (207, 1, 1)
 
 
+@pytest.mark.parametrize(
+    "bad",
+    [
+        json.dumps(order("bad")).replace("EUR", r"\ud83d"),
+        json.dumps(order("bad")).replace("59.9", "NaN"),
+        json.dumps(order("bad")).replace("EUR", "E\nR"),
+        json.dumps(order("bad")).replace('"EUR"', "[" * 3_000 + "]" * 3_000),
+        '{"a": nope, "b": "},{]"}',
+        "",
+    ],
+)
+async def test_one_that_is_no_json_does_not_sink_its_batch(http: httpx.AsyncClient, bad: str):
+    content = f"[{json.dumps(order('o-1'))}, {bad} ,{json.dumps(order('o-2', subject='a]b'))}]"
+    told = (await http.post(EVENTS, content=content.encode(), headers=BATCH)).json()
+    assert [result["status"] for result in told["results"]] == ["taken", "refused", "taken"], told
+    assert told["results"][1]["reason"] == "not_json"
+
+
+@pytest.mark.parametrize("end", ["", '"', "}", "]]", '] "', "],", ', "a]'])
+async def test_a_batch_whose_end_nobody_can_tell_is_refused_whole(http: httpx.AsyncClient, end: str):
+    answer = await http.post(EVENTS, content=f"[{json.dumps(order())}, nope{end}".encode(), headers=BATCH)
+    assert answer.status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("once", "twice", "reason", "pointer"),
+    [
+        ('"id": "o-1"', '"id": "o-1", "id": "o-2"', "envelope", "/id"),
+        ('"subject"', '"shop": 1, "shop": 2, "subject"', "envelope", "/shop"),
+        ('"data"', '"data": {}, "data"', "envelope", "/data"),
+        ('"total": 59.9', '"total": 59.9, "total": 5.99', "data", "/data/total"),
+        ('"total"', '"a/b": [{"c": 1, "c": "\\u0022"}], "total"', "data", "/data/a~1b/0/c"),
+    ],
+)
+async def test_a_key_that_stands_twice_is_refused_and_named(
+    http: httpx.AsyncClient, once: str, twice: str, reason: str, pointer: str
+):
+    bad = json.dumps(order("o-1")).replace(once, twice, 1)
+    told = (await http.post(EVENTS, content=f"[{bad}, {json.dumps(order('o-3'))}]".encode(), headers=BATCH)).json()
+    refused, taken = told["results"]
+    assert (refused["reason"], refused["faults"][0]["pointer"], taken["status"]) == (reason, pointer, "taken")
+
+
+async def test_what_only_looks_as_if_it_stood_twice_is_taken(http: httpx.AsyncClient):
+    data = {"order_id": "o-1", "total": 1, "said": 'a "total": 2, "total": 3', "inner": {"order_id": "o-1", "id": "x"}}
+    events = [
+        order("o-1", data=data, contact='ada "the" first', datacontenttype="application/json", shop='"'),
+        order("o-2"),
+    ]
+    told = (await http.post(EVENTS, json=events)).json()
+    assert told["taken"] == 2, told
+    escaped = json.dumps(order("o-3", data=data)).replace('\\"', r"\u0022")
+    assert (await http.post(EVENTS, content=escaped, headers=JSON)).json()["taken"] == 1
+
+
 async def test_a_body_that_is_too_long_is_413_whether_it_says_so_or_not(http: httpx.AsyncClient):
     async def endless():
         for _ in range(body.MAX_BYTES // 1_000_000 + 2):

@@ -77,6 +77,8 @@ async def test_what_is_wholly_wrong_is_400_in_the_words_that_the_libraries_read(
         assert (answer.status_code, told["success"], told["code"]) == (400, False, "400"), content
         assert told["message"] == told["detail"]
     assert (await http.post("/v1/batch", content=b"{}", headers={"content-type": "image/png"})).status_code == 415
+    twice = await http.post("/v1/track", content=b'{"userId": "u-1", "userId": "u-2"}', auth=KEY)
+    assert (twice.status_code, twice.json()["faults"][0]["pointer"]) == (400, "/userId")
 
 
 async def test_what_segment_adds_to_a_message_is_added(http: httpx.AsyncClient, platform: Platform):

@@ -16,6 +16,7 @@ from engage.events.catalogue.base import EventType
 from engage.events.envelope import EPOCH, MARKET_SUBJECT, OPERATIONS, OWN_SUBJECT, PARTITION_SUBJECT, Event
 from engage.events.ours import SOURCES, is_ours
 from engage.events.plain_words import plain
+from engage.events.repeated_keys import ESCAPED_QUOTE, TWICE, repeated_key
 from engage.events.sealing import PREFIX, undeclared
 from engage.events.upcasting import UpcastError, upcast
 
@@ -41,6 +42,9 @@ _NUL_IN_JSON = b"\\u0000"
 _BACKSLASH, _DELETE = b"\\\x7f"
 _SEALED_IN_JSON = f'"{PREFIX}'.encode()
 _REQUIRED = ("specversion", "id", "source", "type", "subject", "time")
+_QUOTE = b'"'
+_QUOTES = 4 * len(_REQUIRED) + 2
+"""Those around the names and texts of what every event has, and around the name of its data."""
 _OURS = ("recorded", "inboxoffset", "partition", "offset", "origin", "linkedto", "via", "retold")
 _OPTIONAL_TEXTS = ("correlationid", "causationid", "actor", "contact")
 _NAMING = ("subject", "actor", "contact")
@@ -156,6 +160,16 @@ def _checked(
         and (found := _faults_in(event.data, _claims_to_be_sealed))
     ):
         return found
+    if value is None:
+        twice = None if ours else repeated_key(bytes(event.data), shape, written, "/data")
+    else:
+        # In nearly every event no other quotes are around the envelope's texts than around what each must have.
+        quotes = value.count(_QUOTE) - written.count(_QUOTE)
+        usual = quotes == _QUOTES or (quotes == _QUOTES + 4 and b'"datacontenttype"' in value)
+        exact = usual and (plain_texts or ESCAPED_QUOTE not in value)
+        twice = None if exact else repeated_key(value, _decode(value))
+    if twice is not None:
+        return _refuse("data" if twice.startswith("/data/") else "envelope", twice, TWICE)
     event.data = data = Raw(written)
     kind = CATALOGUE.get(kind_name)
     of_market = prefixed and subject.startswith(MARKET_SUBJECT)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from email.message import Message
 from functools import lru_cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from fastapi import Request
 from msgspec import Struct
 
 from engage.events.plain_words import plain
+from engage.events.repeated_keys import TWICE, repeated_key
 from engage.events.validation import Fault
 from engage.http.encodings import decoded, too_large
 from engage.http.head import header_of
@@ -109,15 +110,23 @@ def _media_type(said: str) -> tuple[str, str]:
     return header.get_content_type() if said else "", str(header.get_content_charset("utf-8"))
 
 
+def parsed(body: bytes) -> Any:
+    """What the JSON of a body says; 400 for what is none, or has a key twice in one object."""
+    try:
+        shape = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ProblemError(400, f"the body is not JSON in UTF-8: {error}") from error
+    if (pointer := repeated_key(body, shape)) is not None:
+        raise ProblemError(400, f"{pointer} {TWICE}", faults=[Fault(pointer, TWICE)])
+    return shape
+
+
 async def read_struct(request: Request, kind: type[S]) -> S:
     """The body as a ``kind``; 415, 400 or 422 say what is wrong with it."""
     if media_type(request) != "application/json":
         raise ProblemError(415, "send JSON, with Content-Type: application/json")
     body = await read_body(request, most=100_000)
-    try:
-        shape = msgspec.json.decode(body)  # all of it: a typed decoder passes over what it does not know
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ProblemError(400, f"the body is not JSON in UTF-8: {error}") from error
+    shape = parsed(body)  # all of it: a typed decoder passes over what it does not know
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:

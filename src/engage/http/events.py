@@ -17,6 +17,7 @@ from engage.http.documents import DOCUMENTS, JSON, problems
 from engage.http.guard import caller, guarded
 from engage.http.pressure import Held, Pressure
 from engage.http.problems import ProblemError, problem
+from engage.http.taken_apart import taken_apart
 from engage.log.contract import Answer, Taken
 from engage.services.callers import publish_as
 from engage.services.platform import Platform
@@ -174,6 +175,8 @@ def opened(media: str, body: bytes) -> tuple[list[bytes], bool]:
     try:
         return ([bytes(item) for item in _split(body)] if listed else [bytes(_whole(body))]), listed
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        if listed and (items := taken_apart(body)) is not None:
+            return items, True
         raise ProblemError(400, f"the body is not JSON in UTF-8: {error}") from error
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 import structlog
 from fastapi import APIRouter, Request, Response
 
 from engage.events.validation import Fault
-from engage.http.body import announced, read_body
+from engage.http.body import announced, parsed, read_body
 from engage.http.documents import DOCUMENTS, JSON, problems
 from engage.http.events import Result, Results, counted, result_of
 from engage.http.guard import admit
@@ -82,7 +81,7 @@ async def receive(request: Request, name: str) -> Response:
             except SignatureError as error:
                 _log.warning("a webhook was not taken", hook=name, why=str(error))
                 raise ProblemError(401, str(error), {"www-authenticate": "Signature"}) from error
-        made = hook.events(_parsed(body), hook.delivery(headers, body), now)
+        made = hook.events(parsed(body), hook.delivery(headers, body), now)
         told = counted(await _results(platform, sender, made))
     if not told.refused:
         return Response(msgspec.json.encode(told), media_type=JSON)
@@ -100,10 +99,3 @@ async def _results(platform: Platform, sender: Caller, made: list[bytes | Fault]
         Result("refused", reason="mapping", faults=(one,)) if isinstance(one, Fault) else result_of(next(answers))
         for one in made
     ]
-
-
-def _parsed(body: bytes) -> Any:
-    try:
-        return msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ProblemError(400, f"the body is not JSON in UTF-8: {error}") from error

@@ -16,7 +16,7 @@ from fastapi import APIRouter, Request, Response
 from msgspec import Struct
 
 from engage.events.validation import Fault, Refusal
-from engage.http.body import announced, media_type, read_body
+from engage.http.body import announced, media_type, parsed, read_body
 from engage.http.documents import DOCUMENTS, JSON, problems
 from engage.http.guard import caller, guarded
 from engage.http.pressure import Pressure
@@ -108,10 +108,7 @@ async def _link(platform: Platform, visitor: str, account: str, by: str, message
 
 
 def _object(body: bytes) -> Shape:
-    try:
-        shape = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ProblemError(400, f"the body is not JSON in UTF-8: {error}") from error
+    shape = parsed(body)
     if not isinstance(shape, dict):
         raise ProblemError(400, "the body is a message, or an object with a batch of them: it is neither")
     return shape

@@ -1,0 +1,48 @@
+"""Keys that stand twice in one JSON object: decoders keep the last, and which of them was meant nobody can tell."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+
+TWICE = "stands twice in its object: send it once"
+
+ESCAPED_QUOTE = b"\\u0022"
+"""How a quote may be written that ends no text."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+class _Pairs(list[Any]):
+    """An object as it was written: pairs of a key and what it holds."""
+
+
+def repeated_key(text: bytes, shape: object, written: bytes | None = None, pointer: str = "") -> str | None:
+    """A JSON pointer to a key that stands twice in its object within ``text``; None if there is none.
+
+    ``shape`` is what ``text`` was decoded to, ``written`` that encoded anew, if it is at hand, ``pointer`` the pointer
+    to ``text`` itself.
+    """
+    # Written anew, each key stands once: then there are fewer quotes, unless some of a text were escaped as numbers.
+    again = _encode(shape) if written is None else written
+    if text.count(b'"') == again.count(b'"') and ESCAPED_QUOTE not in text:
+        return None
+    try:
+        waiting: list[tuple[str, Any]] = [(pointer, json.loads(text, object_pairs_hook=_Pairs))]
+    except RecursionError:
+        return pointer
+    while waiting:
+        place, part = waiting.pop()
+        if isinstance(part, _Pairs):
+            seen = set()
+            for key, value in part:
+                inner = f"{place}/{key.replace('~', '~0').replace('/', '~1')}"
+                if key in seen:
+                    return inner
+                seen.add(key)
+                waiting.append((inner, value))
+        elif isinstance(part, list):
+            waiting += [(f"{place}/{at}", value) for at, value in enumerate(part)]
+    return None

@@ -196,6 +196,7 @@ CASES = """
 4 snapshots make NOTHING
 4 snapshots drop NOTHING
 4 hooks check NOTHING --sample x
+4 hooks take NOTHING x --dry-run
 4 webhooks show NOTHING
 4 webhooks remove NOTHING
 4 webhooks enable NOTHING

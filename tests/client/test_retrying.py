@@ -13,6 +13,7 @@ from engage.client.retrying import Patience
 
 READ = calls.getting("/v1/status")
 [PUBLISH] = calls.publishing([b"{}"])
+UNLINK = calls.unlinking("visitor-9")
 COMMAND = calls.commanding("x", "start", {}, None)
 
 
@@ -22,7 +23,7 @@ def busy(status: int = 503, retry_after: str | None = None) -> httpx.Response:
 
 
 @pytest.mark.parametrize("status", [429, 503])
-@pytest.mark.parametrize("call", [READ, PUBLISH, COMMAND])
+@pytest.mark.parametrize("call", [READ, PUBLISH, COMMAND, UNLINK])
 def test_a_busy_service_is_asked_again_no_sooner_than_it_says(call: calls.Call[object], status: int):
     patience = Patience(call, "http://engage", 60)
     assert 7 <= (patience.after(busy(status, "7")) or 0) < 8
@@ -49,11 +50,12 @@ def test_who_asks_for_more_time_than_there_is_is_told_of_at_once():
     assert (error.value.status, error.value.retry_after) == (429, 60)
 
 
-def test_a_command_whose_answer_was_lost_is_not_given_twice():
+def test_what_would_be_done_twice_is_not_asked_again_when_its_answer_was_lost():
     lost, refused = httpx.ReadError("gone"), httpx.ConnectError("refused")
     with pytest.raises(ClientError, match="cannot be reached"):
-        Patience(COMMAND, "http://engage", 60).after_failure(lost)
-    assert Patience(COMMAND, "http://engage", 60).after_failure(refused) > 0
+        Patience(UNLINK, "http://engage", 60).after_failure(lost)
+    assert Patience(UNLINK, "http://engage", 60).after_failure(refused) > 0
+    assert Patience(COMMAND, "http://engage", 60).after_failure(lost) > 0
     assert Patience(PUBLISH, "http://engage", 60).after_failure(lost) > 0
 
 

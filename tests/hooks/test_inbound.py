@@ -140,7 +140,7 @@ async def test_one_body_gives_an_event_for_each_item_and_a_bad_one_sinks_no_othe
     assert nobody["reason"] == "mapping"
     assert nobody["faults"][0] == {
         "pointer": "/helpdesk/events/1/subject",
-        "message": "'item.customer' is missing and not a text",
+        "message": "'item.customer' is missing: a text is needed",
     }
     [event] = await on_the_log(platform)
     assert (event["subject"], event["data"]["score"]) == ("c-1", 5)
@@ -329,3 +329,25 @@ def test_a_sample_is_shown_as_the_events_it_means_and_nothing_is_taken(
     assert "is not JSON" in run("check", "helpdesk", "--sample", str(home / "hooks.toml"), code=2).stderr
     (home / "hooks.toml").write_text("[it")
     assert "not TOML" in run("list", code=2).stderr
+
+
+def test_a_body_that_was_missed_is_taken_by_hand_once_and_shown_before(
+    home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setenv("HELPDESK_SECRET", SECRET)
+    (home / "hooks.toml").write_text(documented())
+    (home / "payments.secret").write_text(PAYMENTS)
+    missed = tmp_path / "answers.json"
+    missed.write_text(json.dumps(ANSWERS))
+
+    def take(*more: str) -> Any:
+        result = CliRunner().invoke(commands, ["hooks", "take", "helpdesk", str(missed), "--json", *more])
+        assert result.exit_code == 3, result.output
+        return json.loads(result.stdout)
+
+    assert [one["subject"] for one in take("--dry-run")["events"]] == ["c-1", "c-2"]
+    assert not (home / "log.db").exists()
+    first, again, other = take(), take(), take("--webhook-id", "msg_1")
+    assert (first["taken"], first["refused"]) == (1, 2)
+    assert (again["taken"], again["duplicates"]) == (0, 1)
+    assert other["taken"] == 1

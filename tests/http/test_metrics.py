@@ -47,6 +47,11 @@ async def test_what_is_published_is_counted_by_its_answer_and_decisions_by_their
     assert grown(before, after, "engage_events_folded_total") == on_log
 
 
+async def test_each_class_of_dead_letters_is_told_before_there_is_one(http: httpx.AsyncClient):
+    told = {dict(labels)["class"] for name, labels in await figures(http) if name == "engage_dead_letters_total"}
+    assert told >= {"failed", "unread", "data", "not_json", "too_old"}  # an alert looks for an increase
+
+
 async def test_how_things_stand_is_told_as_of_now(http: httpx.AsyncClient, platform: Platform, clock: Clock):
     await http.post("/v1/events", json=[order(), ticket()])
     found = await figures(http)

@@ -68,6 +68,7 @@ EXAMPLES: Mapping[str, str] = {
     "links make click": "links make click --account customer-17 --newsletter march --to https://shop.example/sale",
     "hooks list": "hooks list",
     "hooks check": "hooks check github --sample delivery.json",
+    "hooks take": "hooks take github delivery.json --dry-run",
     "webhooks add": "webhooks add https://crm.example/engage --on follow_up.requested",
     "webhooks list": "webhooks list",
     "webhooks show": "webhooks show we_5d0a9f0e3b1f6a2f",

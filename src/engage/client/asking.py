@@ -26,8 +26,8 @@ class Client:
     """Talks to the engage at ``url``, with an API key or a token (``key``) where it asks for one.
 
     ``actor`` is on whose behalf it commands. ``seconds`` is how long an answer may take, ``patience`` how many seconds
-    a call is tried again in all while the service is away or busy; 0: once. A command upon a follow-up is tried again
-    only if it cannot have been done. Use it in a ``with`` block, or ``close`` it. Every method raises ClientError,
+    a call is tried again in all while the service is away or busy; 0: once. What may have been done already is tried
+    again only where it is not done twice. Use it in a ``with`` block, or ``close`` it. Every method raises ClientError,
     which says what to do.
     """
 

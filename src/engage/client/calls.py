@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
+from uuid import uuid4
 
 import httpx
 import msgspec
@@ -78,10 +79,10 @@ def timeline(account: str, limit: int | None, before: str | None) -> Call[dict[s
 
 
 def commanding(follow_up: str, verb: str, request: Mapping[str, Any], if_version: int | None) -> Call[dict[str, Any]]:
-    """A command upon a follow-up; nobody knows whether it was done when its answer is lost."""
-    headers = {} if if_version is None else {"if-match": f'"{if_version}"'}
+    """A command upon a follow-up; by its key it is done once, however often it is sent."""
+    headers = {"idempotency-key": str(uuid4())} | ({} if if_version is None else {"if-match": f'"{if_version}"'})
     path = f"/v1/follow-ups/{segment(follow_up)}/{verb}"
-    return Call("POST", path, body_of, repeatable=False, parts={"json": request, "headers": headers})
+    return Call("POST", path, body_of, parts={"json": request, "headers": headers})
 
 
 def erasing(account: str) -> Call[dict[str, Any]]:

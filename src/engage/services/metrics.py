@@ -12,14 +12,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, get_args
 
 import prometheus_client
 from prometheus_client.registry import Collector
 
 from engage.events.catalogue.follow_up import FollowUpSkipped
 from engage.events.envelope import Event
-from engage.events.validation import Refusal
+from engage.events.validation import Refusal, RefusalClass
 from engage.log.contract import Answer, Duplicate, Taken
 from engage.rules.cell import CellKey
 from engage.settings import SettingsError
@@ -61,6 +61,8 @@ _answering = prometheus_client.Histogram(
 )
 for _answer in ("taken", "duplicate", "refused"):  # a rate needs a nought to begin from
     _published.labels(_answer)
+for _class in (*get_args(RefusalClass), "failed", "unread"):  # else the first of them would be no increase
+    _dead_letters.labels(_class)
 
 
 def serve(port: int) -> None:

@@ -210,7 +210,7 @@ def _seen(each: Expression | None, body: Any) -> list[Any]:
     if items is None:
         return []
     if not isinstance(items, list):
-        raise each.fault(f"is {_kind(items)} and not a list")
+        raise each.fault(f"is {_kind(items)}: a list is needed")
     return [{"item": item, "body": body} for item in items]
 
 
@@ -233,7 +233,7 @@ def _text(expression: Expression) -> Make:
         if isinstance(found, int) and not isinstance(found, bool):
             return str(found)
         if not isinstance(found, str) or not found:
-            raise expression.fault(f"is {_kind(found)} and not a text")
+            raise expression.fault(f"is {_kind(found)}: a text is needed")
         return found
 
     return make
@@ -245,7 +245,7 @@ def _time(expression: Expression, unit: Unit) -> Make:
         if isinstance(found, str):
             return found
         if isinstance(found, bool) or not isinstance(found, int | float):
-            raise expression.fault(f"is {_kind(found)} and not a moment")
+            raise expression.fault(f"is {_kind(found)}: a moment is needed")
         seconds = found / (1_000 if unit == "ms" else 1)
         if not 0 <= seconds < _EPOCH_LIMIT:
             raise expression.fault(f"is {found}, which is no moment in {unit}")

@@ -388,6 +388,29 @@ async def test_what_is_indexed_in_a_quiet_moment_ends_when_somebody_publishes(ho
     await asyncio.gather(*map(asyncio.wrap_future, published))
 
 
+async def test_what_is_written_down_in_a_quiet_moment_is_a_share_at_a_time_until_somebody_publishes(house, monkeypatch):
+    loop, commit, written, published = asyncio.get_running_loop(), house.log.commit, [], []
+
+    def beside_a_publisher(*several):
+        written.append(sum(len(writes.cells) for writes in several))
+        if len(written) == 3:
+            published.append(asyncio.run_coroutine_threadsafe(house.embedded.publish([delivered("o-now")]), loop))
+        commit(*several)
+
+    await house.embedded.publish([delivered("o-first", subject=f"acc-{number}") for number in range(9)])
+    await house.embedded.keep()  # what is known of the rules is, in every partition
+    await house.embedded.publish([delivered(f"o-{number}", subject=f"acc-{number}") for number in range(400)])
+    monkeypatch.setattr(house.log, "commit", beside_a_publisher)
+    await house.embedded.keep()
+    await asyncio.wrap_future(published[0])
+    assert len(written) < 6
+    await house.embedded.keep()
+    assert len(written) > SHARES
+    assert max(written) < sum(written) / 8
+    ends = [house.log.end_now(partition) for partition in range(house.log.partitions)]
+    assert [set(state.shares) for state in house.engine_states()] == [{end} for end in ends]
+
+
 async def test_who_takes_up_between_two_shares_holds_what_one_fold_of_the_log_comes_to(house, monkeypatch):
     monkeypatch.setattr(kept_cells, "KEEP_EVERY", 2 * SHARES)
     apart = 0

@@ -227,13 +227,20 @@ class EmbeddedLog:
     async def keep(self) -> None:
         """Write down what the engines hold and what the log has not indexed yet, so that the next start is quick.
 
-        Where somebody publishes meanwhile, indexing goes on when that is quiet: it would never come to an end.
+        A little at a time, and where somebody publishes meanwhile, it goes on when that is quiet: all cells at once
+        held up for a tenth of a second who came just then, and indexing would never come to an end.
         """
         await self._ready()
-        with self._all_or_nothing():
-            committed = self._commit({}, None, keeping=True)
         self._quiet = True
-        await committed
+        for share in ALL:
+            if not self._quiet:
+                return
+            await self._ready()
+            if any(self._kept[one.partition].shares[share] < one.engine.position for one in self._runners):
+                with self._all_or_nothing():
+                    committed = self._commit({}, None, keeping=(share,))
+                self._quiet = True
+                await committed
         while self._quiet and await self._committing.behind(self.log.index_some):
             continue
 
@@ -343,9 +350,9 @@ class EmbeddedLog:
         marker: tuple[str, int] | None,
         *,
         lived: bool = False,
-        keeping: bool = False,
+        keeping: Collection[int] = (),
     ) -> Awaitable[list[Event[Any]]]:
-        """Begin to commit all the runners have; the engines' cells only where they are due, or all when ``keeping``.
+        """Begin to commit all the runners have; the engines' cells only where they are due, or of shares ``keeping``.
 
         Who awaits it is told what was decided, when that is committed, and everything before it.
         """
@@ -362,8 +369,8 @@ class EmbeddedLog:
             acted = engine.failures or engine.mended or engine.basis != was.basis
             writes.settled += [(partition, consumer_of(rule), account) for rule, account in engine.mended]
             writes.settled += [(partition, consumer_of(rule), None) for rule in engine.renewed]
-            due = ALL if keeping or acted else shares if partition == longest else ()
-            if due and engine.position > min(was.shares):
+            due = ALL if acted else keeping or (shares if partition == longest else ())
+            if due and engine.position > min(was.shares[share] for share in due):
                 writes.cells += [(partition, *cell) for cell in engine.cells.changes(None if due is ALL else due)]
                 was.keep(due, engine.position, engine.basis)
                 writes.engines[partition] = (was.shares[:], runner.basis())

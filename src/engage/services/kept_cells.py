@@ -53,7 +53,8 @@ class Kept(Struct):
         for share in shares:
             self.shares[share] = position
         self.basis = dict(basis)
-        self.position = position if len(shares) == SHARES else self.position + len(shares) * KEEP_EVERY // SHARES
+        turn = self.position + len(shares) * KEEP_EVERY // SHARES
+        self.position = position if len(shares) == SHARES else min(position, turn)
 
 
 def kept(shares: Collection[int], position: int, basis: dict[str, Basis]) -> Kept:

@@ -102,7 +102,9 @@ async def test_one_that_is_stopped_goes_on_from_where_it_stood(
         begun.json()["id"],
         begun.headers["location"],
     )
-    assert (await http.post(f"{begun.headers['location']}/stop")).status_code == 200
+    assert (await http.post(f"{begun.headers['location']}/stop", headers=ADA)).status_code == 200
+    [deed] = platform.access.store.deeds(10)
+    assert (deed.command, deed.thing, deed.actor) == ("jobs stop", "rebuild loyalty", "ada")
     proof.set()
     stopped = await ended(http, begun)
     assert (stopped["state"], stopped["result"]["swapped"]) == ("stopped", False)

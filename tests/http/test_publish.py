@@ -73,18 +73,17 @@ HEADERS = {f"ce-{name}": value for name, value in order().items() if name != "da
 DATA = b'{"order_id": "order-1", "total": 1}'
 
 
-async def test_headers_may_be_quoted_or_in_plain_utf_8_too(http: httpx.AsyncClient):
+async def test_headers_may_be_quoted_or_not_encoded_too(http: httpx.AsyncClient):
     assert (await http.post(EVENTS, json=order('a "b" c', subject="café"))).json()["taken"] == 1
     quoted = HEADERS | {"ce-id": r'"a \"b\" c"'}
-    plain = {name.encode(): value.encode() for name, value in (quoted | {"ce-subject": "café"}).items()}
-    again = await http.post(EVENTS, content=DATA, headers=list(plain.items()))
-    assert again.json()["duplicate"] == 1, again.text
+    for coding in ("utf-8", "latin-1"):
+        plain = {name.encode(): value.encode(coding) for name, value in (quoted | {"ce-subject": "café"}).items()}
+        again = await http.post(EVENTS, content=DATA, headers=list(plain.items()))
+        assert again.json()["duplicate"] == 1, again.text
 
 
-@pytest.mark.parametrize("name", [b"x%FFy", "é".encode("latin-1")])
-async def test_a_header_that_is_no_utf_8_is_refused_and_not_taken_for_another(http: httpx.AsyncClient, name: bytes):
-    headers = {name.encode(): value.encode() for name, value in HEADERS.items()} | {b"ce-id": name}
-    answer = await http.post(EVENTS, content=DATA, headers=list(headers.items()))
+async def test_a_header_that_is_no_utf_8_is_refused_and_not_taken_for_another(http: httpx.AsyncClient):
+    answer = await http.post(EVENTS, content=DATA, headers=HEADERS | {"ce-id": "x%FFy"})
     assert (answer.status_code, answer.json()["reason"]) == (422, "envelope")
     assert [fault["pointer"] for fault in answer.json()["faults"]] == ["/id"]
 

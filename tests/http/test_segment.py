@@ -1,5 +1,7 @@
 """Segment's protocol: libraries of Segment and RudderStack as they are published need nothing but this host."""
 
+import gzip
+import json
 import time
 import warnings
 from collections.abc import Iterator
@@ -81,6 +83,13 @@ async def test_what_is_wholly_wrong_is_400_in_the_words_that_the_libraries_read(
     assert (twice.status_code, twice.json()["faults"][0]["pointer"]) == (400, "/userId")
 
 
+@pytest.mark.parametrize("media", ["text/plain", "application/x-www-form-urlencoded", ""])
+async def test_json_is_taken_as_what_libraries_call_it(http: httpx.AsyncClient, media: str):
+    content = gzip.compress(json.dumps({"batch": [message()]}).encode())
+    headers = {"content-type": media, "content-encoding": "gzip"}
+    assert (await http.post("/v1/batch", content=content, headers=headers, auth=KEY)).json()["taken"] == 1
+
+
 async def test_what_segment_adds_to_a_message_is_added(http: httpx.AsyncClient, platform: Platform):
     undated = message(messageId=None, timestamp=None)
     dated = message(messageId=None)
@@ -110,13 +119,13 @@ def test_the_libraries_of_segment_and_rudderstack_work_as_they_are(url: str):
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # theirs, of Python's clock
-        for account, kind, gzip in (
+        for account, kind, packed in (
             ("s-1", SegmentClient, False),
             ("s-2", SegmentClient, True),
             ("r-1", RudderClient, False),
             ("r-2", RudderClient, True),
         ):
-            library = kind("a-write-key", host=url, gzip=gzip, on_error=tell, max_retries=1)
+            library = kind("a-write-key", host=url, gzip=packed, on_error=tell, max_retries=1)
             when = datetime.now(UTC)
             library.identify(account, {"name": "Ada", "email": "ada@example.com"}, timestamp=when)
             library.track(account, "Order Completed", {"order_id": "o-1", "total": 5, "currency": "EUR"})

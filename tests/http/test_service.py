@@ -21,6 +21,12 @@ async def test_it_is_alive_and_ready(http: httpx.AsyncClient):
     assert (await http.get("/readyz")).json() == {"ready": True}
 
 
+@pytest.mark.parametrize("path", ["/livez", "/readyz"])
+async def test_probes_may_ask_for_the_head_alone(http: httpx.AsyncClient, path: str):
+    answer = await http.head(path)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+
+
 async def reasons(http: httpx.AsyncClient) -> list[str]:
     found: list[str] = (await http.get("/readyz")).json().get("reasons", [])
     return found

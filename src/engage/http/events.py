@@ -202,11 +202,18 @@ def _from_headers(request: Request, media: str, body: bytes) -> bytes:
 
 
 def _attribute(name: str, value: bytes) -> str:
-    """What a header says: quotes of older senders and percent-encoding taken off; 422 for what is no UTF-8 then."""
+    """What a header says: quotes of older senders and percent-encoding taken off; 422 for what is no UTF-8 then.
+
+    Libraries that encode nothing send UTF-8, or Latin-1 as headers once were.
+    """
     if len(value) > 1 and value[:1] == value[-1:] == b'"':
         value = _ESCAPED.sub(rb"\1", value[1:-1])
     try:
-        return unquote_to_bytes(value).decode()
+        said = value.decode()
+    except UnicodeDecodeError:
+        said = value.decode("latin-1")
+    try:
+        return unquote_to_bytes(said).decode()
     except UnicodeDecodeError:
         fault = Fault(f"/{name}", "is not UTF-8: percent-encode its bytes in UTF-8")
         raise ProblemError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Annotated, Any
+from urllib.parse import unquote
 
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
@@ -244,7 +245,11 @@ async def job(request: Request, job: str) -> Response:
 )
 async def stop(request: Request, job: str) -> Response:
     """Ask it to end where that does no harm; one that has ended stays as it is."""
-    return _told(jobs_of(request).stop(job), job)
+    found = jobs_of(request).stop(job)
+    if found is not None:
+        thing = f"{found.kind} {' '.join(found.things)}"
+        await asyncio.to_thread(platform_of(request).trail.keep, who_commands(request), "jobs stop", thing, "done")
+    return _told(found, job)
 
 
 def _begun(request: Request, kind: str, things: list[str], by: str, work: Any) -> Response:
@@ -257,7 +262,9 @@ def _begun(request: Request, kind: str, things: list[str], by: str, work: Any) -
 
 def _told(found: Job | None, name: str) -> Response:
     if found is None:
-        raise ProblemError(404, f"there is no job {name!r}: it was of another process, or is forgotten; see /v1/jobs")
+        raise ProblemError(
+            404, f"there is no job {unquote(name)!r}: it was of another process, or is forgotten; see /v1/jobs"
+        )
     return Response(msgspec.json.encode(found), media_type=JSON)
 
 

@@ -27,8 +27,9 @@ from engage.services.linking import LinkingError, link_known
 from engage.services.platform import Platform
 from engage.services.segment import SOURCE, TIMES, Shape, link_in, to_events
 
-_PLAIN = "text/plain"
-"""What libraries in browsers call their JSON, so that no browser asks before it is sent."""
+_TAKEN = (JSON, "text/plain", "application/x-www-form-urlencoded", "")
+"""What libraries call their JSON: those in browsers something that no browser asks about before it is sent, and
+RudderStack's for Node.js a form where it is packed."""
 
 _log = structlog.get_logger(__name__)
 
@@ -63,7 +64,7 @@ async def _take(request: Request, kind: str | None) -> Response:
     pressure: Pressure = request.app.state.pressure
     who = caller(request)
     with pressure.hold(announced(request)) as held:
-        if (media := media_type(request)) not in (JSON, _PLAIN, ""):
+        if (media := media_type(request)) not in _TAKEN:
             raise ProblemError(415, f"Content-Type {media!r} is not taken: send {JSON}")
         shape = _object(await read_body(request, held=held))
         if kind is not None:

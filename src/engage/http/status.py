@@ -61,6 +61,7 @@ _STATUS = {
 }
 
 
+@router.head("/livez", include_in_schema=False)
 @router.get(
     "/livez",
     summary="Is it alive?",
@@ -72,6 +73,7 @@ async def alive() -> Response:
     return Response(msgspec.json.encode(Alive(alive=True)), media_type=JSON)
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get(
     "/readyz",
     summary="Is it ready?",

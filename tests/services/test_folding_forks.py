@@ -4,14 +4,15 @@ import asyncio
 import multiprocessing
 import os
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager, closing
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 
+from engage.log.partitioning import partition_of
 from engage.services import folding_forks
 from engage.services.folding import Folding, Told, read
 from engage.services.folding_forks import FoldingForks, far_behind
@@ -19,7 +20,7 @@ from engage.services.projector import Projector
 from engage.store.positions import GenerationError
 from engage.store.views import ViewStore
 from tests.services.killing import killed_and_nobody_is_left
-from tests.services.shop_views import entries
+from tests.services.shop_views import entries, order
 from tests.services.town_views import assert_right, regulars, town_log, warmths
 
 ORDERS = 400
@@ -107,6 +108,46 @@ def test_all_are_killed_and_who_asks_folds_alone(url: str, tmp_path: Path):
         assert folded + left == ORDERS
 
 
+@asynccontextmanager
+async def held_up(url: str, held: Path) -> AsyncIterator[Projector]:
+    """Who comes to the second partition waits there as long as ``held`` is there."""
+    async with opened(url) as projector:
+        step, taken = projector.step, set[int]()
+
+        async def stepping(limit: int, partitions: Collection[int]) -> int:
+            taken.update(partitions)
+            while len(taken) > 1 and await asyncio.to_thread(held.exists):
+                await asyncio.sleep(0.01)
+            return await step(limit, partitions)
+
+        projector.step = stepping  # type: ignore[method-assign, assignment]
+        yield projector
+
+
+def test_what_comes_to_a_partition_that_is_caught_up_does_not_wait_for_the_others(url: str, tmp_path: Path):
+    held, log = tmp_path / "held", town_log(ORDERS, "the town")
+    held.touch()
+
+    async def seen(store: ViewStore) -> None:
+        projector = Projector(log, store, [regulars, warmths, entries])
+        work = asyncio.create_task(forks.catch_up(projector))
+        try:
+            async with asyncio.timeout(30):
+                while 0 not in (behind := await far_behind(projector, range(2))).values():
+                    await asyncio.sleep(0.01)
+                [there] = [partition for partition, by in behind.items() if not by]
+                newcomer = next(name for name in map("new-{}".format, range(9)) if partition_of(name, 2) == there)
+                log.append(order(10_000, subject=newcomer, day=28))
+                while (await far_behind(projector, [there]))[there]:
+                    await asyncio.sleep(0.01)
+        finally:
+            held.unlink()
+            assert await work == ORDERS + 1
+
+    with FoldingForks(partial(held_up, url, held), 1) as forks, closing(ViewStore(url)) as store:
+        asyncio.run(seen(store))
+
+
 @pytest.mark.timeout(30)
 def test_one_that_hangs_is_killed_and_who_asks_folds_alone(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -144,7 +185,9 @@ def folding(url: str, forks: FoldingForks, ends_at_once: bool, wrote: list[int] 
 def test_who_folds_beside_has_them_fold_what_is_far_behind_and_says_so(url: str):
     wrote = list[int]()
     with FoldingForks(partial(opened, url), 2) as forks:
-        assert [one.done for one in folding(url, forks, ends_at_once=False, wrote=wrote)] == [ORDERS, 0]
+        told = folding(url, forks, ends_at_once=False, wrote=wrote)
+    assert (sum(one.done for one in told), told[-1].done) == (ORDERS, 0)
+    assert len([seconds for one in told for seconds in one.waited]) > 2, "it is counted how long events waited"
     assert sum(wrote) == ORDERS
     assert max(wrote) < ORDERS / 2, "the write-ahead log is merged all the while"
     assert multiprocessing.active_children() == []

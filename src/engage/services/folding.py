@@ -104,9 +104,9 @@ class Folding:
         grown, loop = asyncio.Event(), asyncio.get_running_loop()
         listening, pace = asyncio.create_task(_listen(words, grown)), Pace(loop.time())
         try:
-            if self._forks is not None:
-                await self._catch_up(self._forks, listening)
             with metrics.view_waits(self._waited.append):
+                if self._forks is not None:
+                    await self._catch_up(self._forks, listening)
                 while not listening.done():
                     grown.clear()
                     began = loop.time()
@@ -126,14 +126,19 @@ class Folding:
 
     async def _catch_up(self, forks: FoldingForks, listening: asyncio.Task[None]) -> None:
         """Have them fold as long as nobody wants us to end; what fails there our turns will meet, and tell."""
-        work = asyncio.create_task(forks.catch_up(self._projector, self._wrote))
+        work = asyncio.create_task(forks.catch_up(self._projector, self._wrote_some))
         await asyncio.wait({work, listening}, return_when=asyncio.FIRST_COMPLETED)
         work.cancel()
         [done] = await asyncio.gather(work, return_exceptions=True)
         if isinstance(done, Exception):
             _logger.warning("processes that fold what is far behind have failed: one goes on", error=str(done))
-        elif isinstance(done, int) and done:
-            self._say(msgspec.json.encode(Told(done)) + b"\n")
+
+    def _wrote_some(self, done: int) -> None:
+        """On the way to the end: who waits for an event of a partition that is there already looks."""
+        self._wrote(done)
+        if done:
+            self._say(msgspec.json.encode(Told(done, waited=self._waited[:])) + b"\n")
+            self._waited.clear()
 
     async def _step(self) -> int:
         return await self._projector.step(BATCH)

@@ -8,7 +8,7 @@ killed, and may overlap with whoever folds after it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Coroutine
 from contextlib import AbstractAsyncContextManager, suppress
 from multiprocessing.connection import Connection
 from types import TracebackType
@@ -17,6 +17,7 @@ from typing import Any, Self
 import structlog
 
 from engage.interpreter import freeze
+from engage.services import metrics
 from engage.services.forking import context, deaf_to_interrupts, forks, sendable
 from engage.services.projector import BATCH, Projector
 from engage.store.views import PositionMovedError
@@ -24,6 +25,8 @@ from engage.store.views import PositionMovedError
 WORTH = 20_000
 """Records behind from which on another process pays: to open log and views takes it as long as to fold 5,000."""
 _END_SECONDS = 10.0
+_LOOK_SECONDS = 0.25
+"""How often who asked looks for what came to partitions that are caught up, while others are not."""
 PATIENCE = 60.0
 """Seconds after which one that does not answer is killed, stopped or waiting for a database as it may be: its longest
 step is a batch of history, a second or two, and who asked does without it what would have taken longer."""
@@ -53,7 +56,10 @@ class FoldingFork:
         self._orders = orders
 
     async def step(self, limit: int, partitions: Collection[int]) -> int:
-        """See ``Projector.step``, whose errors are raised here; ForkGoneError if the process is gone or hangs."""
+        """See ``Projector.step``, whose errors are raised here; ForkGoneError if the process is gone or hangs.
+
+        How long events waited to be seen is counted here, where somebody fetches it.
+        """
         try:
             self._orders.send((limit, list(partitions)))
             async with asyncio.timeout(PATIENCE):
@@ -67,7 +73,10 @@ class FoldingFork:
             raise ForkGoneError(f"the process {self._process.pid} that folds partitions is gone") from error
         if isinstance(said, Exception):
             raise said
-        return int(said)
+        done, waited = said
+        for seconds in waited:
+            metrics.viewed(seconds)
+        return int(done)
 
     def end(self) -> None:
         """Have it end with what it is at, and wait for it."""
@@ -117,12 +126,12 @@ class FoldingForks:
     async def catch_up(self, projector: Projector, wrote: Callable[[int], object] = lambda _: None) -> int:
         """Fold what is far from its end, each process a partition at a time, and end them; how many records.
 
-        ``wrote`` hears of them step by step. What is left, and what one that is killed has left, is for ``projector``;
-        what fails in one is raised here.
+        ``wrote`` hears of them step by step. What comes to those that are caught up meanwhile is folded by
+        ``projector``, and so is what one that is killed has left; what fails in one is raised here.
         """
         behind = await far_behind(projector, range(projector.partitions))
         partitions = sorted(behind, key=lambda partition: behind[partition])  # the longest are begun first
-        done = 0
+        caught_up, done = set[int](), 0
 
         async def work(fork: FoldingFork) -> None:
             nonlocal done
@@ -140,11 +149,24 @@ class FoldingForks:
                     done += more
                     wrote(more)
                     near += more < BATCH
+                caught_up.add(partition)
+
+        async def keep_up(works: Collection[asyncio.Task[None]]) -> None:
+            nonlocal done
+            while not all(one.done() for one in works):
+                more = 0
+                with suppress(PositionMovedError):
+                    more = await _whole(projector.step(BATCH, caught_up.copy())) if caught_up else 0
+                if more:
+                    done += more
+                    wrote(more)
+                else:
+                    await asyncio.wait(works, timeout=_LOOK_SECONDS)
 
         try:
             async with asyncio.TaskGroup() as group:
-                for fork in self._left if sum(behind.values()) >= WORTH else ():
-                    group.create_task(work(fork))
+                if sum(behind.values()) >= WORTH:
+                    group.create_task(keep_up([group.create_task(work(fork)) for fork in self._left]))
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None
         finally:
@@ -181,15 +203,28 @@ def _fold_as_told(
 
 
 async def _fold(opened: Opened, orders: Connection, order: Any) -> None:
-    async with opened() as projector:
-        while order is not None:
-            said: int | Exception
-            try:
-                said = await projector.step(*order)
-            except Exception as error:
-                said = sendable(error)
-            orders.send(said)
-            order = await _heard(orders)
+    waited = list[float]()
+    with metrics.view_waits(waited.append):
+        async with opened() as projector:
+            while order is not None:
+                said: tuple[int, list[float]] | Exception
+                try:
+                    said = await projector.step(*order), waited
+                except Exception as error:
+                    said = sendable(error)
+                orders.send(said)
+                waited.clear()
+                order = await _heard(orders)
+
+
+async def _whole(step: Coroutine[Any, Any, int]) -> int:
+    """Whoever is not to wait for it any more waits until it is over: a commit may be under way."""
+    task = asyncio.ensure_future(step)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
 
 
 async def _heard(connection: Connection) -> Any:

@@ -118,12 +118,12 @@ def folded(events: int, decided: Collection[Event[Any]], dead: Iterable[str], ol
 
 def seen(oldest: datetime) -> None:
     """Readers see a batch of the read models now, whose first record the log learned of then."""
-    _viewed(_since(oldest))
+    viewed(_since(oldest))
 
 
 def viewed(seconds: float) -> None:
     """The oldest event of a batch of the read models had waited so long when readers saw it."""
-    _to_view.observe(seconds)
+    _viewed(seconds)
 
 
 @contextmanager
@@ -134,10 +134,10 @@ def view_waits(tell: Callable[[float], object]) -> Iterator[None]:
     try:
         yield
     finally:
-        _viewed = viewed
+        _viewed = _to_view.observe
 
 
-_viewed: Callable[[float], object] = viewed
+_viewed: Callable[[float], object] = _to_view.observe
 
 
 def answered(method: str, route: str, status: int, seconds: float) -> None:

@@ -180,6 +180,45 @@ def test_identities_are_known_before_they_are_indexed_afterwards_and_when_the_fi
     again.close()
 
 
+def cells_by_rule(db):
+    """As versions up to 4 kept them."""
+    db.executescript("""
+        ALTER TABLE cells RENAME TO by_share;
+        CREATE TABLE cells (
+            partition INTEGER NOT NULL, rule TEXT NOT NULL, account TEXT NOT NULL, value BLOB NOT NULL,
+            PRIMARY KEY (partition, rule, account)
+        ) WITHOUT ROWID;
+        INSERT INTO cells SELECT partition, rule, account, value FROM by_share;
+        DROP TABLE by_share;
+    """)
+
+
+def test_cells_that_lay_by_rule_are_those_that_are_changed_and_given_up_by_share(tmp_path):
+    accounts = [f"acc-{number}" for number in range(100)]
+    before = [(1, rule, account, account.encode()) for rule in ("b", "a") for account in accounts]
+    first = SqliteLog(tmp_path / "log.db")
+    first.commit(Writes(cells=before, engines={1: ([7, 9], b"\x80")}))
+    first.close()
+    with sqlite3.connect(tmp_path / "log.db") as other:
+        cells_by_rule(other)
+        other.execute("UPDATE meta SET value = '4' WHERE name = 'schema_version'")
+    other.close()
+    reader = SqliteLog(tmp_path / "log.db", read_only=True)
+    assert sorted(reader.engine_state(1).cells) == sorted(cell[1:] for cell in before)
+    assert reader.engine_state(1).shares == [7, 9]
+    reader.close()
+    log = SqliteLog(tmp_path / "log.db")
+    assert sorted(log.engine_state(1).cells) == sorted(cell[1:] for cell in before)
+    given_up = [(1, "a", account, None) for account in accounts[:50]]
+    log.commit(Writes(cells=[*given_up, (1, "b", "acc-99", b"another")], engines={1: ([8, 9], b"\x80")}))
+    left = {
+        (rule, account): value for _, rule, account, value in before if not (rule == "a" and account in accounts[:50])
+    }
+    left["b", "acc-99"] = b"another"
+    assert {(rule, account): value for rule, account, value in log.engine_state(1).cells} == left
+    log.close()
+
+
 def test_a_file_of_version_1_which_indexed_at_once_is_brought_up_to_date(tmp_path):
     first = SqliteLog(tmp_path / "log.db")
     commit(first, record(0), record(1))
@@ -188,6 +227,7 @@ def test_a_file_of_version_1_which_indexed_at_once_is_brought_up_to_date(tmp_pat
     with sqlite3.connect(tmp_path / "log.db") as other:
         other.execute("ALTER TABLE partitions DROP COLUMN indexed")
         other.execute("ALTER TABLE partitions DROP COLUMN shares")
+        cells_by_rule(other)
         other.execute("UPDATE meta SET value = '1' WHERE name = 'schema_version'")
     other.close()
     reader = SqliteLog(tmp_path / "log.db", read_only=True)

@@ -16,10 +16,10 @@ from engage.events.catalogue.commerce import OrderDelivered
 from engage.events.catalogue.identity import IdentityLinked
 from engage.events.catalogue.profile import AccountIdentified
 from engage.events.linking import SOURCE
+from engage.events.shares import SHARES
 from engage.events.validation import Refusal
 from engage.log.contract import Duplicate, Taken
 from engage.log.sqlite import LogMovedError, SqliteLog, Writes
-from engage.rules.cell import SHARES
 from engage.rules.policy import PolicySettings
 from engage.rules.rule import FollowUpRequest, NoState, Rule, RuleSettings, Wake
 from engage.services import kept_cells

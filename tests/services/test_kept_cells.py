@@ -15,9 +15,9 @@ from engage.events.catalogue.commerce import OrderDelivered
 from engage.events.catalogue.dead_letter import DeadLetterRetried, DeadLetterSkipped
 from engage.events.catalogue.identity import IdentityLinked
 from engage.events.linking import SOURCE
+from engage.events.shares import SHARES
 from engage.log.partitioning import partition_of
 from engage.log.sqlite import PARTITIONS
-from engage.rules.cell import SHARES
 from engage.rules.mending import consumer_of
 from engage.rules.rule import FollowUpRequest, Rule, Wake
 from engage.services import kept_cells

@@ -24,13 +24,14 @@ import msgspec
 
 from engage.events import codec
 from engage.events.envelope import EPOCH, from_micros, to_micros
+from engage.events.shares import share_of
 from engage.log.contract import Batch, LogGapError, Record, Token
 from engage.log.sqlite_rows import CACHED, execute_flat, execute_rows
 from engage.log.sqlite_seen import SHIFT, Identity, Seen, key
 from engage.merging import Merging
 from engage.read_only import read_only_uri
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 PARTITIONS = 4
 _POLL_SECONDS = 0.05
 _PAGE = 16_384
@@ -43,7 +44,13 @@ _PAGES_OF_COMMIT, _PAGES_OF_INDEX = 4, 100
 _INDEX_QUIETLY = 2_000
 """Identities that are put into the index at once when nobody publishes: whoever does again waits for them."""
 
-_SCHEMA = """
+# In the order in which they are written, a share of the accounts at a time: else each would lie on a page of its own.
+_CELLS = """
+CREATE TABLE cells (
+    partition INTEGER NOT NULL, share INTEGER NOT NULL, account TEXT NOT NULL, rule TEXT NOT NULL, value BLOB NOT NULL,
+    PRIMARY KEY (partition, share, account, rule)
+) WITHOUT ROWID"""
+_SCHEMA = f"""
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE log (position INTEGER PRIMARY KEY, recorded INTEGER NOT NULL, value BLOB NOT NULL);
 CREATE TABLE seen (hash INTEGER PRIMARY KEY, position INTEGER NOT NULL);
@@ -51,10 +58,7 @@ CREATE TABLE partitions (
     partition INTEGER PRIMARY KEY, end INTEGER NOT NULL, recorded INTEGER NOT NULL,
     engine_position INTEGER NOT NULL, basis BLOB NOT NULL, indexed INTEGER NOT NULL, shares BLOB NOT NULL
 );
-CREATE TABLE cells (
-    partition INTEGER NOT NULL, rule TEXT NOT NULL, account TEXT NOT NULL, value BLOB NOT NULL,
-    PRIMARY KEY (partition, rule, account)
-) WITHOUT ROWID;
+{_CELLS};
 CREATE TABLE dead_letters (
     number INTEGER PRIMARY KEY, consumer TEXT NOT NULL, account TEXT NOT NULL, partition INTEGER NOT NULL,
     offset INTEGER NOT NULL, event_id TEXT NOT NULL, error TEXT NOT NULL
@@ -82,9 +86,17 @@ UPDATE meta SET value = '3' WHERE name = 'schema_version';
 ALTER TABLE partitions ADD COLUMN shares BLOB NOT NULL DEFAULT x'90';
 UPDATE meta SET value = '4' WHERE name = 'schema_version';
 """,
+    "4": f"""
+ALTER TABLE cells RENAME TO cells_by_rule;
+{_CELLS};
+INSERT INTO cells SELECT partition, share_of(account), account, rule, value FROM cells_by_rule ORDER BY 1, 2, 3, 4;
+DROP TABLE cells_by_rule;
+UPDATE meta SET value = '5' WHERE name = 'schema_version';
+""",
 }
 """From version 1, which indexed every record at once; from version 2, which knew of nobody linked to another; from
-version 3, which wrote all cells of a partition down together."""
+version 3, which wrote all cells of a partition down together; from version 4, whose cells lay by rule."""
+_WITHOUT_SHARES = ("1", "2", "3")
 _LETTER = "INSERT INTO dead_letters (consumer, account, partition, offset, event_id, error) VALUES (?, ?, ?, ?, ?, ?)"
 _partition = attrgetter("partition")
 _read_shares = msgspec.msgpack.Decoder(list[int]).decode
@@ -168,7 +180,7 @@ class SqliteLog:
                 f"{path} has schema version {meta['schema_version']}, this engage writes {SCHEMA_VERSION}: "
                 "run the engage that wrote it, or move the folder away and begin again"
             )
-        self._shares = "shares" if meta["schema_version"] == str(SCHEMA_VERSION) else "x'90'"
+        self._shares = "x'90'" if meta["schema_version"] in _WITHOUT_SHARES else "shares"
         self._partitions = int(meta["partitions"])
         self._generation: str = meta["generation"]
         self._seen = self._nothing_seen()
@@ -515,10 +527,15 @@ class SqliteLog:
                 for partition, (shares, basis) in writes.engines.items()
             ],
         )
-        kept = [cell for cell in writes.cells if cell[3] is not None]
-        gone = [cell[:3] for cell in writes.cells if cell[3] is None]
-        execute_rows(self._db, "INSERT OR REPLACE INTO cells", kept)
-        execute_rows(self._db, "DELETE FROM cells WHERE (partition, rule, account) IN (", gone)
+        kept, gone = list[tuple[object, ...]](), list[tuple[object, ...]]()
+        for partition, rule, account, value in writes.cells:
+            place = (partition, share_of(account), account, rule)
+            if value is None:
+                gone.append(place)
+            else:
+                kept.append((*place, value))
+        execute_rows(self._db, "INSERT OR REPLACE INTO cells", sorted(kept))
+        execute_rows(self._db, "DELETE FROM cells WHERE (partition, share, account, rule) IN (", sorted(gone))
 
     def _append(self, records: Sequence[Record]) -> int:
         """How many bytes of events that were."""
@@ -609,6 +626,7 @@ class SqliteLog:
             self._seen.add(found)
 
     def _migrate(self) -> None:
+        self._db.create_function("share_of", 1, share_of, deterministic=True)
         for version, statements in _MIGRATIONS.items():
             found = self._db.execute("SELECT value FROM meta WHERE name = 'schema_version'").fetchone()
             if found == (version,):

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any, Generic, TypeVar
-from zlib import crc32
 
 import msgspec
 from msgspec import Struct
@@ -19,14 +18,6 @@ S = TypeVar("S")
 
 CellKey = tuple[str, str]
 """Rule name and account id."""
-
-SHARES = 16
-"""Into so many shares the accounts of a partition are divided, each written down by itself."""
-
-
-def share_of(account: str) -> int:
-    """Which share the account belongs to; it stands in stored positions, so it stays what it is."""
-    return crc32(account.encode()) % SHARES
 
 
 class Armed(Struct, frozen=True, array_like=True, gc=False):

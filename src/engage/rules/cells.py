@@ -15,7 +15,8 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from engage.rules.cell import HAS_PARKED, Armed, Cell, CellKey, Parked, Row, RuleCells, Unkept, share_of, wakes_of
+from engage.events.shares import share_of
+from engage.rules.cell import HAS_PARKED, Armed, Cell, CellKey, Parked, Row, RuleCells, Unkept, wakes_of
 
 Timer = tuple[datetime, str, str, str]
 """When it fires (UTC), account, rule, and what about: in this order they fire.

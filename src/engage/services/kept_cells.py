@@ -10,7 +10,7 @@ from collections.abc import Collection
 
 from msgspec import Struct
 
-from engage.rules.cell import SHARES
+from engage.events.shares import SHARES
 from engage.rules.deciding import Basis
 
 KEEP_EVERY = 20_000

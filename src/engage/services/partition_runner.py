@@ -15,8 +15,8 @@ from msgspec import Raw
 from engage.events import codec
 from engage.events.catalogue.rule import RuleActivated
 from engage.events.envelope import PARTITION_SUBJECT, Event
+from engage.events.shares import share_of
 from engage.log.contract import Record, Token
-from engage.rules.cell import share_of
 from engage.rules.deciding import Basis
 from engage.rules.decisions import TYPES as DECISIONS
 from engage.rules.engine import ACTIVATED, DISABLED, ENABLED, TOLD, Engine

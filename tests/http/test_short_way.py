@@ -16,6 +16,7 @@ from engage.http.pressure import Pressure
 from engage.http.protocol import Protocol
 from engage.http.short_way import ShortWay
 from engage.log.contract import Answer
+from engage.services import access
 from engage.services.api_keys import ApiKeys
 from engage.services.gathering import Gathering
 from engage.services.platform import Platform
@@ -24,6 +25,12 @@ from tests.http.given import Clock, order
 from tests.http.wire import request, sent, served
 
 BATCH = b"application/cloudevents-batch+json"
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Callers who are at hand stay so, however long a test takes."""
+    monkeypatch.setattr(access, "FRESH_SECONDS", 1_000.0)
 
 
 @pytest.fixture

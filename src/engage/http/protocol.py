@@ -71,6 +71,10 @@ class Protocol(HttpToolsProtocol):
         elif self._in_body and self._timer is None:
             self._wait(BODY_SECONDS)
 
+    def on_message_begin(self) -> None:
+        """A request begins. What ASGI is told of it is put together for those alone that go there."""
+        self.url, self.headers, self.expect_100_continue = b"", [], False
+
     def on_headers_complete(self) -> None:
         """The head is there."""
         self._in_head, self._in_body, self._head_bytes = False, True, 0
@@ -125,6 +129,10 @@ class Protocol(HttpToolsProtocol):
 
     def _begin_usually(self, body: bytes = b"") -> None:
         """Hand the request over to ASGI, with what is there of its body."""
+        url, headers, expected = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expected
+        self.headers += headers
         super().on_headers_complete()
         scope: Any = self.scope
         # Weak, for the cycle holds the scope: else each request, its body with it, would lie there for the collector.

@@ -83,6 +83,19 @@ async def test_what_is_wholly_wrong_is_400_in_the_words_that_the_libraries_read(
     assert (twice.status_code, twice.json()["faults"][0]["pointer"]) == (400, "/userId")
 
 
+@pytest.mark.parametrize("bad", ['"NaN": NaN', r'"cut": "\ud83d"', '"userId": "u-2"', '"open": ]'])
+async def test_a_message_that_is_no_json_does_not_sink_its_batch(http: httpx.AsyncClient, bad: str):
+    good = [json.dumps(message(messageId=one, event='a "batch": [ of, lamps')) for one in ("m-1", "m-3")]
+    batch = f"[{good[0]}, {json.dumps(message(messageId='m-2'))[:-1]}, {bad}}}, {good[1]}]"
+    content = f'{{"sentAt": "{WHEN}", "batch": {batch}, "context": {{}}}}'.encode()
+    told = (await http.post("/v1/batch", content=content, auth=KEY)).json()
+    if "]" in bad:  # nobody can tell where the batch ends
+        assert told["code"] == "400"
+    else:
+        assert (told["taken"], told["refused"], told["messages"][0]["index"]) == (2, 1, 1), told
+        assert told["messages"][0]["faults"][0]["pointer"] == "/batch/1"
+
+
 @pytest.mark.parametrize("media", ["text/plain", "application/x-www-form-urlencoded", ""])
 async def test_json_is_taken_as_what_libraries_call_it(http: httpx.AsyncClient, media: str):
     content = gzip.compress(json.dumps({"batch": [message()]}).encode())

@@ -110,12 +110,12 @@ def _media_type(said: str) -> tuple[str, str]:
     return header.get_content_type() if said else "", str(header.get_content_charset("utf-8"))
 
 
-def parsed(body: bytes) -> Any:
+def parsed(body: bytes, what: str = "the body") -> Any:
     """What the JSON of a body says; 400 for what is none, or has a key twice in one object."""
     try:
         shape = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ProblemError(400, f"the body is not JSON in UTF-8: {error}") from error
+        raise ProblemError(400, f"{what} is not JSON in UTF-8: {error}") from error
     if (pointer := repeated_key(body, shape)) is not None:
         raise ProblemError(400, f"{pointer} {TWICE}", faults=[Fault(pointer, TWICE)])
     return shape

@@ -99,9 +99,9 @@ class Documents:
                     operation = document["paths"].get(route.path_format, {}).get(method.lower())
                     if operation is not None:
                         _give_back_examples(route, operation)
-                        if (scope := scope_of(route)) is not None:
-                            # Nothing at all is enough on loopback until there is a key.
-                            operation["security"] = [{"key": [scope]}, {"writeKey": [scope]}, {}]
+                        scope = scope_of(route)
+                        # Nothing at all is enough on loopback until there is a key.
+                        operation["security"] = [] if scope is None else [{"key": [scope]}, {"writeKey": [scope]}, {}]
             app.openapi_schema = document
         return app.openapi_schema
 

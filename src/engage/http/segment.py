@@ -21,6 +21,7 @@ from engage.http.documents import DOCUMENTS, JSON, problems
 from engage.http.guard import caller, guarded
 from engage.http.pressure import Pressure
 from engage.http.problems import ProblemError, problem
+from engage.http.taken_apart import batch_apart
 from engage.log.contract import Taken
 from engage.services.callers import publish_as
 from engage.services.linking import LinkingError, link_known
@@ -109,10 +110,26 @@ async def _link(platform: Platform, visitor: str, account: str, by: str, message
 
 
 def _object(body: bytes) -> Shape:
-    shape = parsed(body)
+    try:
+        shape = parsed(body)
+    except ProblemError:
+        if (apart := batch_apart(body)) is None:
+            raise
+        items, rest = apart
+        shape = parsed(rest)
+        if not isinstance(shape, dict) or shape.get("batch") != []:  # that batch was within something else
+            raise
+        shape["batch"] = [_item(item) for item in items]
     if not isinstance(shape, dict):
         raise ProblemError(400, "the body is a message, or an object with a batch of them: it is neither")
     return shape
+
+
+def _item(item: bytes) -> Any:
+    try:
+        return parsed(item, "the message")
+    except ProblemError as error:
+        return Fault("", error.detail)
 
 
 def _messages(shape: Shape) -> list[Shape]:
@@ -213,6 +230,7 @@ _SCHEMAS: dict[str, Shape] = {
     }
     for kind, own in _OWN.items()
 }
+_ANY = {"type": {"enum": list(_OWN)}} | _COMMON | {name: said for own in _OWN.values() for name, said in own.items()}
 _BATCHED: Shape = {
     "type": "object",
     "required": ["batch"],
@@ -220,7 +238,7 @@ _BATCHED: Shape = {
         "batch": {
             "type": "array",
             "description": "Messages as the other paths take them, each with its `type`.",
-            "items": {"type": "object", "required": ["type"], "properties": {"type": {"enum": list(_OWN)}} | _COMMON},
+            "items": {"type": "object", "required": ["type"], "properties": _ANY},
         },
         "context": _OBJECT,
         "sentAt": _MOMENT,

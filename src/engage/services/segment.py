@@ -46,7 +46,12 @@ def to_events(message: Shape, source: str = SOURCE) -> Iterator[bytes | Fault]:
         return
     for at, item in enumerate(batch):
         pointer = f"/batch/{at}"
-        yield _event(item, message, pointer, source) if isinstance(item, dict) else Fault(pointer, "is not an object")
+        if isinstance(item, Fault):  # nobody could read it
+            yield Fault(pointer, item.message)
+        elif isinstance(item, dict):
+            yield _event(item, message, pointer, source)
+        else:
+            yield Fault(pointer, "is not an object")
 
 
 def link_in(message: Shape) -> tuple[str, str] | None:

@@ -2,12 +2,15 @@
 
 import asyncio
 import itertools
+import os
+import signal
 import sys
 from collections.abc import Sequence
 
 import pytest
 import uvloop
 
+from engage.services import folded_beside
 from engage.services.folded_beside import FoldedBeside
 from engage.services.folding import APART_SECONDS, Folding, Pace, Told, read
 from engage.testing.memory_log import MemoryLog
@@ -30,6 +33,24 @@ async def test_one_that_says_what_cannot_be_read_is_started_again(said: str):
         await beside.run(stop, tell)
     assert [one.done for one in heard] == [7, 0, 7, 0]
     assert "ended with" in str(heard[1].trouble)
+
+
+async def test_one_that_hangs_is_killed_and_started_again(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(folded_beside, "_SILENT_SECONDS", 1.0)
+    says = "import os, signal; os.write(1, b'{}\\n'); os.kill(os.getpid(), signal.SIGSTOP)"
+    beside, stop = FoldedBeside((sys.executable, "-I", "-S", "-c", says)), asyncio.Event()
+    heard: list[Told] = []
+
+    def tell(told: Told) -> None:
+        heard.append(told)
+        if len(heard) == 3:
+            stop.set()
+            assert beside.pid is not None
+            os.kill(beside.pid, signal.SIGCONT)  # whoever is stopped cannot end when it is told to
+
+    async with asyncio.timeout(PATIENCE):
+        await beside.run(stop, tell)
+    assert [bool(one.trouble) for one in heard] == [False, True, False]
 
 
 def test_that_the_log_grows_while_it_ends_or_when_it_is_gone_hurts_nobody():

@@ -15,6 +15,9 @@ from engage.services.turns import IDLE_SECONDS, MOST_PATIENCE
 
 _END_SECONDS = 10.0
 """How long it may take to end its turn, before it is killed: nothing of the turn has happened then."""
+_SILENT_SECONDS = 120.0
+"""One that says nothing for so long hangs and is killed: it speaks after each turn. The next one is given twice as
+long, for what it does may take that long."""
 
 _logger = structlog.get_logger(__name__)
 
@@ -26,6 +29,7 @@ class FoldedBeside:
         self._command = command
         self._process: Process | None = None
         self._asked = self._grown = False
+        self._silent = _SILENT_SECONDS
 
     @property
     def pid(self) -> int | None:
@@ -78,13 +82,26 @@ class FoldedBeside:
     async def _hear(self, process: Process, tell: Callable[[Told], None]) -> int:
         assert process.stdout is not None, "it was asked for"
         heard = 0
-        while (told := await _said(process, process.stdout)) is not None:
+        while (told := await self._next(process, process.stdout)) is not None:
             heard += 1
+            self._silent = _SILENT_SECONDS
             self._asked = False
             if self._grown:
                 self.grown()
             tell(told)
         return heard
+
+    async def _next(self, process: Process, stdout: asyncio.StreamReader) -> Told | None:
+        """What it says next; None at the end, which is made of it where it hangs."""
+        try:
+            async with asyncio.timeout(self._silent):
+                return await _said(process, stdout)
+        except TimeoutError:
+            _logger.error("the process that folds the read models hangs, it is killed", silent_seconds=self._silent)
+            self._silent *= 2
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            return None
 
     async def _end(self, process: Process) -> int:
         """Let it end its turn, or kill it; its exit code."""

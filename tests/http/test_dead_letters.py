@@ -50,8 +50,11 @@ async def test_one_is_skipped_and_one_that_fails_again_stays(http: httpx.AsyncCl
     retried = await http.post("/v1/dead-letters/retry", json={"all": True}, headers=ADA)
     assert [(one["outcome"], one["letter"]["account"]) for one in retried.json()["done"]] == [("failed_again", "acc-2")]
     assert await letters(http) == {"acc-2": ids["acc-2"]}
-    deeds = [(one.command, one.actor) for one in platform.access.store.deeds(10)]
-    assert deeds == [("POST /v1/dead-letters/retry", "ada"), ("POST /v1/dead-letters/skip", "ada")]
+    deeds = [(one.command, one.thing, one.actor) for one in platform.access.store.deeds(10)]
+    assert deeds == [
+        ("POST /v1/dead-letters/retry", "all", "ada"),
+        ("POST /v1/dead-letters/skip", ids["acc-1"], "ada"),
+    ]
 
 
 @pytest.mark.parametrize(

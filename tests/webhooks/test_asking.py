@@ -32,6 +32,7 @@ async def test_an_endpoint_from_its_beginning_to_its_end(
     )
     assert made.status_code == 201 and made.json()["secret"].startswith("whsec_")
     path = f"/webhooks/{made.json()['id']}"
+    assert made.headers["location"] == f"/v1{path}"
     assert (await http.get("/webhooks")).json()["webhooks"] == [made.json() | {"secret": None}]
     assert (await http.post(f"{path}/test")).json() == {"taken": True, "status": 204, "words": "HTTP 204"}
     await happens(platform, refund())
@@ -51,9 +52,9 @@ async def test_an_endpoint_from_its_beginning_to_its_end(
     for gone in (await http.get(path), await http.delete(path), await http.post(f"{path}/test")):
         assert gone.status_code == 404 and "engage webhooks list" in gone.json()["detail"]
     await platform.settle()
-    done = [(one["command"], one["outcome"]) for one in await said(platform, type_of(CommandGiven))]
-    assert done[0] == ("POST /v1/webhooks", "done")
-    assert done[-1] == ("POST /v1/webhooks/{webhook}/test", "failed")
+    done = [(one["command"], one["thing"], one["outcome"]) for one in await said(platform, type_of(CommandGiven))]
+    assert done[0] == ("POST /v1/webhooks", made.json()["id"], "done")
+    assert done[-1] == ("POST /v1/webhooks/{webhook}/test", made.json()["id"], "failed")
 
 
 WRONG: list[tuple[dict[str, Any], str, str]] = [

@@ -39,6 +39,11 @@ class Audited(Command):
         return audited
 
 
+def concerns(request: Request, thing: str) -> None:
+    """Say of what thing a command is, where its path does not."""
+    request.state.thing = thing
+
+
 def said_actor(request: Request) -> str | None:
     """On whose behalf the request says it is made."""
     return unquote(request.headers.get(ACTOR_HEADER, "")) or None
@@ -52,5 +57,6 @@ def who_commands(request: Request) -> str:
 
 def _keep(request: Request, command: str, outcome: Outcome) -> None:
     platform: Platform = request.app.state.platform
-    thing = "/".join(unquote(str(value)) for value in request.path_params.values()) or request.url.path
+    named = "/".join(unquote(str(value)) for value in request.path_params.values())
+    thing = named or getattr(request.state, "thing", request.url.path)
     platform.trail.keep(who_commands(request), command, thing, outcome)

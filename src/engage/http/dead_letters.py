@@ -10,7 +10,7 @@ from msgspec import Struct, structs
 
 from engage.events.catalogue.base import Text
 from engage.events.envelope import Instant
-from engage.http.audited import who_commands
+from engage.http.audited import concerns, who_commands
 from engage.http.body import read_struct
 from engage.http.documents import DOCUMENTS, JSON, body_problems, problems
 from engage.http.guard import guarded
@@ -157,6 +157,8 @@ async def _acted(request: Request, verb: Verb, asked: Retrying, reason: str = ""
     chosen = Chosen(**{name: given[name] for name in structs.asdict(Chosen()) if name != "ids"}, ids=tuple(asked.ids))
     if not (chosen.says or asked.all) or (chosen.ids and asked.all):
         raise ProblemError(422, f"say which dead letters to {verb}: `ids`, what they have in common, or `all`")
+    said = [f"{name}={value}" for name, value in structs.asdict(chosen).items() if value and name != "ids"]
+    concerns(request, " ".join([*chosen.ids, *said]) or "all")
     command = Command(verb, who_commands(request), platform.clock(), reason)
     try:
         done = await act(platform.letters, chosen, command, platform.publish, platform.readers)

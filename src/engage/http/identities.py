@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from msgspec import Struct
 
 from engage.events.catalogue.base import Ref
-from engage.http.audited import who_commands
+from engage.http.audited import concerns, who_commands
 from engage.http.body import read_struct
 from engage.http.documents import DOCUMENTS, JSON, body_problems, problems
 from engage.http.guard import guarded
@@ -56,6 +56,7 @@ _ASKED = (
 async def linked(request: Request) -> Response:
     """What is known of the visitor goes to the account, and what is published of it later too."""
     asked = await read_struct(request, Link)
+    concerns(request, asked.visitor)
     platform: Platform = request.app.state.platform
     with _told():
         return _answer(await link(platform, asked.visitor, asked.account, who_commands(request)))

@@ -13,6 +13,7 @@ from fastapi.concurrency import run_in_threadpool
 from msgspec import Meta, Struct
 
 from engage.events.validation import Fault
+from engage.http.audited import concerns
 from engage.http.body import media_type, read_struct
 from engage.http.documents import DOCUMENTS, JSON, body_problems, problems
 from engage.http.guard import guarded
@@ -108,7 +109,9 @@ def endpoints(request: Request) -> Response:
     openapi_extra=DOCUMENTS.body(NewEndpoint, _NEW),
     response_class=Response,
     responses={
-        201: DOCUMENTS.answer(Webhook, "It is told from now on; `secret` is shown this once.", _WEBHOOK),
+        201: DOCUMENTS.answer(
+            Webhook, "It is told from now on; `secret` is shown this once. `Location` is its own.", _WEBHOOK
+        ),
         **body_problems(),
     },
 )
@@ -116,9 +119,11 @@ async def add(request: Request) -> Response:
     """Messages are sent as Standard Webhooks has it: signed, and again for three days until they are taken."""
     new = await read_struct(request, NewEndpoint)
     try:
-        return _json(await _webhooks(request).add(new), 201)
+        made = await _webhooks(request).add(new)
     except EndpointError as error:
         raise faulty(str(error), [Fault(f"/{error.field}", str(error))]) from error
+    concerns(request, made.id)
+    return _json(made, 201, {"location": f"/v1/webhooks/{made.id}"})
 
 
 @router.get(
@@ -239,8 +244,8 @@ async def _optional(request: Request, kind: type[S]) -> S:
     return await read_struct(request, kind)
 
 
-def _json(value: Struct, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(value), status, media_type=JSON)
+def _json(value: Struct, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(msgspec.json.encode(value), status, headers, JSON)
 
 
 def _webhooks(request: Request) -> Webhooks:

@@ -83,8 +83,8 @@ def _checked_scopes(scopes: Sequence[str]) -> tuple[Scope, ...]:
     for scope in scopes:
         if scope not in SCOPES:
             close = get_close_matches(scope, SCOPES, n=1)
-            hint = f"did you mean {close[0]}? " if close else ""
-            raise ApiKeyError(f"{scope!r} is no scope: {hint}There are {', '.join(SCOPES)}")
+            hint = f"did you mean {close[0]}? There are" if close else "there are"
+            raise ApiKeyError(f"{scope!r} is no scope: {hint} {', '.join(SCOPES)}")
     return tuple(scope for scope in SCOPES if scope in cast("Sequence[Scope]", scopes))
 
 

@@ -45,3 +45,10 @@ def test_status_of_a_folder_waits_for_no_server_and_nothing_elsewhere(home: Path
     found = imported("status")
     assert "engage.bootstrap" in found
     assert found & (SERVERS | ELSEWHERE | HEAVY) == set()
+
+
+def test_a_demo_that_loads_holds_no_server_and_nothing_elsewhere(home: Path):
+    found = imported("demo", "--once", "--scale", "0.001")
+    assert "engage.demo.load" in found
+    works_on = {"engage.services.platform", "prometheus_client", "aiokafka"}  # the last for its hash of an account
+    assert found & ((SERVERS | ELSEWHERE | HEAVY) - works_on) == set()

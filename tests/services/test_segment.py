@@ -152,6 +152,12 @@ def test_a_page_may_be_known_by_its_name_alone() -> None:
         (message("group"), "/groupId: is missing"),
         (message("alias"), "/previousId: is missing"),
         (message("delete"), "/type: is 'delete': Segment knows identify, track"),
+        (message("track", userId=["u-1"]), "/userId: is neither a text nor a number"),
+        (message("track", userId=None, anonymousId={"a": 1}), "/anonymousId: is neither a text nor a number"),
+        (message("alias", previousId=[None]), "/previousId: is neither a text nor a number"),
+        (message("group", groupId=True), "/groupId: is neither a text nor a number"),
+        (message("track", event="Lamp Lit", properties=[1]), "/properties: is not an object"),
+        (message("identify", traits="gold"), "/traits: is not an object"),
         ({"batch": {}}, "/batch: is not an array"),
     ],
 )

@@ -74,6 +74,8 @@ def _event(message: Shape, batch: Shape, pointer: str, source: str) -> bytes | F
     kind = message.get("type")
     if not isinstance(kind, str) or kind not in _KINDS:
         return Fault(f"{pointer}/type", f"is {kind!r}: Segment knows {', '.join(_KINDS)}")
+    if (misfit := _misfit(message)) is not None:
+        return Fault(pointer + misfit.pointer, misfit.message)
     if not message.get("messageId"):
         return Fault(f"{pointer}/messageId", "is missing: without it a repeated message would be counted twice")
     subject = _subject(message)
@@ -175,6 +177,21 @@ _KINDS: dict[str, Callable[[Shape, Shape], Made]] = {
     "screen": _screen,
     "alias": _alias,
 }
+
+
+def _misfit(message: Shape) -> Fault | None:
+    """What would be taken for an id and is none, or be passed over because it is no object."""
+    for name in _IDS:
+        if isinstance(message.get(name), list | dict | bool):
+            return Fault(f"/{name}", "is neither a text nor a number: nobody is known by it")
+    for name in _OBJECTS:
+        if not isinstance(message.get(name), dict | None):
+            return Fault(f"/{name}", "is not an object")
+    return None
+
+
+_IDS = ("userId", "anonymousId", "groupId", "previousId")
+_OBJECTS = ("properties", "traits", "context")
 
 
 def _subject(message: Shape) -> str | None:

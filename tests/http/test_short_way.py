@@ -16,6 +16,7 @@ from engage.http.pressure import Pressure
 from engage.http.protocol import Protocol
 from engage.http.short_way import ShortWay
 from engage.log.contract import Answer
+from engage.log.topics import BrokerUnavailableError
 from engage.services import access
 from engage.services.api_keys import ApiKeys
 from engage.services.gathering import Gathering
@@ -227,19 +228,34 @@ async def test_more_than_can_be_held_is_sent_away(app: FastAPI, platform: Platfo
         assert (await first)[9:12] == b"200"
 
 
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (RuntimeError("a secret of the inside"), b"500", b"its own log says how"),
+        (BrokerUnavailableError("Kafka does not answer"), b"503", b"Kafka does not answer"),
+    ],
+)
 async def test_a_log_that_fails_is_a_problem_without_a_stack(
-    platform: Platform, port: int, went: list[bool], monkeypatch: pytest.MonkeyPatch
+    platform: Platform,
+    port: int,
+    went: list[bool],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    status: bytes,
+    said: bytes,
 ):
     await platform.access.caller(None)
 
     def failing(_: Gathering, __: Any) -> asyncio.Future[list[Answer]]:
         failed: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
-        failed.set_exception(RuntimeError("a secret of the inside"))
+        failed.set_exception(error)
         return failed
 
     monkeypatch.setattr(Gathering, "begun", failing)
     answer = await sent(port, request())
     assert went[-1] is True
-    assert answer[9:12] == b"500"
+    assert answer[9:12] == status
     assert b"application/problem+json" in answer
+    assert (b"retry-after: 5\r\n" in answer) == (status == b"503")
+    assert said in answer
     assert b"secret" not in answer

@@ -138,6 +138,28 @@ async def test_nothing_is_taken_between_the_call_for_rest_and_the_next_assignmen
     assert reader.offsets == list(range(100, 110))
 
 
+async def test_what_is_revoked_while_it_is_claimed_stops_nobody_who_waits_until_all_is_claimed():
+    may_claim = asyncio.Event()
+
+    async def claim(tp: TopicPartition) -> tuple[Owner, int]:
+        await may_claim.wait()
+        return Reader(), 100
+
+    made, elsewhere = Shares(claim, lambda: datetime.now(UTC)), TopicPartition("log", 1)
+    await made.assign([], [HERE, elsewhere])
+    waiting = asyncio.create_task(made.ready())
+    await asyncio.sleep(0)
+    await made.rest()
+    await made.assign([elsewhere], [])
+    may_claim.set()
+    await waiting
+    await made.take(batch(100, 105))
+    assert made.positions() == {HERE: 100}, "what was shared out before the call for rest does not flow"
+    await made.ready()
+    await made.take(batch(100, 105))
+    assert made.positions() == {HERE: 105}
+
+
 async def test_what_is_revoked_is_given_up_and_what_was_fetched_of_it_dropped():
     reader = Reader()
     made = await owned(reader)

@@ -50,10 +50,12 @@ class _Share:
         self.flows = False
         self.last_batch = 0.0
 
-    async def ready(self) -> None:
+    async def claimed(self) -> None:
+        """Return when the claim is over, also where it was given up meanwhile; raises what it raised."""
         if self.owner is None:
-            self.owner, self.position = await self.claim
-        self.flows = True
+            await asyncio.wait([self.claim])
+            if not self.claim.cancelled():
+                self.owner, self.position = self.claim.result()
 
     def gather(self) -> list[Batch]:
         """The batches that wait and join without gap or overlap, as many as make one transaction."""
@@ -83,6 +85,7 @@ class Shares:
         self._claim = claim
         self._clock = clock
         self._shares: dict[TopicPartition, _Share] = {}
+        self._rests = 0
 
     def positions(self) -> dict[TopicPartition, int]:
         """Up to where each partition has been read, as far as it is claimed."""
@@ -90,6 +93,7 @@ class Shares:
 
     async def rest(self) -> None:
         """Let the batches at hand end, and take no more: another worker may claim what is ours from now on."""
+        self._rests += 1
         for share in self._shares.values():
             share.flows = False
         for share in self._shares.values():
@@ -107,9 +111,16 @@ class Shares:
             self._shares[tp] = _Share(asyncio.ensure_future(self._claim(tp)))
 
     async def ready(self) -> None:
-        """Wait until all is claimed; raises what a claim raised. From here on batches are taken."""
+        """Wait until all is claimed; raises what a claim raised. From here on batches are taken.
+
+        If all is to rest meanwhile, the group shares out anew: that is then waited for again, and nothing flows yet.
+        """
+        rests = self._rests
         for share in list(self._shares.values()):
-            await share.ready()
+            await share.claimed()
+        if self._rests == rests:
+            for share in self._shares.values():
+                share.flows = True
 
     async def take(self, batch: Batch) -> int | None:
         """Hand a batch to its owner; where to read on if it does not go on from where the last one ended, else None.

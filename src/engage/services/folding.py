@@ -25,11 +25,11 @@ from engage.services.projector import BATCH, Projector
 from engage.services.turns import IDLE_SECONDS, Turns
 
 _DUES_SECONDS = 0.25
-_MANY, APART_SECONDS = 2_000, 0.5
-"""Where more records came in a second than the first, turns begin as many seconds after one another as the second: what
-comes meanwhile is folded together, and who publishes has the core. They followed one another without end, of a few
-dozen records each, and a third dearer. Of fewer none is held up; a hiccup of a second at a thousand a second leaves
-fewer than that to be folded at once, so that no long rest follows it."""
+_MANY, _LASTING_SECONDS, APART_SECONDS = 2_000, 3.0, 0.5
+"""Where more records a second come than the first, for about as long as the second, turns begin as many seconds after
+one another as the third: what comes meanwhile is folded together, and who publishes has the core. They followed one
+another without end, of a few dozen records each, and a third dearer. Of fewer none is held up: at a thousand a second a
+hiccup of two seconds leaves fewer than that to be folded at once, so that no long rests follow it."""
 _SOON_SECONDS = 0.02
 """After a turn that folded something, another one without a word comes so late: some records may have waited for what
 was done with those before them. At a thousand events a second words come sooner, and a turn for nothing is a tenth of
@@ -63,13 +63,13 @@ class Pace:
         self._at = now
 
     def folded(self, records: int, now: float) -> None:
-        """So many more were, by ``now``; those of a second ago count a third."""
-        self._lately = self._lately * exp(self._at - now) + records
+        """So many more were, by ``now``; those of ``_LASTING_SECONDS`` ago count a third."""
+        self._lately = self._lately * exp((self._at - now) / _LASTING_SECONDS) + records
         self._at = now
 
     def rest(self, began: float, now: float) -> float:
         """Seconds until the next turn, after one that began at ``began`` and is over: 0 where there is none to rest."""
-        return max(0.0, began + APART_SECONDS - now) if self._lately > _MANY else 0.0
+        return max(0.0, began + APART_SECONDS - now) if self._lately > _MANY * _LASTING_SECONDS else 0.0
 
 
 _logger = structlog.get_logger(__name__)

@@ -142,7 +142,9 @@ def told(answers: Sequence[Answer], batched: bool) -> Response:
 
 def as_taken(answers: Sequence[Answer]) -> str | None:
     """``Results`` as it would be written where every event was taken, as nearly always; None if one was not."""
-    taken = [f'{{"status":"taken","token":"{answer.token}"}}' for answer in answers if isinstance(answer, Taken)]
+    tokens = [answer.token for answer in answers if isinstance(answer, Taken)]
+    # As ``str`` writes a token, which to call takes as long as all else of it.
+    taken = [f'{{"status":"taken","token":"{token.partition}:{token.offset}"}}' for token in tokens]
     if len(taken) < len(answers):
         return None
     return f'{{"results":[{",".join(taken)}],"taken":{len(taken)},"duplicate":0,"refused":0}}'

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import cache
 from itertools import chain
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +98,7 @@ UPDATE meta SET value = '5' WHERE name = 'schema_version';
 version 3, which wrote all cells of a partition down together; from version 4, whose cells lay by rule."""
 _WITHOUT_SHARES = ("1", "2", "3")
 _LETTER = "INSERT INTO dead_letters (consumer, account, partition, offset, event_id, error) VALUES (?, ?, ?, ?, ?, ?)"
-_partition = attrgetter("partition")
+_partition, _account = attrgetter("partition"), itemgetter(2)
 _read_shares = msgspec.msgpack.Decoder(list[int]).decode
 _LINK = """
 INSERT INTO links VALUES (?, ?, 1)
@@ -527,15 +527,16 @@ class SqliteLog:
                 for partition, (shares, basis) in writes.engines.items()
             ],
         )
-        kept, gone = list[tuple[object, ...]](), list[tuple[object, ...]]()
+        kept, gone = list[tuple[Any, ...]](), list[tuple[Any, ...]]()
         for partition, rule, account, value in writes.cells:
             place = (partition, share_of(account), account, rule)
             if value is None:
                 gone.append(place)
             else:
                 kept.append((*place, value))
-        execute_rows(self._db, "INSERT OR REPLACE INTO cells", sorted(kept))
-        execute_rows(self._db, "DELETE FROM cells WHERE (partition, share, account, rule) IN (", sorted(gone))
+        kept.sort(key=_account)  # in order pages are filled; to sort by all of the key takes five times as long
+        execute_rows(self._db, "INSERT OR REPLACE INTO cells", kept)
+        execute_rows(self._db, "DELETE FROM cells WHERE (partition, share, account, rule) IN (", gone)
 
     def _append(self, records: Sequence[Record]) -> int:
         """How many bytes of events that were."""

@@ -1,5 +1,6 @@
 """The store of relationships, on both backends: what stands in one transaction, and what it refuses to open."""
 
+import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -94,6 +95,17 @@ def test_processes_may_open_a_new_store_in_the_same_moment(url: str):
 
     with ThreadPoolExecutor(4) as threads:
         assert list(threads.map(open_and_close, range(4))) == [True] * 4
+
+
+def test_who_opens_a_new_store_waits_for_another_process_that_writes_its_first_tables(tmp_path: Path):
+    file = tmp_path / "new.db"
+    with closing(sqlite3.connect(file, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        leaving = threading.Timer(0.2, other.execute, ["COMMIT"])
+        leaving.start()
+        with closing(Relationships(f"sqlite:///{file}")) as opened:
+            assert opened.position("desk") is None
+        leaving.join()
 
 
 def test_a_stored_event_that_cannot_be_read_is_named(store: Relationships):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from sqlite3 import OperationalError
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +22,8 @@ from eventsourcing.utils import Environment
 from msgspec import structs
 
 from engage.relationships.recorder import KEPT_MICROS, Answered, Beside, PositionMovedError
+
+_LOCK_SECONDS = 5.0
 
 
 class RelationshipsSQLiteRecorder(SQLiteProcessRecorder):
@@ -135,6 +139,17 @@ class _DurablePool(SQLiteConnectionPool):
     """
 
     hurries = False
+
+    def _create_connection(self) -> SQLiteConnection:
+        """A connection; the first ones make the file keep a write-ahead log, for which SQLite waits for no writer."""
+        until = time.monotonic() + _LOCK_SECONDS
+        while True:
+            try:
+                return super()._create_connection()
+            except OperationalError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.01)
 
     def _get_connection(self, timeout: float = 0.0) -> SQLiteConnection:
         connection = super()._get_connection(timeout)

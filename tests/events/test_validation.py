@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from engage.events import codec
@@ -161,6 +161,44 @@ def test_a_key_that_is_said_twice_is_refused_for_nobody_can_tell_which_was_meant
     assert check(told_twice, NOW) == Refusal("data", (Fault("/data/email", TWICE),))
     event = codec.decode(told_twice)
     assert check_event(event, NOW) == Refusal("data", (Fault("/data/email", TWICE),))
+
+
+NAMES = st.sampled_from(["datacontenttype", "data", "subject", "url", "a", 'a"'])
+VALUES = st.sampled_from(['"datacontenttype"', '"application/json"', '"x"', "1", "null", '{"a":1}', '["\\u0022"]'])
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["foo", "subject", "datacontenttype", "data", "id"]), VALUES), max_size=3),
+    st.lists(st.tuples(NAMES, VALUES), max_size=4),
+    st.sampled_from(["e-1", "datacontenttype", 'e"1', "data"]),
+    st.sampled_from([("", ":"), (" ", ": ")]),
+)
+@example([("subject", '"c"')], [("datacontenttype", "1")], "e-1", ("", ":"))
+def test_whatever_an_event_holds_it_is_refused_for_a_key_that_stands_twice_and_for_none_that_does_not(
+    more, inside, id_, spaces
+):
+    space, colon = spaces
+
+    def said(text):
+        return msgspec.json.encode(text).decode()
+
+    def written(pairs):
+        return b"{" + f",{space}".join(f"{said(name)}{colon}{value}" for name, value in pairs).encode() + b"}"
+
+    usual = msgspec.json.decode(told(type="Thing Done", id=id_, data=None))
+    pairs = [(name, said(value)) for name, value in usual.items()]
+    event = written([*pairs, *more, ("data", written(inside).decode())])
+    twice = any(len(dict(one)) < len(one) for one in ([*pairs, *more, ("data", "")], inside))
+    answer = check(event, NOW)
+    if isinstance(answer, Event):
+        assert not twice
+    elif not twice:
+        assert TWICE not in str(answer)
+
+
+@pytest.mark.parametrize("unread", ["9" * 5_000, "1e400"])
+def test_an_attribute_that_nobody_could_read_is_refused_though_engage_does_not_know_it(unread):
+    assert check(told(foo=msgspec.Raw(unread.encode())), NOW).reason == "not_json"
 
 
 def test_engage_s_own_events_may_lie_ahead_of_a_clock_that_was_set_back():

@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 D = TypeVar("D")
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+JSON = "application/json"
 _MICROSECOND = timedelta(microseconds=1)
 
 Id = Annotated[str, Meta(min_length=1, max_length=256)]
@@ -50,7 +51,7 @@ class Event(Struct, Generic[D], kw_only=True, omit_defaults=True, gc=False):
     subject: Id
     time: Instant
     data: D
-    datacontenttype: str = "application/json"
+    datacontenttype: str = JSON
     dataversion: Annotated[int, Meta(ge=1)] = 1
     recorded: Instant | None = None
     correlationid: Id | None = None

@@ -13,7 +13,7 @@ from msgspec import Raw, Struct
 from engage.events import codec
 from engage.events.catalogue import CATALOGUE, RESERVED
 from engage.events.catalogue.base import EventType
-from engage.events.envelope import EPOCH, MARKET_SUBJECT, OPERATIONS, OWN_SUBJECT, PARTITION_SUBJECT, Event
+from engage.events.envelope import EPOCH, JSON, MARKET_SUBJECT, OPERATIONS, OWN_SUBJECT, PARTITION_SUBJECT, Event
 from engage.events.ours import SOURCES, is_ours
 from engage.events.plain_words import plain
 from engage.events.repeated_keys import ESCAPED_QUOTE, TWICE, repeated_key
@@ -115,7 +115,7 @@ def _checked(
 
     Speed lives here: each event that comes is looked at so, and nearly all have nothing of what is looked for.
     """
-    if event.datacontenttype != "application/json":
+    if event.datacontenttype != JSON:
         return _refuse("envelope", "/datacontenttype", f"is {event.datacontenttype!r}: engage takes application/json")
     kind_name, subject = event.type, event.subject
     texts = f"{event.id}{event.source}{kind_name}{subject}"
@@ -160,14 +160,20 @@ def _checked(
         and (found := _faults_in(event.data, _claims_to_be_sealed))
     ):
         return found
+    twice = None
     if value is None:
-        twice = None if ours else repeated_key(bytes(event.data), shape, written, "/data")
+        if not ours:
+            twice = repeated_key(bytes(event.data), shape, written, "/data")
     else:
-        # In nearly every event no other quotes are around the envelope's texts than around what each must have.
-        quotes = value.count(_QUOTE) - written.count(_QUOTE)
-        usual = quotes == _QUOTES or (quotes == _QUOTES + 4 and b'"datacontenttype"' in value)
-        exact = usual and (plain_texts or ESCAPED_QUOTE not in value)
-        twice = None if exact else repeated_key(value, _decode(value))
+        # In nearly every event no other quotes are around the envelope's texts than around what each must have, and
+        # around its kind of data if it was sent: then it is another object than the default.
+        quotes = _QUOTES if event.datacontenttype is JSON else _QUOTES + 4
+        usual = value.count(_QUOTE) - written.count(_QUOTE) == quotes
+        if not (usual and (plain_texts or ESCAPED_QUOTE not in value)):
+            whole = _read(value, "", MAX_DEPTH + 1)  # of attributes that it does not know the decoder has read nothing
+            if isinstance(whole, Refusal):
+                return whole
+            twice = repeated_key(value, whole)
     if twice is not None:
         return _refuse("data" if twice.startswith("/data/") else "envelope", twice, TWICE)
     event.data = data = Raw(written)
@@ -270,16 +276,16 @@ def _claims_to_be_sealed(text: str) -> str | None:
     return f"begins with {PREFIX!r}, as what engage has sealed does: send it in plain words, engage seals it"
 
 
-def _read(value: bytes | Raw, pointer: str) -> Any | Refusal:
+def _read(value: bytes | Raw, pointer: str, levels: int = MAX_DEPTH) -> Any | Refusal:
     """What the JSON says, or why nobody could read it: no text, numbers beyond a double, a nesting too deep."""
     try:
         shape = _decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return _refuse("not_json", pointer, f"not JSON in UTF-8 that can be read: {error}")
-    if len(value) > 2 * MAX_DEPTH:  # what is nested so deep begins and ends as often
+    if len(value) > 2 * levels:  # what is nested so deep begins and ends as often
         text = bytes(value)
-        if text.count(b"[") + text.count(b"{") > MAX_DEPTH and _is_deeper(shape, MAX_DEPTH):
-            said = f"is nested deeper than {MAX_DEPTH} levels: store it elsewhere and link it"
+        if text.count(b"[") + text.count(b"{") > levels and _is_deeper(shape, levels):
+            said = f"is nested deeper than {levels} levels: store it elsewhere and link it"
             return _refuse("not_json", pointer, said)
     return shape
 

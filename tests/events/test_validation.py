@@ -1,5 +1,6 @@
 """What may enter the log, and that every fault is named with where it is."""
 
+import tracemalloc
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
@@ -199,6 +200,17 @@ def test_whatever_an_event_holds_it_is_refused_for_a_key_that_stands_twice_and_f
 @pytest.mark.parametrize("unread", ["9" * 5_000, "1e400"])
 def test_an_attribute_that_nobody_could_read_is_refused_though_engage_does_not_know_it(unread):
     assert check(told(foo=msgspec.Raw(unread.encode())), NOW).reason == "not_json"
+
+
+@pytest.mark.parametrize("text", [r"\u0022", r"\u0000"])
+def test_a_long_key_around_many_parts_takes_no_more_memory_than_they(text):
+    data = b'{"%b":["",%b"%b"]}' % (b"k" * 100_000, b"1," * 4_000 + b'"%b",' % text.encode() * 1_000, text.encode())
+    value = told(type="Robot Waved", data=msgspec.Raw(data))
+    tracemalloc.start()
+    check(value, NOW)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 10_000_000
 
 
 def test_engage_s_own_events_may_lie_ahead_of_a_clock_that_was_set_back():

@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from engage.events.pointers import Place, pointer_to
+
 TWICE = "stands twice in its object: send it once"
 
 ESCAPED_QUOTE = b"\\u0022"
@@ -17,6 +19,8 @@ _encode = msgspec.json.Encoder().encode
 
 class _Pairs(list[Any]):
     """An object as it was written: pairs of a key and what it holds."""
+
+    __slots__ = ()
 
 
 def repeated_key(text: bytes, shape: object, written: bytes | None = None, pointer: str = "") -> str | None:
@@ -30,19 +34,20 @@ def repeated_key(text: bytes, shape: object, written: bytes | None = None, point
     if text.count(b'"') == again.count(b'"') and ESCAPED_QUOTE not in text:
         return None
     try:
-        waiting: list[tuple[str, Any]] = [(pointer, json.loads(text, object_pairs_hook=_Pairs))]
+        whole = json.loads(text, object_pairs_hook=_Pairs)
     except RecursionError:
         return pointer
+    waiting: list[tuple[Place, Any]] = [(None, whole)]
     while waiting:
         place, part = waiting.pop()
         if isinstance(part, _Pairs):
             seen = set()
             for key, value in part:
-                inner = f"{place}/{key.replace('~', '~0').replace('/', '~1')}"
                 if key in seen:
-                    return inner
+                    return pointer_to((place, key), pointer)
                 seen.add(key)
-                waiting.append((inner, value))
+                if isinstance(value, list) and value:
+                    waiting.append(((place, key), value))
         elif isinstance(part, list):
-            waiting += [(f"{place}/{at}", value) for at, value in enumerate(part)]
+            waiting += [((place, at), value) for at, value in enumerate(part) if isinstance(value, list) and value]
     return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any, Literal, get_type_hints
 
 import msgspec
@@ -16,6 +17,7 @@ from engage.events.catalogue.base import EventType
 from engage.events.envelope import EPOCH, JSON, MARKET_SUBJECT, OPERATIONS, OWN_SUBJECT, PARTITION_SUBJECT, Event
 from engage.events.ours import SOURCES, is_ours
 from engage.events.plain_words import plain
+from engage.events.pointers import Place, escaped, pointer_to
 from engage.events.repeated_keys import ESCAPED_QUOTE, TWICE, repeated_key
 from engage.events.sealing import PREFIX, undeclared
 from engage.events.upcasting import UpcastError, upcast
@@ -26,6 +28,8 @@ MAX_DEPTH = 100
 """Arrays and objects in one another: what lies deeper, no reader need be able to follow."""
 MAX_AHEAD = timedelta(minutes=5)
 """How far an upstream clock may run ahead of ours."""
+_MOST_FAULTS = 20
+"""Texts that may not stand in data are told so many of, for each may have a long way to it."""
 
 RefusalClass = Literal[
     "not_json", "too_large", "envelope", "data", "subject", "source", "in_future", "version", "reserved", "too_old"
@@ -246,24 +250,24 @@ def _named(event: Event[Raw]) -> Refusal | None:
 
 
 def _faults_in(data: Raw, fault_of: Callable[[str], str | None]) -> Refusal | None:
-    """What ``fault_of`` finds in the keys and texts of data, if anything: slow, for the few that may hold it."""
-    faults = tuple(_text_faults(msgspec.json.decode(data), "/data", fault_of))
+    """What ``fault_of`` finds first in the keys and texts of data: slow, for the few that may hold it."""
+    found = islice(_text_faults(msgspec.json.decode(data), None, fault_of), _MOST_FAULTS)
+    faults = tuple(Fault(pointer_to(place, "/data"), fault) for place, fault in found)
     return Refusal("data", faults) if faults else None
 
 
-def _text_faults(shape: object, pointer: str, fault_of: Callable[[str], str | None]) -> Iterator[Fault]:
+def _text_faults(shape: object, place: Place, fault_of: Callable[[str], str | None]) -> Iterator[tuple[Place, str]]:
     if isinstance(shape, str):
         if fault := fault_of(shape):
-            yield Fault(pointer, fault)
+            yield place, fault
     elif isinstance(shape, list):
         for at, item in enumerate(shape):
-            yield from _text_faults(item, f"{pointer}/{at}", fault_of)
+            yield from _text_faults(item, (place, at), fault_of)
     elif isinstance(shape, dict):
         for name, value in shape.items():
-            inner = f"{pointer}/{_escape(name)}"
             if fault := fault_of(name):
-                yield Fault(inner, fault)
-            yield from _text_faults(value, inner, fault_of)
+                yield (place, name), fault
+            yield from _text_faults(value, (place, name), fault_of)
 
 
 def _holds_nul(text: str) -> str | None:
@@ -325,7 +329,7 @@ def _data_faults(kind: EventType, data: Raw) -> Refusal:
     assert isinstance(info, msgspec.inspect.StructType)
     hints = get_type_hints(kind.data, include_extras=True)
     for field in info.fields:
-        pointer = f"/data/{_escape(field.encode_name)}"
+        pointer = f"/data/{escaped(field.encode_name)}"
         if field.encode_name in shape:
             faults += _faults_of(shape[field.encode_name], hints[field.name], pointer)
         elif field.required:
@@ -340,12 +344,8 @@ def _faults_of(value: object, hint: Any, pointer: str) -> list[Fault]:
         msgspec.convert(value, hint, strict=True, str_keys=True)
     except msgspec.ValidationError as error:
         path, words = plain(error, value, hint)
-        return [Fault(pointer + "".join(f"/{_escape(part)}" for part in path), words)]
+        return [Fault(pointer + "".join(f"/{escaped(part)}" for part in path), words)]
     return []
-
-
-def _escape(part: str) -> str:
-    return part.replace("~", "~0").replace("/", "~1")
 
 
 def _json_name(value: object) -> str:

@@ -18,6 +18,8 @@ from engage.services.platform import Platform
 from tests.http.given import STRANGE_IDS, order
 from tests.http.wire import BODY, HEAD, request, sent, served
 
+CHUNKED = HEAD + b"transfer-encoding: chunked\r\nconnection: close\r\n\r\n%x\r\n%b\r\n" % (len(BODY), BODY)
+
 
 @pytest.fixture
 async def port(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
@@ -38,14 +40,26 @@ async def test_what_is_slow_or_endless_is_ended_and_whoever_comes_next_is_answer
         sent(port, request(b"", length=100)),
         endless(HEAD + b"x-long: ", b"a" * 10_000, 12),
         endless(HEAD, b"x-many: a\r\n" * 1_000, 12),
+        endless(CHUNKED + b"0\r\n", b"x-many: a\r\n" * 1_000, 12),
+        endless(CHUNKED + b"1;long=", b"a" * 10_000, 12),
         sent(port, request(BODY[:20], length=len(BODY)), end=True),
         sent(port, request()),
     )
     statuses = [answer[9:12] for answer in answers]
     assert statuses[:4] == [b"", b"", b"", b"408"]
     assert set(statuses[4:6]) <= {b"431", b""}  # a client that goes on sending may hear that it is cut off instead
-    assert statuses[6] in (b"400", b"")
-    assert statuses[7] == b"200"
+    assert statuses[6:8] == [b"", b""]
+    assert statuses[8] in (b"400", b"")
+    assert statuses[9] == b"200"
+
+
+@pytest.mark.parametrize("trailer", [b"x-request-id: mine", b"content-encoding: gzip", b"sec-fetch-site: cross-site"])
+async def test_what_is_said_behind_the_body_is_no_header(platform: Platform, port: int, trailer: bytes):
+    await platform.access.caller(None)
+    for parts in ([CHUNKED + b"0\r\n" + trailer + b"\r\n\r\n"], [CHUNKED, b"0\r\n" + trailer + b"\r\n\r\n"]):
+        answer = await sent(port, *parts)
+        assert answer[9:12] == b"200"
+        assert b"mine" not in answer
 
 
 async def test_a_length_that_is_no_length_is_400(port: int):

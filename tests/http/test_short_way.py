@@ -3,15 +3,17 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from structlog.testing import capture_logs
 
 from engage import bootstrap
+from engage.http.app import create_app
 from engage.http.pressure import Pressure
 from engage.http.protocol import Protocol
 from engage.http.short_way import ShortWay
@@ -21,6 +23,7 @@ from engage.services import access
 from engage.services.api_keys import ApiKeys
 from engage.services.gathering import Gathering
 from engage.services.platform import Platform
+from engage.services.request_context import REQUEST
 from engage.settings import Settings
 from tests.http.given import Clock, order
 from tests.http.wire import request, sent, served
@@ -147,6 +150,25 @@ async def test_who_has_a_key_is_answered_the_same_either_way(port: int, went: li
     own = asked(order("whole-own", source="urn:till"), authorization=f"Bearer {keys['till']}")
     assert (await sent(port, own))[9:12] == b"200"
     assert went[-1] is True
+
+
+async def test_its_line_in_the_log_names_the_request_either_way(platform: Platform, went: list[bool]):
+    await platform.access.caller(None)
+    named: list[str] = []
+
+    def noted(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        context = REQUEST.get()
+        assert context is not None
+        named.append(context.request_id)
+        return line
+
+    whole, parts = (asked(order(f"{name}-1"), x_request_id=name) for name in ("whole", "parts"))
+    async with served(create_app(platform, local_only=True, access=True)) as port:
+        with capture_logs(processors=[noted]) as lines:
+            await sent(port, whole)
+            await sent(port, parts[:-1], parts[-1:])
+    assert went == [True]
+    assert (named, [line["event"] for line in lines]) == (["whole", "parts"], ["request", "request"])
 
 
 async def test_what_is_asked_for_at_a_stretch_is_answered_in_order(platform: Platform, port: int):

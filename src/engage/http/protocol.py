@@ -20,7 +20,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from engage.http.short_way import PATH, ShortWay
 
 MAX_HEAD_BYTES = 64_000
-"""The request line and all headers."""
+"""The request line and all headers; or what comes without a byte of the body while that is waited for."""
 HEAD_SECONDS = 10.0
 """How long they may take from the first byte on, or from when the connection was made."""
 BODY_SECONDS = 30.0
@@ -38,6 +38,7 @@ class Protocol(HttpToolsProtocol):
 
     _timer: asyncio.TimerHandle | None = None
     _head_bytes = 0
+    """What came since something else than a head did, or what stands around chunks and behind them."""
     _in_head = True
     _in_body = False
     _held: bytearray | None = None
@@ -59,13 +60,14 @@ class Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes came."""
-        if self._in_head:
-            self._head_bytes += len(data)
+        self._head_bytes += len(data)
         super().data_received(data)
         if self._held is not None and not self.transport.is_closing():
             self._begin_usually(self._let_go())  # there is more to come
         if self._in_head and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self._refuse(431, f"the head of a request may have {MAX_HEAD_BYTES:,} bytes")
+        elif self._head_bytes > MAX_HEAD_BYTES:
+            self.transport.close()
         elif self._in_head and self._head_bytes and self._timer is None:  # most come whole, and need no time limit
             self._wait(HEAD_SECONDS)
         elif self._in_body and self._timer is None:
@@ -74,6 +76,11 @@ class Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins. What ASGI is told of it is put together for those alone that go there."""
         self.url, self.headers, self.expect_100_continue = b"", [], False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header came. Those behind the body prove nothing and ask for nothing: who stands in between passes them."""
+        if not self._in_body:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """The head is there."""
@@ -86,6 +93,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """Some of the body is there."""
+        self._head_bytes = 0
         if self._held is None:
             super().on_body(body)
         else:
@@ -93,7 +101,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The body is there."""
-        self._in_head, self._in_body = True, False
+        self._in_head, self._in_body, self._head_bytes = True, False, 0
         self._unset()
         if self._held is not None:
             body = self._let_go()

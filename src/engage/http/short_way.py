@@ -82,6 +82,7 @@ class ShortWay:
         return True
 
     def _answer(self, asked: _Asked, answers: asyncio.Future[list[Answer]]) -> None:
+        REQUEST.set(asked.context)  # for what is logged here: what waits for a future has a context of its own
         asked.held.end()
         identified = b"x-request-id: %b\r\n" % asked.context.request_id.encode()
         error = asyncio.CancelledError() if answers.cancelled() else answers.exception()
@@ -89,7 +90,7 @@ class ShortWay:
             status, body = 200, taken.encode()
             headers = b"content-length: %d\r\n%b%b" % (len(body), _TAKEN, identified)
         else:
-            response = told(answers.result(), asked.batched) if error is None else _failed(error, asked.context)
+            response = told(answers.result(), asked.batched) if error is None else _failed(error)
             status, body = response.status_code, bytes(response.body)
             headers = b"%b%b%b" % (_lines(response.raw_headers), _SURROUNDING, identified)
         waited = perf_counter() - asked.began
@@ -97,14 +98,8 @@ class ShortWay:
         self._watched.note("POST", PATH, status, waited, perf_counter() - asked.began)
 
 
-def _failed(error: BaseException, context: RequestContext) -> Response:
-    if isinstance(error, BrokerUnavailableError):
-        return unavailable(error)
-    token = REQUEST.set(context)
-    try:
-        return failure(error)
-    finally:
-        REQUEST.reset(token)
+def _failed(error: BaseException) -> Response:
+    return unavailable(error) if isinstance(error, BrokerUnavailableError) else failure(error)
 
 
 def _lines(headers: Headers) -> bytes:

@@ -2,15 +2,13 @@
 
 import asyncio
 import itertools
-import os
-import signal
 import sys
 from collections.abc import Sequence
 
 import pytest
 import uvloop
 
-from engage.services import folded_beside
+from engage.services import folded_beside, folding
 from engage.services.folded_beside import FoldedBeside
 from engage.services.folding import APART_SECONDS, Folding, Pace, Told, read
 from engage.testing.memory_log import MemoryLog
@@ -37,6 +35,7 @@ async def test_one_that_says_what_cannot_be_read_is_started_again(said: str):
 
 async def test_one_that_hangs_is_killed_and_started_again(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(folded_beside, "_SILENT_SECONDS", 1.0)
+    monkeypatch.setattr(folded_beside, "_END_SECONDS", 0.1)  # whoever is stopped does not end when it is told to
     says = "import os, signal; os.write(1, b'{}\\n'); os.kill(os.getpid(), signal.SIGSTOP)"
     beside, stop = FoldedBeside((sys.executable, "-I", "-S", "-c", says)), asyncio.Event()
     heard: list[Told] = []
@@ -45,12 +44,26 @@ async def test_one_that_hangs_is_killed_and_started_again(monkeypatch: pytest.Mo
         heard.append(told)
         if len(heard) == 3:
             stop.set()
-            assert beside.pid is not None
-            os.kill(beside.pid, signal.SIGCONT)  # whoever is stopped cannot end when it is told to
 
     async with asyncio.timeout(PATIENCE):
         await beside.run(stop, tell)
     assert [bool(one.trouble) for one in heard] == [False, True, False]
+
+
+async def test_one_that_needs_longer_than_one_that_hangs_is_given_twice_as_long(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(folded_beside, "_SILENT_SECONDS", 0.5)
+    says = """import os, time; os.write(1, b'{}\\n'); time.sleep(0.8); os.write(1, b'{"done":7}\\n'); os.read(0, 1)"""
+    beside, stop = FoldedBeside((sys.executable, "-I", "-S", "-c", says)), asyncio.Event()
+    heard: list[Told] = []
+
+    def tell(told: Told) -> None:
+        heard.append(told)
+        if told.done == 7:
+            stop.set()
+
+    async with asyncio.timeout(PATIENCE):
+        await beside.run(stop, tell)
+    assert any(one.trouble for one in heard)
 
 
 def test_that_the_log_grows_while_it_ends_or_when_it_is_gone_hurts_nobody():
@@ -117,6 +130,46 @@ async def test_what_fails_is_told_in_a_line_that_can_be_read():
     await Folding(MemoryLog(partitions=1), Busy("no " * 25_000), say).run(words)
     assert len(told[0]) < 2**16
     assert str(read(told[0]).trouble).startswith("ValueError: no no")
+
+
+class Long(Busy):
+    """Read models whose first turn is over once ``over`` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.over = asyncio.Event()
+
+    async def step(self, limit: int) -> int:
+        await self.over.wait()
+        return 0
+
+
+async def said_during_a_long_turn(monkeypatch, used):
+    """What is said in a turn during which it is looked ten times, each ``used`` seconds of the processor later."""
+    words, long, looks = asyncio.StreamReader(), Long(), itertools.count()
+    told, before = list[bytes](), list[bytes]()
+
+    def process_time():
+        if (look := next(looks)) == 10:
+            before.extend(told)
+            words.feed_eof()
+            long.over.set()
+        return look * used
+
+    monkeypatch.setattr(folding, "_ALIVE_SECONDS", 0.001)
+    monkeypatch.setattr(folding, "process_time", process_time)
+    async with asyncio.timeout(PATIENCE):
+        await Folding(MemoryLog(partitions=1), long, told.append).run(words)
+    return before
+
+
+async def test_who_is_at_work_says_so_however_long_a_turn_takes(monkeypatch: pytest.MonkeyPatch):
+    assert await said_during_a_long_turn(monkeypatch, used=1.0) == [b"{}\n"] * 9
+    assert read(b"{}") == Told()
+
+
+async def test_who_waits_for_a_database_that_does_not_answer_says_nothing(monkeypatch: pytest.MonkeyPatch):
+    assert await said_during_a_long_turn(monkeypatch, used=0.001) == []
 
 
 def turns(rates: Sequence[float], cost: float = 0.0001) -> list[tuple[float, float]]:

@@ -16,8 +16,9 @@ from engage.services.turns import IDLE_SECONDS, MOST_PATIENCE
 _END_SECONDS = 10.0
 """How long it may take to end its turn, before it is killed: nothing of the turn has happened then."""
 _SILENT_SECONDS = 120.0
-"""One that says nothing for so long hangs and is killed: it speaks after each turn. The next one is given twice as
-long, for what it does may take that long."""
+"""One that says nothing for so long hangs and is killed: it speaks after each turn, and in a long one while busy."""
+_MOST_SILENT = 3_600.0
+"""Those after it are given twice as long each time, up to this: a database may be at work for it that long."""
 
 _logger = structlog.get_logger(__name__)
 
@@ -84,7 +85,6 @@ class FoldedBeside:
         heard = 0
         while (told := await self._next(process, process.stdout)) is not None:
             heard += 1
-            self._silent = _SILENT_SECONDS
             self._asked = False
             if self._grown:
                 self.grown()
@@ -98,7 +98,7 @@ class FoldedBeside:
                 return await _said(process, stdout)
         except TimeoutError:
             _logger.error("the process that folds the read models hangs, it is killed", silent_seconds=self._silent)
-            self._silent *= 2
+            self._silent = min(2 * self._silent, _MOST_SILENT)
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             return None

@@ -12,6 +12,7 @@ import contextlib
 from collections.abc import Callable
 from datetime import datetime
 from math import exp
+from time import process_time
 from typing import Any
 
 import msgspec
@@ -34,6 +35,10 @@ _SOON_SECONDS = 0.02
 """After a turn that folded something, another one without a word comes so late: some records may have waited for what
 was done with those before them. At a thousand events a second words come sooner, and a turn for nothing is a tenth of
 one that folds."""
+_ALIVE_SECONDS, _AT_WORK = 30.0, 0.05
+"""So often it is said that we are at work, if since the last time we had the processor for so many seconds: who waits
+for a database that does not answer, or is stopped, has not, and a turn may take minutes that puts millions of rows in
+the place of others."""
 _MOST_TROUBLE = 2_000
 """Characters that are told of what fails: a database may name every row that it was sent, and a line has to end."""
 GROWN = b"\n"
@@ -103,6 +108,7 @@ class Folding:
         """Turn after turn until the words end; behind one that found little to fold, the next one waits for a word."""
         grown, loop = asyncio.Event(), asyncio.get_running_loop()
         listening, pace = asyncio.create_task(_listen(words, grown)), Pace(loop.time())
+        living = asyncio.create_task(self._show_life())
         try:
             with metrics.view_waits(self._waited.append):
                 if self._forks is not None:
@@ -123,6 +129,17 @@ class Folding:
                                 await grown.wait()
         finally:
             listening.cancel()
+            living.cancel()
+
+    async def _show_life(self) -> None:
+        """Without an end: say so from time to time as long as we are at work."""
+        before = process_time()
+        while True:
+            await asyncio.sleep(_ALIVE_SECONDS)
+            if (now := process_time()) - before > _AT_WORK:
+                with contextlib.suppress(BrokenPipeError):  # the words end as well then
+                    self._say(msgspec.json.encode(Told(trouble=self._trouble())) + b"\n")
+            before = now
 
     async def _catch_up(self, forks: FoldingForks, listening: asyncio.Task[None]) -> None:
         """Have them fold as long as nobody wants us to end; what fails there our turns will meet, and tell."""
@@ -144,18 +161,21 @@ class Folding:
         return await self._projector.step(BATCH)
 
     async def _told(self, done: int) -> Told:
-        trouble = self._turns.troubles.get("projections")
         moved: dict[tuple[int, int], list[str]] = {}
         for (name, partition), position in (self._projector.moved if done else {}).items():
             moved.setdefault((partition, position), []).append(name)
         stands = [(*place, names) for place, names in moved.items()]
-        told = Told(done, stands, self._waited[:], trouble=None if trouble is None else trouble[:_MOST_TROUBLE])
+        told = Told(done, stands, self._waited[:], trouble=self._trouble())
         self._waited.clear()
         now = asyncio.get_running_loop().time()
         if told.trouble is None and (not done or now - self._dues_at > _DUES_SECONDS):
             told.dues = await asyncio.to_thread(self._projector.next_dues)
             self._dues_at = now
         return told
+
+    def _trouble(self) -> str | None:
+        trouble = self._turns.troubles.get("projections")
+        return None if trouble is None else trouble[:_MOST_TROUBLE]
 
 
 async def _listen(words: asyncio.StreamReader, grown: asyncio.Event) -> None:

@@ -214,6 +214,16 @@ async def test_a_body_that_is_too_long_is_413_whether_it_says_so_or_not(http: ht
     assert streamed.headers["content-type"] == "application/problem+json"
 
 
+@pytest.mark.parametrize("item", [b"1,", b","], ids=["of what is no event", "that is no JSON"])
+async def test_a_body_of_more_events_than_may_be_in_one_is_413(http: httpx.AsyncClient, item: bytes):
+    many = b"[" + item * body.MOST_EVENTS + b"1]"
+    segments = b'{"batch": %b}' % many
+    for path, content, headers in ((EVENTS, many, BATCH), ("/v1/batch", segments, JSON)):
+        answer = await http.post(path, content=content, headers=headers)
+        assert answer.status_code == 413
+        assert "this one has 100,001" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize("media", ["text/plain", "application/xml", "application/json; charset=latin-1", ""])
 async def test_another_media_type_is_415(http: httpx.AsyncClient, media: str):
     answer = await http.post(EVENTS, content=json.dumps(order()), headers={"content-type": media})

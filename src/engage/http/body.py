@@ -21,6 +21,8 @@ from engage.http.problems import ProblemError, faulty
 
 MAX_BYTES = 16_000_000
 """A body may be this long, unpacked; larger batches are sent as several."""
+MOST_EVENTS = 100_000
+"""As many may be in one body: of what is hardly an event each takes a hundred times its own bytes to be refused."""
 SECONDS = 30.0
 """How long a body may take to arrive."""
 
@@ -75,6 +77,12 @@ async def _receive(request: Request, body: bytearray, most: int, held: Held | No
     if held is not None:
         held.grow(len(chunk))
     return bool(message.get("more_body", False))
+
+
+def must_not_be_more(events: int) -> None:
+    """ProblemError (413) for more events than one body may hold."""
+    if events > MOST_EVENTS:
+        raise ProblemError(413, f"a body may hold {MOST_EVENTS:,} events, this one has {events:,}: send several")
 
 
 def announced(request: Request) -> int:

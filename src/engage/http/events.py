@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request, Response
 from msgspec import Raw, Struct
 
 from engage.events.validation import Fault, Refusal
-from engage.http.body import announced, header, media_type, read_body
+from engage.http.body import announced, header, media_type, must_not_be_more, read_body
 from engage.http.documents import DOCUMENTS, JSON, problems
 from engage.http.guard import caller, guarded
 from engage.http.pressure import Held, Pressure
@@ -96,7 +96,7 @@ _BODIES: dict[str, Any] = {
         **problems(
             _400="The body is not JSON, or not what its content coding makes.",
             _408="The body did not come in time.",
-            _413="The body is too long, or is when it is unpacked.",
+            _413="The body is too long, or is when it is unpacked, or holds too many events.",
             _415="Another media type, or a content coding that is not gzip or zstd.",
             _422="Every event is refused: `faults` says why, and in a batch `results`.",
             _429="More is being published than can be kept: come again after `Retry-After` seconds.",
@@ -175,11 +175,15 @@ def opened(media: str, body: bytes) -> tuple[list[bytes], bool]:
             400, f"{media} is {'an array of events' if media == BATCH else 'one event'}: the body is not"
         )
     try:
-        return ([bytes(item) for item in _split(body)] if listed else [bytes(_whole(body))]), listed
+        items = _split(body) if listed else [_whole(body)]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        if listed and (items := taken_apart(body)) is not None:
-            return items, True
-        raise ProblemError(400, f"the body is not JSON in UTF-8: {error}") from error
+        apart = taken_apart(body) if listed else None
+        if apart is None:
+            raise ProblemError(400, f"the body is not JSON in UTF-8: {error}") from error
+        must_not_be_more(len(apart))
+        return apart, True
+    must_not_be_more(len(items))
+    return [bytes(item) for item in items], listed
 
 
 def _must_be_taken(media: str) -> None:

@@ -16,7 +16,7 @@ from fastapi import APIRouter, Request, Response
 from msgspec import Struct
 
 from engage.events.validation import Fault, Refusal
-from engage.http.body import announced, media_type, parsed, read_body
+from engage.http.body import announced, media_type, must_not_be_more, parsed, read_body
 from engage.http.documents import DOCUMENTS, JSON, problems
 from engage.http.guard import caller, guarded
 from engage.http.pressure import Pressure
@@ -116,12 +116,15 @@ def _object(body: bytes) -> Shape:
         if (apart := batch_apart(body)) is None:
             raise
         items, rest = apart
+        must_not_be_more(len(items))
         shape = parsed(rest)
         if not isinstance(shape, dict) or shape.get("batch") != []:  # that batch was within something else
             raise
         shape["batch"] = [_item(item) for item in items]
     if not isinstance(shape, dict):
         raise ProblemError(400, "the body is a message, or an object with a batch of them: it is neither")
+    if isinstance(batch := shape.get("batch"), list):
+        must_not_be_more(len(batch))
     return shape
 
 
@@ -192,7 +195,7 @@ def _route(path: str, kind: str | None, name: str, schema: Shape, example: Shape
             **problems(
                 _400="It is no message, or nothing of it was taken: `messages` says why.",
                 _408="The body did not come in time.",
-                _413="The body is too long, or is when it is unpacked.",
+                _413="The body is too long, or is when it is unpacked, or holds too many messages.",
                 _415="Another media type, or a content coding that is not gzip or zstd.",
                 _429="More is being published than can be kept: come again after `Retry-After` seconds.",
                 _503="The log cannot be reached; do the same again later.",

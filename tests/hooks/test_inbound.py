@@ -327,6 +327,8 @@ def test_a_sample_is_shown_as_the_events_it_means_and_nothing_is_taken(
     assert not (home / "log.db").exists()
     assert "there are helpdesk, payments" in run("check", "nobody", code=4).stderr
     assert "is not JSON" in run("check", "helpdesk", "--sample", str(home / "hooks.toml"), code=2).stderr
+    sample.write_text('{"kind": "ticket.created", "kind": "survey.closed"}')  # which nobody who sends it gets in
+    assert "/kind stands twice" in run("check", "helpdesk", "--sample", str(sample), code=2).stderr
     (home / "hooks.toml").write_text("[it")
     assert "not TOML" in run("list", code=2).stderr
 

@@ -114,6 +114,7 @@ def _meaning(hook: Hook, file: str, message: str) -> list[bytes | Fault]:
 
     import msgspec
 
+    from engage.events.repeated_keys import TWICE, repeated_key
     from engage.services.platform import utc_now
 
     try:
@@ -123,6 +124,8 @@ def _meaning(hook: Hook, file: str, message: str) -> list[bytes | Fault]:
         raise CommandFailedError(f"{file}: {error.strerror}: check the name", USAGE) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CommandFailedError(f"{file}: is not JSON in UTF-8: {error}", USAGE) from error
+    if (pointer := repeated_key(raw, body)) is not None:
+        raise CommandFailedError(f"{file}: {pointer} {TWICE}", USAGE)
     return hook.events(body, hook.delivery({"webhook-id": message} if message else {}, raw), utc_now())
 
 

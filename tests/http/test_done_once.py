@@ -1,12 +1,16 @@
 """What operators command with an Idempotency-Key: done once however often it is asked, and answered the same."""
 
 import asyncio
+from contextlib import closing
 from pathlib import Path
 
 import httpx
 import pytest
 
+from engage import bootstrap
+from engage.services.api_keys import ApiKeys
 from engage.services.platform import Platform
+from engage.settings import Settings
 from tests.http.given import Clock
 
 KEY = {"idempotency-key": "7c0e"}
@@ -80,6 +84,17 @@ async def test_a_day_later_it_is_done_again(http: httpx.AsyncClient, clock: Cloc
         await asyncio.sleep(0)
     again = await http.post("/v1/projections/loyalty/verify", headers=KEY)
     assert (again.status_code, again.headers["location"] == first.headers["location"]) == (202, False)
+
+
+async def test_who_asks_too_often_is_sent_away_also_where_nothing_is_done_again(
+    http: httpx.AsyncClient, tmp_path: Path, clock: Clock
+):
+    with closing(bootstrap.access_store(Settings(home=str(tmp_path)))) as store:
+        bearer = ApiKeys(store, "ada", clock).create("hasty", ["operate"], rate=0.4)[1]
+    headers = KEY | {"authorization": f"Bearer {bearer}"}
+    answers = [await http.post(PAUSE, headers=headers) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert int(answers[-1].headers["retry-after"]) >= 1
 
 
 async def test_a_key_that_is_none_is_422(http: httpx.AsyncClient):

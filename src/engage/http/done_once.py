@@ -20,7 +20,7 @@ from starlette.types import Message
 from engage.events.validation import Fault
 from engage.http.body import received
 from engage.http.documents import problems
-from engage.http.problems import ProblemError, faulty
+from engage.http.problems import ProblemError, faulty, too_often
 from engage.http.state import platform_of
 from engage.services.access import Access, AccessUnavailableError, UnknownCallerError
 from engage.services.callers import Caller
@@ -112,6 +112,9 @@ async def _done(request: Request, who: Caller, key: str, handle: Handle) -> Resp
     asked = once(who.name, key, [scope["method"], scope["path"], scope["query_string"].decode("latin-1"), body])
     kept = await run_in_threadpool(platform.relationships.claim, asked.key, asked.request, platform.clock())
     if kept is not None:
+        access: Access = request.app.state.access
+        if wait := access.wait(who):  # what is handed on is counted there
+            raise too_often(who.name, wait)
         if kept.request != asked.request:
             raise reused(REUSED)
         if not kept.answer:

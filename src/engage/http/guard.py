@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import ceil
 from typing import Any
 
 from fastapi import Depends, Request
@@ -15,7 +14,7 @@ from engage.http.documents import problems
 from engage.http.done_once import Command
 from engage.http.head import header_of
 from engage.http.parameters import must_be_known
-from engage.http.problems import ProblemError, faulty
+from engage.http.problems import ProblemError, faulty, too_often
 from engage.scopes import Scope
 from engage.services.access import Access, AccessUnavailableError, UnknownCallerError
 from engage.services.callers import ANYBODY, Caller
@@ -32,8 +31,7 @@ async def admit(asked: Asked, need: Scope) -> Caller:
     access: Access = asked["app"].state.access
     caller = await _known(access, asked)
     if wait := access.wait(caller):
-        again = str(ceil(wait))
-        raise ProblemError(429, f"{caller.name!r} asks too often: try again in {again} s", {"retry-after": again})
+        raise too_often(caller.name, wait)
     if need not in caller.scopes:
         challenge = {"www-authenticate": f'Bearer realm="engage", error="insufficient_scope", scope="{need}"'}
         raise ProblemError(403, f"{caller.name!r} may not {need} here: bring a key with the scope {need!r}", challenge)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from http import HTTPStatus
+from math import ceil
 from typing import Any
 
 import msgspec
@@ -54,6 +55,12 @@ def _said(error: Any) -> str:
 def faulty(detail: str, faults: Sequence[Fault]) -> ProblemError:
     """422 with every fault, each with a pointer to it."""
     return ProblemError(422, detail, faults=list(faults))
+
+
+def too_often(name: str, seconds: float) -> ProblemError:
+    """429: ``name`` has to wait for so long before it asks again."""
+    again = str(ceil(seconds))
+    return ProblemError(429, f"{name!r} asks too often: try again in {again} s", {"retry-after": again})
 
 
 def unavailable(error: BrokerUnavailableError) -> Response:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -483,7 +483,7 @@ async def platform(
         stack.callback(relationships.close)
         access = access_store(settings)
         stack.callback(access.close)
-        edge = Edge(keys, clock)
+        edge = Edge(keys, clock, timedelta(days=settings.window_days) if settings.kafka else None)
         chosen = rules(settings)
         embedded: EmbeddedLog | None = None
         log: Log

@@ -25,7 +25,9 @@ that the engine runs as plain Python, which is asked before anything is imported
 _OF_AN_OPTION = "__"
 """Stands in the names of the command line's variables (``engage.cli.tree``), and in no setting's."""
 _ORIGIN = re.compile(r"https?://[^/?#@\s*]+")
-_DATABASE = re.compile(r"(postgresql|postgres|postgresql\+psycopg)://([^/]*@)?[^/@:?]*(:\d{1,5})?(/[^/]*)?$")
+_DATABASE = re.compile(
+    r"(postgresql|postgres|postgresql\+psycopg)://([^/]*@)?(\[[^/@\]]+\]|[^/@:?]*)(:\d{1,5})?(/[^/?]*)?(\?.*)?$"
+)
 
 
 class SettingsError(ValueError):

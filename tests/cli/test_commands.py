@@ -15,7 +15,7 @@ from engage import bootstrap
 from engage.cli.listening import listen
 from engage.cli.main import app
 from engage.cli.output import CommandFailedError, table
-from engage.settings import Settings
+from engage.settings import Settings, load
 from tests.cli.given import lines, order
 
 RUNNER = CliRunner()
@@ -324,6 +324,18 @@ def test_views_that_are_no_database_are_one_line_without_the_password(
     said = one_line(run("status"), 2)
     assert "ENGAGE_VIEWS" in said
     assert "secret" not in said
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:secret@h:5432/x?sslmode=verify-full&sslrootcert=/etc/ca.pem",
+        "postgresql+psycopg://u@/x?host=/var/run/postgresql",
+        "postgres://u@[::1]:5432/x",
+    ],
+)
+def test_views_may_say_what_their_driver_needs(url: str):
+    assert load({"ENGAGE_VIEWS": url}).views == url
 
 
 def test_a_home_that_is_a_file_is_said_to_be_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -63,8 +63,9 @@ def test_an_event_goes_from_the_inbox_to_the_read_models_through_the_workers(
     with ExitStack() as stack, process("worker", "intake"), process("worker", "desk"), monkeypatch.context() as watched:
         watched.setenv("ENGAGE_METRICS_PORT", str(free_port))
         stack.enter_context(process("worker", "projections"))
-        published = engage("publish", "-", "--json", stdin=lines(fresh_order(), fresh_order(2), "bad"))
+        published = engage("publish", "-", "--json", stdin=lines(fresh_order(), fresh_order(2), "bad", order(3)))
         assert (published.returncode, json.loads(published.stdout)["taken"]) == (3, 2), published.stderr
+        assert "set ENGAGE_WINDOW_DAYS to more" in published.stderr, "who publishes what is too old hears it"
         wait_for(lambda: engage("account", "customer-17").returncode == 0)
         told = httpx.get(f"http://127.0.0.1:{free_port}/metrics", trust_env=False).text
         for figure in ('engage_view_lag_records{view="timeline"} 0.0', "engage_stores_readable 1.0"):
@@ -82,6 +83,7 @@ def test_http_serves_what_the_workers_keep_going():
     with process("worker", "intake"), process("worker", "projections"), process("up", "--port", "0") as http:
         assert http.stderr is not None
         url = http.stderr.readline().split()[3]
+        assert "`engage worker streams|projections|desk`" in [http.stderr.readline() for _ in range(4)][-1]
         with httpx.Client(base_url=url, trust_env=False, timeout=PATIENCE) as client:
             assert client.post("/v1/events", json=fresh_order()).json()["taken"] == 1
             wait_for(lambda: client.get("/v1/accounts/customer-17").status_code == 200)

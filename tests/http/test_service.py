@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from jsonschema import Draft202012Validator
 
 from engage.http import status
+from engage.services import gauges
 from engage.services.pausing import pause
 from engage.services.platform import Platform
 from tests.http.given import order
@@ -75,6 +76,19 @@ async def test_it_is_not_ready_while_a_part_of_the_work_behind_it_fails(
         assert (await http.get("/livez")).status_code == 200
     told = capsys.readouterr()
     assert "a part of engage fails" in told.out + told.err
+
+
+async def test_stores_that_hang_are_told_of_before_who_probes_gives_up(
+    http: httpx.AsyncClient, platform: Platform, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(status, "_PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(gauges, "_READ_SECONDS", 0.01)
+    monkeypatch.setattr(platform.log, "end", lambda _: asyncio.Event().wait())
+    async with asyncio.timeout(2):
+        [reason] = await reasons(http)
+        told = (await http.get("/metrics")).text
+    assert "have not answered" in reason
+    assert "engage_stores_readable 0.0" in told
 
 
 async def test_what_comes_in_is_worked_on_while_it_serves(app: FastAPI, http: httpx.AsyncClient):

@@ -1,6 +1,7 @@
 """What readers of the log on a real Kafka broker see, and what they are told when something is wrong."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from string import ascii_letters, digits, punctuation
@@ -99,6 +100,16 @@ async def test_a_broker_that_is_away_is_named_by_all(platform: KafkaPlatform) ->
         await KafkaPublisher(NOBODY, edge=edge).publish([order(1)])
     with pytest.raises(BrokerUnavailableError, match=NOBODY):
         await run_intake(NOBODY, MemoryKeyring(), asyncio.Event())
+
+
+async def test_a_broker_that_hangs_is_named_to_all_who_publish_at_once_when_their_time_is_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as hanging:  # whoever connects is let in and hears nothing
+        publisher = KafkaPublisher(f"127.0.0.1:{hanging.getsockname()[1]}", seconds=0.3)
+        async with asyncio.timeout(1):
+            tried = await asyncio.gather(*(publisher.publish([order(1)]) for _ in range(4)), return_exceptions=True)
+    for error in tried:
+        assert isinstance(error, BrokerUnavailableError)
+        assert "publishing 1 events to engage.inbox: no answer in time. See that" in str(error)
 
 
 async def test_each_token_names_its_own_record_however_many_batches_there_are(platform: KafkaPlatform) -> None:

@@ -1,10 +1,10 @@
-"""Keys that are new wait for the disk: who asks meanwhile is asked for together, and nobody suffers for another's."""
+"""Keys that are new wait for the disk, nobody suffers for another's; what is too old is refused before it goes on."""
 
 import asyncio
 import json
 import threading
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from msgspec import Raw
 
@@ -38,10 +38,10 @@ class Slow(MemoryKeyring):
         return super().current(asked)
 
 
-def identified(account: str) -> bytes:
+def identified(account: str, time: datetime = START) -> bytes:
     data = {"name": "Ada Lovelace"}
     attributes = {"specversion": "1.0", "id": "i", "source": "urn:shop", "type": "Account Identified"}
-    return json.dumps(attributes | {"subject": account, "time": START.isoformat(), "data": data}).encode()
+    return json.dumps(attributes | {"subject": account, "time": time.isoformat(), "data": data}).encode()
 
 
 async def taken(keyring: Slow, *accounts: str) -> list[asyncio.Task[list[Event[Raw] | Refusal]]]:
@@ -72,3 +72,12 @@ async def test_a_key_that_cannot_be_read_hurts_no_account_that_was_asked_for_wit
     ada, bob, eve = await taken(keyring, "ada", "bob", "eve")
     assert isinstance(bob.exception(), LookupError)
     assert ada.exception() is eve.exception() is None
+
+
+async def test_what_happened_before_the_time_for_which_duplicates_are_known_is_refused_at_the_edge() -> None:
+    edge = Edge(MemoryKeyring(), lambda: START, timedelta(days=30))
+    latest = START - timedelta(days=30)
+    taken, refused = await edge.take([identified("ada", latest), identified("ada", latest - timedelta(seconds=1))])
+    assert isinstance(taken, Event)
+    assert isinstance(refused, Refusal)
+    assert refused.reason == "too_old"

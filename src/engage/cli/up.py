@@ -59,7 +59,7 @@ def up(
         say(f"  {url}/v1/status         how far everything has come")
         say(f"  {url}/docs              all there is to ask")
         if settings.kafka:
-            say("rules, desk and read models are kept going by `engage worker intake|projections|desk`")
+            say("rules, desk and read models are kept going by `engage worker streams|projections|desk`")
         else:
             say(f"data in {settings.home_path}; other commands go through this process:")
             say(f"  {program(settings)} publish FILE")

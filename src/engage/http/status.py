@@ -19,6 +19,8 @@ from engage.store.pauses import Paused
 
 READY_LAG = 10_000
 """Log records that a read model may be behind before readers are sent elsewhere."""
+_PATIENCE_SECONDS = 5.0
+"""A store that hangs is a reason too, which whoever probes is to hear before they give up."""
 
 router = APIRouter(tags=["operate"])
 
@@ -131,9 +133,14 @@ async def _reasons(request: Request) -> list[str]:
     reasons += [f"{part} fails and is tried again: {why}" for part, why in platform.turns.troubles.items()]
     try:
         behind: dict[str, int] = {}
-        for lag in await platform.projector.lag():
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            lags = await platform.projector.lag()
+        for lag in lags:
             if lag.paused is None:
                 behind[lag.projection] = behind.get(lag.projection, 0) + lag.behind
+    except TimeoutError:
+        hung = f"the log or the read models have not answered for {_PATIENCE_SECONDS:.0f} s: see that they run"
+        return [*reasons, hung]
     except Exception as error:
         return [*reasons, f"the log or the read models cannot be read: {error}"]
     reasons += [

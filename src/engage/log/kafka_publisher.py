@@ -80,11 +80,13 @@ class KafkaPublisher:
         checked = await self._edge.take(events) if self._edge else [_unchecked(event) for event in events]
         checked = [event if isinstance(event, Refusal) else oversized(event) or event for event in checked]
         answers: list[Answer | None] = [event if isinstance(event, Refusal) else None for event in checked]
-        producer, partitions = await self._connect()
+        deadline = asyncio.get_running_loop().time() + self._seconds
         sent: list[tuple[list[int], Any]] = []
         with broker_errors(self._bootstrap, f"publishing {answers.count(None)} events to {self._topics.inbox}"):
+            async with asyncio.timeout_at(deadline):  # others may be connecting, each for as long as it may wait
+                producer, partitions = await self._connect()
             try:
-                async with asyncio.timeout(self._seconds):
+                async with asyncio.timeout_at(deadline):
                     for home, records in _by_partition(checked, partitions).items():
                         await self._send(producer, home, records, sent)
                     done = await asyncio.gather(*(future for _, future in sent))

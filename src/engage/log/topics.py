@@ -129,8 +129,9 @@ def broker_errors(bootstrap: str, doing: str) -> Iterator[None]:
     try:
         yield
     except (KafkaError, TimeoutError) as error:
+        said = str(error) or "no answer in time"
         raise BrokerUnavailableError(
-            f"Kafka at {bootstrap}, {doing}: {error or type(error).__name__}. See that it runs and can be reached from "
+            f"Kafka at {bootstrap}, {doing}: {said}. See that it runs and can be reached from "
             "here, then do the same again"
         ) from error
 

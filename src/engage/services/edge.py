@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from copy import copy
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from msgspec import UNSET, Raw
 
 from engage.events import linking, sealing
 from engage.events.envelope import Event
+from engage.events.ours import is_ours
 from engage.events.sealing import AccountKey
-from engage.events.validation import Opened, Refusal, check, check_event, clean
+from engage.events.validation import Fault, Opened, Refusal, check, check_event, clean
 
 
 class Keyring(Protocol):
@@ -37,11 +38,15 @@ class EdgeKeyring(Keyring, Protocol):
 
 
 class Edge:
-    """Checks and seals batches of events from outside."""
+    """Checks and seals batches of events from outside.
 
-    def __init__(self, keyring: EdgeKeyring, clock: Callable[[], datetime]) -> None:
+    ``window`` is for how long the log they go to tells duplicates, None for ever: what happened before it is refused.
+    """
+
+    def __init__(self, keyring: EdgeKeyring, clock: Callable[[], datetime], window: timedelta | None = None) -> None:
         self._keyring = keyring
         self._clock = clock
+        self._window = window
         self._wanted: set[str] = set()
         self._next: asyncio.Task[dict[str, AccountKey]] | None = None
         self._asking = asyncio.Lock()
@@ -57,6 +62,8 @@ class Edge:
             check(event, now, opened) if isinstance(event, bytes) else check_event(copy(event), now, opened)
             for event in events
         ]
+        if self._window is not None:
+            checked = [(isinstance(each, Event) and too_old(each, now, self._window)) or each for each in checked]
         found, owners = _exposed(checked, opened)
         keys = self._keyring.at_hand(owners) if owners else {}
         if missing := owners - keys.keys():
@@ -100,6 +107,21 @@ class Edge:
         """The same events with what is personal sealed; the keys are looked up once for the batch."""
         found, owners = _exposed(checked, {})
         return _sealed(checked, found, self._keyring.current(owners) if owners else {})
+
+
+def too_old(event: Event[Raw], now: datetime, window: timedelta) -> Refusal | None:
+    """Why an event may not enter a log that tells duplicates for the ``window`` before ``now``; None if it may.
+
+    Engage's own may be as old as the last commands that a relay missed: what a person was told is done is not lost.
+    """
+    if now - event.time <= window or is_ours(event):
+        return None
+    said = (
+        f"{event.time.isoformat()} is more than {window // timedelta(days=1)} days ago, for which a log on Kafka knows "
+        "no duplicates: set ENGAGE_WINDOW_DAYS to more for whoever publishes and the workers, or load it into an "
+        "embedded engage, and bring that over by export and restore"
+    )
+    return Refusal("too_old", (Fault("/time", said),))
 
 
 Exposed = Mapping[int, dict[str, Any]]

@@ -25,6 +25,8 @@ from engage.services.status import Status, read_status
 from engage.store.views import ViewMissingError
 
 _PATIENCE_SECONDS = 10.0
+_READ_SECONDS = 5.0
+"""Prometheus gives up after ten: where a store hangs, it is to hear that before."""
 _log = structlog.get_logger(__name__)
 
 
@@ -42,7 +44,8 @@ class Standing(Collector):
 async def standing(platform: Platform, home: Path) -> Standing:
     """How ``platform`` stands now, with its files in ``home``; where its stores cannot be read, that alone."""
     try:
-        found = await _found(platform, home)
+        async with asyncio.timeout(_READ_SECONDS):
+            found = await _found(platform, home)
     except Exception as error:  # what was counted is told all the same
         _log.warning("the log or the read models cannot be read for /metrics", error=f"{type(error).__name__}: {error}")
         found = []

@@ -25,7 +25,7 @@ from engage.log.partitioning import partition_of
 from engage.log.record_size import DATA_BYTES, oversized, too_large
 from engage.log.topics import Topics
 from engage.services import kafka_message, metrics, tracing
-from engage.services.edge import Edge
+from engage.services.edge import Edge, too_old
 from engage.services.identities import Identities, digest_of
 from engage.services.intake import MAX_LEAP, TICK, ClockLeapError, Stamp, tick
 from engage.services.kafka_links import HANDED_ON, PartitionLinks
@@ -33,7 +33,7 @@ from engage.services.kafka_transaction import FencedProducer, Outgoing
 from engage.services.records import events_of
 
 WINDOW = timedelta(days=30)
-"""How long the same event is known to be the same; what happened earlier than this and is new comes in by import."""
+"""How long the same event is known to be the same; what is new and happened earlier is refused."""
 
 _PAGE = 8_000
 _NEAR = 1_000
@@ -208,10 +208,7 @@ class PartitionIntake:
     def _admit(
         self, record: Any, event: Event[Raw], fresh: set[bytes], forwards: list[Outgoing]
     ) -> Event[Raw] | Refusal | None:
-        """An event of an account or a market if it belongs here and is new, or why it may not enter; None otherwise.
-
-        Engage's own may be as old as the last commands that a relay missed: what a person was told is done is not lost.
-        """
+        """An event of an account or a market if it belongs here and is new, or why it may not enter; None otherwise."""
         appended = kafka_message.record_time(record)
         # The append time is the same whoever runs intake, our own clock is not.
         checked = check_event(event, appended)
@@ -226,9 +223,8 @@ class PartitionIntake:
         digest = digest_of(event.identity)
         if digest in self._known or digest in fresh:
             return None
-        if appended - event.time > self._window and not is_ours(event):
-            age = f"{event.time.isoformat()} is more than {self._window // timedelta(days=1)} days ago"
-            return Refusal("too_old", (Fault("/time", f"{age}: bring it in by import, which checks the log"),))
+        if (refused := too_old(event, appended, self._window)) is not None:
+            return refused
         fresh.add(digest)
         return checked
 

@@ -34,7 +34,6 @@ from engage.views.aggregate import Aggregate
 from engage.views.parking import Parked
 from engage.views.projection import ReadModel
 
-_NO_PAST = "what is too old for intake comes in by `engage import`, which checks the log"
 _UNTIL_THEN = "until then it alone stands still, as it stood before"
 _PASSED = "rules went past it, and nobody can tell whose it was: have what it was to be published, then skip it"
 _CUT = "only its first bytes were kept: have it published again, smaller"
@@ -221,8 +220,6 @@ def _of_intake(refused: Refused) -> DeadLetter:
     cannot: dict[Verb, str] = {}
     if refused.cut:
         cannot["retry"] = _CUT
-    elif refused.reason == "too_old":
-        cannot["retry"] = _NO_PAST
     return DeadLetter(
         id=id_of(INTAKE, account, None, refused.partition, refused.offset, ""),
         consumer=INTAKE,

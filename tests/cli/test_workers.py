@@ -57,7 +57,7 @@ def test_an_event_goes_from_the_inbox_to_the_read_models_through_the_workers(
 ):
     missing = engage("topics", "check")
     assert missing.returncode == 1
-    assert "is missing" in missing.stderr
+    assert missing.stderr.count("are missing: run `engage topics create`") == 1
     assert engage("topics", "create", "--json").returncode == 0
     assert json.loads(engage("topics", "check", "--json").stdout)["partitions"] == 2
     with ExitStack() as stack, process("worker", "intake"), process("worker", "desk"), monkeypatch.context() as watched:

@@ -100,4 +100,5 @@ def test_the_command_line_does_the_same(home: Path):
     run("remove", made["id"], "--actor", "grace")
     deeds = json.loads(CliRunner().invoke(commands, ["audit", "--json"]).stdout)["commands"]
     assert [one["command"] for one in deeds if one["actor"] == "grace"] == ["webhooks remove"]
+    assert [one["thing"] for one in deeds if one["command"] == "webhooks add"] == ["/v1/webhooks", made["id"]]
     assert "there is no webhook" in run("show", made["id"], code=4).stderr

@@ -217,8 +217,11 @@ def _do(ask: Ask, method: str, path: str = "", body: Any = None, actor: str | No
                 return msgspec.to_builtins(await ask(door.webhooks))
             webhook, _, verb = path.removeprefix("/").partition("/")
             command = {"DELETE": "remove"}.get(method, verb or "add")
-            with door.trail.of(who(actor), f"webhooks {command}", webhook or "/v1/webhooks"):
-                return msgspec.to_builtins(await ask(door.webhooks))
+            with door.trail.of(who(actor), f"webhooks {command}", webhook or "/v1/webhooks") as course:
+                found = msgspec.to_builtins(await ask(door.webhooks))
+                if command == "add":
+                    course.thing = found["id"]
+                return found
 
     try:
         return asyncio.run(run())

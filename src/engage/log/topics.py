@@ -179,8 +179,10 @@ def _milliseconds(span: timedelta) -> str:
 async def _check(admin: Any, names: Topics) -> Layout:
     # Through the admin's own client, whose public methods do not tell a topic's id.
     found = await describe_topics(admin._client, names.all)
-    missing = [name for name in names.all if name not in found]
-    faults = [f"{name!r} is missing: run `engage topics create`" for name in missing]
+    faults = []
+    if missing := [repr(name) for name in names.all if name not in found]:
+        verb = "is" if len(missing) == 1 else "are"
+        faults = [f"{', '.join(missing)} {verb} missing: run `engage topics create`"]
     settings = await _configured(admin, list(found)) if found else {}
     faults += _uneven(names, {name: facts.partitions for name, facts in found.items()})
     for name in found:

@@ -39,9 +39,12 @@ def deed(actor: str, command: str, thing: str, time: datetime, outcome: Outcome 
 
 
 class Course:
-    """How a command goes."""
+    """How a command goes, and of what thing it is."""
 
     outcome: Outcome = "done"
+
+    def __init__(self, thing: str) -> None:
+        self.thing = thing
 
 
 class Trail:
@@ -53,8 +56,8 @@ class Trail:
 
     @contextmanager
     def of(self, actor: str, command: str, thing: str) -> Iterator[Course]:
-        """Keep what is done in this block, also when it fails; the block may say itself how it ended."""
-        course = Course()
+        """Keep what is done in this block, also when it fails; the block may say itself how it ended and of what."""
+        course = Course(thing)
         try:
             yield course
         except (KeyboardInterrupt, asyncio.CancelledError):
@@ -64,7 +67,7 @@ class Trail:
             course.outcome = "failed"
             raise
         finally:
-            self.keep(actor, command, thing, course.outcome)
+            self.keep(actor, command, course.thing, course.outcome)
 
     def keep(self, actor: str, command: str, thing: str, outcome: Outcome) -> None:
         """Keep what was done, as of now."""

@@ -305,6 +305,12 @@ def test_the_next_free_port_is_taken_unless_one_was_asked_for():
             listen("127.0.0.1", port, asked=True)
 
 
+@pytest.mark.parametrize("host", ["nobody.invalid", "x" * 70])
+def test_a_host_that_nobody_knows_is_named(host: str):
+    with pytest.raises(CommandFailedError, match=f"no host '{host}' is known"):
+        listen(host, 0, asked=True)
+
+
 def test_a_setting_that_nobody_knows_is_refused_with_the_nearest(home: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("ENGAGE_HOMEE", "/elsewhere")
     assert "did you mean ENGAGE_HOME?" in one_line(run("status"), 2)

@@ -37,7 +37,12 @@ def listen(host: str, port: int, *, asked: bool) -> socket.socket:
     """A listening socket on ``port``, or on the next free one unless it was asked for. CommandFailedError for none."""
     last = port if asked or port == 0 else min(port + _PORTS, 65_535)
     for candidate in range(port, last + 1):
-        family, kind, protocol, _, address = socket.getaddrinfo(host, candidate, type=socket.SOCK_STREAM)[0]
+        try:
+            family, kind, protocol, _, address = socket.getaddrinfo(host, candidate, type=socket.SOCK_STREAM)[0]
+        except (OSError, UnicodeError) as error:
+            raise CommandFailedError(
+                f"no host {host!r} is known ({error}): choose another with --host", USAGE
+            ) from error
         opened = socket.socket(family, kind, protocol)
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -29,6 +29,19 @@ async def port(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[i
         yield found
 
 
+def noted(monkeypatch: pytest.MonkeyPatch) -> list[Protocol]:
+    """The connections that are made from here on."""
+    connections: list[Protocol] = []
+    made = Protocol.connection_made
+
+    def note(connection: Protocol, transport: asyncio.Transport) -> None:
+        connections.append(connection)
+        made(connection, transport)
+
+    monkeypatch.setattr(Protocol, "connection_made", note)
+    return connections
+
+
 async def test_what_is_slow_or_endless_is_ended_and_whoever_comes_next_is_answered(port: int):
     async def endless(first: bytes, part: bytes, most: int) -> bytes:
         return await sent(port, first, *[part] * most)
@@ -94,6 +107,23 @@ async def answered(port: int, *, times: int, whole: bool = True) -> None:
     writer.close()
 
 
+async def test_the_next_body_has_its_time_also_where_an_answer_is_written_before_it_comes(
+    platform: Platform, port: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(protocol, "BODY_SECONDS", 10.0)
+    connections = noted(monkeypatch)
+    await platform.access.caller(None)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request(close=False) + request()[: -len(BODY)])
+    await reader.readuntil(b"HTTP/1.1 200 OK\r\n")
+    [connection] = connections
+    assert connection._timer is not None
+    assert connection._timer.when() - asyncio.get_running_loop().time() > 5
+    writer.write(BODY)
+    await reader.readuntil(b"HTTP/1.1 200 OK\r\n")
+    writer.close()
+
+
 async def test_one_connection_serves_many_requests(port: int):
     await answered(port, times=20)
 
@@ -121,14 +151,7 @@ async def test_of_a_request_that_is_answered_nothing_is_left_for_the_garbage_col
 async def test_who_asks_without_reading_is_not_answered_into_memory(
     platform: Platform, port: int, monkeypatch: pytest.MonkeyPatch
 ):
-    connections: list[Protocol] = []
-    made = Protocol.connection_made
-
-    def noted(connection: Protocol, transport: asyncio.Transport) -> None:
-        connections.append(connection)
-        made(connection, transport)
-
-    monkeypatch.setattr(Protocol, "connection_made", noted)
+    connections = noted(monkeypatch)
     await answered(port, times=1)
     await platform.projector.catch_up()
     times, unsent = 3_000, 0

@@ -117,7 +117,8 @@ class Protocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """The answer is written, maybe before the body was there."""
         super().on_response_complete()
-        if self._in_body and not self.transport.is_closing():
+        lingers = self._in_body and self.cycle.response_complete  # else it is the next request's body that is awaited
+        if lingers and not self.transport.is_closing():
             self._wait(LINGER_SECONDS)
 
     def _may_be_short(self) -> bool:

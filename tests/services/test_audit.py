@@ -18,6 +18,7 @@ from engage.services import telling
 from engage.services.audit import DeedRefusedError, TrailRelay
 from engage.services.platform import Platform
 from engage.settings import Settings
+from engage.store.audit import Deed
 from tests.http.given import START, Clock, order
 from tests.services.ledger import Ledger
 
@@ -100,6 +101,19 @@ async def test_however_many_deeds_the_log_refuses_the_others_are_told_and_those_
     strict.refuses = ""
     assert await relay.step(10) == 4
     assert platform.access.store.untold(10) == []
+
+
+async def test_who_waits_until_nothing_is_left_to_do_gets_there_though_the_log_refuses_a_deed(
+    platform: Platform, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unspeakable = Deed(time=START, actor="mal\x01lory", command="api-keys create", thing="shop", outcome="done")
+    platform.access.store.keep(unspeakable)
+    with platform.trail.of("ada", "api-keys create", "shop"):
+        pass
+    await platform.settle()
+    assert [actor for actor, _ in await told(platform)] == ["ada"]
+    assert not any(one.behind for one in await platform.projector.lag())
+    assert "the log refused to hold that" in capsys.readouterr().out
 
 
 async def test_it_makes_no_account(platform: Platform) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
+import structlog
 from msgspec import Raw
 
 from engage.events.envelope import Event
@@ -30,7 +31,7 @@ from engage.services.past import Past
 from engage.services.projector import Projector
 from engage.services.relay import Relay
 from engage.services.retelling import Mover
-from engage.services.turns import Turns
+from engage.services.turns import LeftBehindError, Turns
 from engage.services.view_clock import ViewClock
 from engage.services.waiting import Waiting
 from engage.services.webhooks.managing import Webhooks
@@ -48,6 +49,7 @@ _TURN_RESTS = 0.05
 """Between two turns of desk, relay and the like: they sync files of their own, which publishing would wait for."""
 _AT_ONCE = 4
 """Calls that publish to Kafka at the same time: while the brokers write one, the next is checked and sealed."""
+_logger = structlog.get_logger(__name__)
 
 
 class Platform:
@@ -158,7 +160,7 @@ class Platform:
             await self._tick(moment)
             + await self._desk(moment)
             + await self._relay()
-            + await self._audit()
+            + await _as_far_as_it_goes(self._audit())
             + await self._erase()
             + await self._move()
         )
@@ -171,7 +173,8 @@ class Platform:
             await self.projector.catch_up()
             self.waiting.tell()
             # What read models say, and what they were waiting for, is on the log then, and work for the others.
-            if not await self.announcer.step(BATCH) and not await self._tick(now):
+            announced = await _as_far_as_it_goes(self.announcer.step(BATCH))
+            if not announced and not await self._tick(now):
                 return
 
     async def project(self) -> int:
@@ -230,3 +233,12 @@ class Platform:
 
     async def _audit(self) -> int:
         return await self.trail_relay.step(BATCH)
+
+
+async def _as_far_as_it_goes(part: Awaitable[int]) -> int:
+    """How much was done of what nothing else is to wait for, which is told if some cannot be done."""
+    try:
+        return await part
+    except LeftBehindError as error:
+        _logger.error("some of it cannot be done yet, all else goes on", why=str(error))
+        return error.done

@@ -14,6 +14,7 @@ from engage.events.catalogue.cross_sell import CrossSellOpeningFound
 from engage.events.envelope import Event
 from engage.events.validation import Fault, Refusal
 from engage.log.contract import Answer, Taken, Token
+from engage.log.partitioning import partition_of
 from engage.services.announcer import AnnouncementRefusedError, Announcer
 from engage.services.platform import Platform
 from engage.services.projector import Projector
@@ -98,6 +99,29 @@ async def test_one_that_is_refused_waits_and_those_behind_it_do_not(store: ViewS
             await announcer.step(1)
         assert told.value.done == done
     assert [one.id for one in store.announcements(10)] == [refused]
+
+
+async def test_whose_partitions_change_passes_over_nothing_of_the_new_ones(store: ViewStore) -> None:
+    log = town_log(0)
+    projector = await Projector.opened(log, store, [regulars, warmths])
+    there = next(name for name in map("new-{}".format, range(9)) if partition_of(name, 2) != partition_of("acc-1", 2))
+    log.append(order(1), order(2, subject=there), order(3, day=2), order(4, subject=there, day=2))
+    await projector.catch_up()
+    waiting = [one.id for one in store.announcements(10) if one.subject == there]
+    assert len(waiting) > 1
+
+    class Strict(Ledger):
+        def _take(self, event: bytes | Event[Raw]) -> Answer:
+            assert isinstance(event, Event)
+            return Refusal("data", (Fault("/data", "no"),)) if event.subject == "acc-1" else super()._take(event)
+
+    ledger = Strict()
+    announcer = Announcer(store, ledger)
+    with pytest.raises(AnnouncementRefusedError):
+        await announcer.step(10, [partition_of("acc-1", 2)])
+    while await announcer.step(1, [partition_of(there, 2)]):
+        continue
+    assert openings(ledger) == waiting
 
 
 async def test_the_past_is_not_announced_again_by_a_store_that_was_lost(store: ViewStore) -> None:

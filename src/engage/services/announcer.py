@@ -30,12 +30,17 @@ class Announcer:
     def __init__(self, store: ViewStore, publisher: Publisher) -> None:
         self._store = store
         self._telling = Telling(publisher, _event, self._let_go, _refused)
+        self._partitions: frozenset[int] | None = None
 
     async def step(self, limit: int, partitions: Collection[int] | None = None) -> int:
         """Publish up to ``limit`` events, of these partitions or all; how many, 0 when none wait.
 
         AnnouncementRefusedError as long as some are refused: the others are published.
         """
+        of = None if partitions is None else frozenset(partitions)
+        if of != self._partitions:
+            self._partitions = of
+            self._telling.anew()
         return await self._telling.step(lambda behind: self._store.announcements(limit, partitions, behind))
 
     def _let_go(self, told: Sequence[Announcement]) -> None:

@@ -38,6 +38,10 @@ class Telling(Generic[T]):
         self._first: tuple[T, Refusal] | None = None
         self._again = 0.0
 
+    def anew(self) -> None:
+        """What is waiting is something else by now: look at all of it."""
+        self._again = 0.0
+
     async def step(self, waiting: Callable[[int], Sequence[T]]) -> int:
         """Tell some of what is ``waiting`` behind so many, in order; how many, 0 when none are left.
 

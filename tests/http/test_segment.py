@@ -16,6 +16,8 @@ from segment.analytics.client import Client as SegmentClient
 
 from engage.client import Client
 from engage.events import codec
+from engage.http.body import parsed
+from engage.http.problems import ProblemError
 from engage.services.platform import Platform
 from tests.cli.given import PATIENCE, running
 from tests.http.given import order
@@ -94,6 +96,16 @@ async def test_a_message_that_is_no_json_does_not_sink_its_batch(http: httpx.Asy
     else:
         assert (told["taken"], told["refused"], told["messages"][0]["index"]) == (2, 1, 1), told
         assert told["messages"][0]["faults"][0]["pointer"] == "/batch/1"
+
+
+def test_what_is_nested_too_deeply_is_not_said_to_stand_twice():
+    told = set()
+    for levels in range(700, 1_000):
+        try:
+            parsed(b'{"said": "\\u0022", "deep": %b%b}' % (b"[" * levels, b"]" * levels))
+        except ProblemError as error:
+            told.add(error.detail.partition(" exceeded")[0])
+    assert told == {"the body is not JSON in UTF-8: maximum recursion depth"}
 
 
 @pytest.mark.parametrize("media", ["text/plain", "application/x-www-form-urlencoded", ""])

@@ -120,12 +120,13 @@ def _meaning(hook: Hook, file: str, message: str) -> list[bytes | Fault]:
     try:
         raw = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
         body = msgspec.json.decode(raw)
+        twice = repeated_key(raw, body)
     except OSError as error:
         raise CommandFailedError(f"{file}: {error.strerror}: check the name", USAGE) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CommandFailedError(f"{file}: is not JSON in UTF-8: {error}", USAGE) from error
-    if (pointer := repeated_key(raw, body)) is not None:
-        raise CommandFailedError(f"{file}: {pointer} {TWICE}", USAGE)
+    if twice is not None:
+        raise CommandFailedError(f"{file}: {twice} {TWICE}", USAGE)
     return hook.events(body, hook.delivery({"webhook-id": message} if message else {}, raw), utc_now())
 
 

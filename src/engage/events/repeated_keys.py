@@ -27,17 +27,13 @@ def repeated_key(text: bytes, shape: object, written: bytes | None = None, point
     """A JSON pointer to a key that stands twice in its object within ``text``; None if there is none.
 
     ``shape`` is what ``text`` was decoded to, ``written`` that encoded anew, if it is at hand, ``pointer`` the pointer
-    to ``text`` itself.
+    to ``text`` itself. RecursionError for what is nested nearly too deeply to be decoded.
     """
     # Written anew, each key stands once: then there are fewer quotes, unless some of a text were escaped as numbers.
     again = _encode(shape) if written is None else written
     if text.count(b'"') == again.count(b'"') and ESCAPED_QUOTE not in text:
         return None
-    try:
-        whole = json.loads(text, object_pairs_hook=_Pairs)
-    except RecursionError:
-        return pointer
-    waiting: list[tuple[Place, Any]] = [(None, whole)]
+    waiting: list[tuple[Place, Any]] = [(None, json.loads(text, object_pairs_hook=_Pairs))]
     while waiting:
         place, part = waiting.pop()
         if isinstance(part, _Pairs):

@@ -122,9 +122,10 @@ def parsed(body: bytes, what: str = "the body") -> Any:
     """What the JSON of a body says; 400 for what is none, or has a key twice in one object."""
     try:
         shape = msgspec.json.decode(body)
+        pointer = repeated_key(body, shape)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProblemError(400, f"{what} is not JSON in UTF-8: {error}") from error
-    if (pointer := repeated_key(body, shape)) is not None:
+    if pointer is not None:
         raise ProblemError(400, f"{pointer} {TWICE}", faults=[Fault(pointer, TWICE)])
     return shape
 

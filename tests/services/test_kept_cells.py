@@ -77,6 +77,10 @@ class Story:
             self._number += 1
         await self.house.embedded.publish(events)
 
+    async def quiet(self, accounts: list[str], hours: int) -> None:
+        """Somebody comes in a quiet moment, when some shares are written down and some are not."""
+        await asyncio.gather(self.house.embedded.keep(), self.orders(accounts, hours))
+
     async def time(self, hours: int) -> None:
         self.house.clock.now += timedelta(hours=hours)
         await self.house.embedded.tick()
@@ -110,10 +114,12 @@ NAMES = [name for name in map("acc-{}".format, range(32)) if partition_of(name, 
 
 accounts = st.sampled_from(NAMES)
 hours = st.integers(0, 30)
-orders = st.tuples(st.just("orders"), st.lists(accounts, min_size=1, max_size=6), hours)
+some = st.lists(accounts, min_size=1, max_size=6)
+orders = st.tuples(st.just("orders"), some, hours)
 happenings = st.one_of(
     orders,
     orders,
+    st.tuples(st.just("quiet"), some, hours),
     st.tuples(st.just("time"), hours),
     st.tuples(st.just("link"), accounts, accounts),
     st.tuples(st.just("move"), st.integers(1, 3)),

@@ -14,7 +14,7 @@ from engage.events.catalogue import CATALOGUE
 from engage.events.catalogue.base import EventData, Upcaster, describe
 from engage.events.catalogue.follow_up import FollowUpStarted
 from engage.events.envelope import Event
-from engage.events.repeated_keys import TWICE
+from engage.events.repeated_keys import TWICE, repeated_key
 from engage.events.upcasting import UpcastError, upcast
 from engage.events.validation import MAX_BYTES, Fault, Refusal, check, check_event, clean
 
@@ -211,6 +211,18 @@ def test_a_long_key_around_many_parts_takes_no_more_memory_than_they(text):
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert most < 10_000_000
+
+
+def test_of_what_is_looked_through_for_keys_that_stand_twice_nothing_is_kept_meanwhile():
+    text = rb'["\u0022"' + b',{"a":0}' * 30_000 + b"]"
+    shape = msgspec.json.decode(text)
+    tracemalloc.start()
+    assert repeated_key(text, shape) is None
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 10 * len(text)
+    last = rb'{"a":[[0,{"b":{}}],{"c/d":{"b":1,"b":2}}],"said":"\u0022"}'
+    assert repeated_key(text[:-1] + b"," + last + b"]", [*shape, msgspec.json.decode(last)]) == "/30001/a/1/c~1d/b"
 
 
 def test_engage_s_own_events_may_lie_ahead_of_a_clock_that_was_set_back():

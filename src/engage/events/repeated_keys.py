@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
-from engage.events.pointers import Place, pointer_to
+from engage.events.pointers import escaped
 
 TWICE = "stands twice in its object: send it once"
 
@@ -17,10 +18,11 @@ ESCAPED_QUOTE = b"\\u0022"
 _encode = msgspec.json.Encoder().encode
 
 
-class _Pairs(list[Any]):
-    """An object as it was written: pairs of a key and what it holds."""
+class _Twice:
+    """A key that stands twice, and the way to it from without, the last step first."""
 
-    __slots__ = ()
+    def __init__(self, key: str) -> None:
+        self.way: list[str | int] = [key]
 
 
 def repeated_key(text: bytes, shape: object, written: bytes | None = None, pointer: str = "") -> str | None:
@@ -33,17 +35,27 @@ def repeated_key(text: bytes, shape: object, written: bytes | None = None, point
     again = _encode(shape) if written is None else written
     if text.count(b'"') == again.count(b'"') and ESCAPED_QUOTE not in text:
         return None
-    waiting: list[tuple[Place, Any]] = [(None, json.loads(text, object_pairs_hook=_Pairs))]
-    while waiting:
-        place, part = waiting.pop()
-        if isinstance(part, _Pairs):
-            seen = set()
-            for key, value in part:
-                if key in seen:
-                    return pointer_to((place, key), pointer)
-                seen.add(key)
-                if isinstance(value, list) and value:
-                    waiting.append(((place, key), value))
-        elif isinstance(part, list):
-            waiting += [((place, at), value) for at, value in enumerate(part) if isinstance(value, list) and value]
+    # Nothing is kept of objects but what was found: all of a long body would take some hundred times its bytes.
+    found = _among([("", json.loads(text, object_pairs_hook=_in_object))])
+    return None if found is None else "/".join([pointer, *(escaped(str(step)) for step in found.way[-2::-1])])
+
+
+def _in_object(pairs: list[tuple[str, Any]]) -> _Twice | None:
+    """What an object is read as."""
+    if len(dict(pairs)) < len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                return _Twice(key)
+            seen.add(key)
+    return _among(pairs)
+
+
+def _among(parts: Iterable[tuple[str | int, Any]]) -> _Twice | None:
+    for step, part in parts:
+        if part.__class__ is _Twice or part.__class__ is list:
+            found = part if isinstance(part, _Twice) else _among(enumerate(part))
+            if found is not None:
+                found.way.append(step)
+                return found
     return None

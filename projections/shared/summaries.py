@@ -170,6 +170,6 @@ SUMMARIES: dict[type[EventData], Summary] = {
     tutorials.TutorialAbandoned: lambda d: f"Tutorial {d.tutorial_id} left unfinished",
     video.VideoStarted: lambda d: f"Video {d.video_id} started",
     video.VideoCompleted: lambda d: f"Video {d.video_id} watched to its end",
-    web.PageViewed: lambda d: f"Page viewed: {d.path or d.title or d.url or d.category}",
+    web.PageViewed: lambda d: f"Page viewed: {d.path or d.title or d.url or d.category or 'a page without a name'}",
 }
 """What to say of an event's data, by its type; a type that is not here is shown by its name."""

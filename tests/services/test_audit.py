@@ -113,7 +113,7 @@ async def test_who_waits_until_nothing_is_left_to_do_gets_there_though_the_log_r
     await platform.settle()
     assert [actor for actor, _ in await told(platform)] == ["ada"]
     assert not any(one.behind for one in await platform.projector.lag())
-    assert "the log refused to hold that" in capsys.readouterr().out
+    assert "the log refused to hold that" in "".join(capsys.readouterr())
 
 
 async def test_it_makes_no_account(platform: Platform) -> None:

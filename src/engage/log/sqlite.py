@@ -495,7 +495,10 @@ class SqliteLog:
         """Whether another connection may have written to the file since this was asked last."""
         before = self._changes
         [(self._changes,)] = self._db.execute("PRAGMA data_version").fetchall()
-        return self._changes != before
+        if self._changes == before:
+            return False
+        self._seen.doubt()
+        return True
 
     def _keep(self, writes: Writes) -> None:
         """What goes with the records: most have nothing of it."""

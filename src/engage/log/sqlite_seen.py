@@ -64,7 +64,7 @@ class Seen:
         # Of what was looked for and not found, since it is likely to be put there: to hash it again costs as much.
         self._hashes: dict[Identity, int] = {}
         self._sieve = Sieve()
-        self._others_changes = -1
+        self._doubted = True
 
     def find(self, identities: Iterable[Identity]) -> dict[Identity, Token]:
         """Where events of these identities stand, for those that are on the log."""
@@ -113,12 +113,15 @@ class Seen:
         self._ends = list(indexed)
         self._indexed = [list(indexed) for _ in range(DRAWERS)]
 
+    def doubt(self) -> None:
+        """Another connection may have written to the index: what it lacks is not known any more."""
+        self._doubted = True
+
     def sift(self) -> None:
         """Let ``find`` know a little more of what the log lacks without asking; the first thing of a commit."""
         sieve = self._sieve
-        [(changes,)] = self._writing.execute("PRAGMA data_version").fetchall()
-        if changes != self._others_changes:  # at first, and where another wrote whom no lock kept away
-            self._others_changes = changes
+        if self._doubted:
+            self._doubted = False
             sieve.forget()
             sieve.begin(sum(self._ends), list(chain.from_iterable(self._drawers)))
         elif many := sieve.outgrown():

@@ -95,10 +95,10 @@ def main() -> None:
                 requests = [get(f"/v1/accounts/{account}")] * READS
                 note("one account read", READS / load(server, requests, READ_CONNECTIONS).whole)
                 note("bare endpoint, the same bytes", READS / load(peer, requests, READ_CONNECTIONS).whole)
-        for whose, name in (("single events into SQLite", P99), ("single events of many", P99_OF_MANY)):
+        for seed, whose, name in ((200, "single events into SQLite", P99), (210, "single events of many", P99_OF_MANY)):
             rate = statistics.median(found[whose]) / 2
             for round_ in range(ROUNDS):
-                requests = singles(events(int(rate * STEADY_SECONDS), len(found) * 10 + round_ + 200))
+                requests = singles(events(int(rate * STEADY_SECONDS), seed + round_))
                 note(name, uvloop.run(steady(server.port, requests, rate, MANY_CONNECTIONS)).percentile(0.99) * 1e3)
                 server.settle()
         growth, statuses = overload(server, options.overload)

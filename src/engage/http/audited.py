@@ -14,7 +14,6 @@ from engage.services.platform import Platform
 
 ACTOR_HEADER = "x-engage-actor"
 """On whose behalf somebody asks, percent-encoded; a command with an ``actor`` in its body needs it not."""
-_READING = {"GET", "HEAD"}
 
 
 class Audited(Command):
@@ -23,7 +22,7 @@ class Audited(Command):
     def does(self) -> Handle:
         """What answers a request that was not answered before."""
         handle = super().does()
-        if (self.methods or set()) <= _READING:
+        if self.reads:
             return handle
 
         async def audited(request: Request) -> Response:

@@ -11,6 +11,7 @@ import msgspec
 from fastapi import Request
 from msgspec import Struct
 
+from engage.events.envelope import JSON
 from engage.events.plain_words import plain
 from engage.events.repeated_keys import TWICE, repeated_key
 from engage.events.validation import Fault
@@ -132,7 +133,7 @@ def parsed(body: bytes, what: str = "the body") -> Any:
 
 async def read_struct(request: Request, kind: type[S]) -> S:
     """The body as a ``kind``; 415, 400 or 422 say what is wrong with it."""
-    if media_type(request) != "application/json":
+    if media_type(request) != JSON:
         raise ProblemError(415, "send JSON, with Content-Type: application/json")
     body = await read_body(request, most=100_000)
     shape = parsed(body)  # all of it: a typed decoder passes over what it does not know

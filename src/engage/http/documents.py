@@ -10,9 +10,9 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import RouteContext, iter_route_contexts
 
+from engage.events.envelope import JSON as JSON
 from engage.http.problems import MEDIA_TYPE
 
-JSON = "application/json"
 _TEMPLATE = "#/components/schemas/{name}"
 _PROBLEM = {
     "type": "object",

@@ -19,7 +19,7 @@ from starlette.types import Message
 
 from engage.events.validation import Fault
 from engage.http.body import received
-from engage.http.documents import problems
+from engage.http.documents import JSON, problems
 from engage.http.problems import ProblemError, faulty, too_often
 from engage.http.state import platform_of
 from engage.services.access import Access, AccessUnavailableError, UnknownCallerError
@@ -65,7 +65,7 @@ class Command(APIRoute):
     def get_route_handler(self) -> Handle:
         """What answers a request."""
         handle = self.does()
-        if (self.methods or set()) <= _READING:
+        if self.reads:
             return handle
 
         async def answer(request: Request) -> Response:
@@ -74,6 +74,11 @@ class Command(APIRoute):
             return await _done(request, who, key, handle)
 
         return answer
+
+    @property
+    def reads(self) -> bool:
+        """Whether it changes nothing, and so is no command."""
+        return (self.methods or set()) <= _READING
 
     def does(self) -> Handle:
         """What answers a request that was not answered before."""
@@ -144,7 +149,7 @@ def _settle(platform: Platform, key: str, response: Response | None) -> None:
 def _again(answer: bytes) -> Response:
     kept = msgspec.json.decode(answer, type=_Kept)
     headers = {} if kept.location is None else {"location": kept.location}
-    return Response(kept.body, kept.status, headers, "application/json" if kept.body else None)
+    return Response(kept.body, kept.status, headers, JSON if kept.body else None)
 
 
 async def _operator(request: Request) -> Caller | None:

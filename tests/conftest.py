@@ -11,6 +11,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import settings
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -57,6 +58,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
         report.outcome, report.longrepr = "failed", f"Under CI=true no test of a real server may be skipped. {reason}"
     return report
+
+
+@pytest.fixture(autouse=True)
+def _logging_begins_anew() -> None:
+    """A command that ran in this process set by itself what is logged, and where to."""
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

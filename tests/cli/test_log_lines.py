@@ -70,7 +70,6 @@ def test_on_a_terminal_a_line_is_for_people(home: Path):
 
 
 def test_standard_output_holds_data_alone_whatever_is_logged(capsys: pytest.CaptureFixture[str]):
-    structlog.reset_defaults()
     CliRunner().invoke(app, ["snapshots", "list"])
     structlog.get_logger().info("account erased")
     structlog.get_logger().warning("it fails")

@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from fastapi import FastAPI
 from structlog.testing import capture_logs
 
 from engage import bootstrap
-from engage.http import watched
 from engage.http.app import create_app
 from engage.http.pressure import Pressure
 from engage.http.protocol import Protocol
@@ -154,11 +152,7 @@ async def test_who_has_a_key_is_answered_the_same_either_way(port: int, went: li
     assert went[-1] is True
 
 
-async def test_its_line_in_the_log_names_the_request_either_way(
-    platform: Platform, went: list[bool], monkeypatch: pytest.MonkeyPatch
-):
-    # One that has logged before, in another test, keeps the processors that it had then.
-    monkeypatch.setattr(watched, "_log", structlog.get_logger())
+async def test_its_line_in_the_log_names_the_request_either_way(platform: Platform, went: list[bool]):
     await platform.access.caller(None)
     named: list[str] = []
 

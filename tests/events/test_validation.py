@@ -214,15 +214,27 @@ def test_a_long_key_around_many_parts_takes_no_more_memory_than_they(text):
 
 
 def test_of_what_is_looked_through_for_keys_that_stand_twice_nothing_is_kept_meanwhile():
-    text = rb'["\u0022"' + b',{"a":0}' * 30_000 + b"]"
+    last = rb',{"a":[[0,{"b":{}}],{"c/d":{"b":1,"b":2}}],"said":"\u0022"}]'
+    text = rb'["\u0022"' + b',{"a":0}' * 30_000 + last
     shape = msgspec.json.decode(text)
     tracemalloc.start()
-    assert repeated_key(text, shape) is None
+    assert repeated_key(text, shape) == "/30001/a/1/c~1d/b"
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert most < 10 * len(text)
-    last = rb'{"a":[[0,{"b":{}}],{"c/d":{"b":1,"b":2}}],"said":"\u0022"}'
-    assert repeated_key(text[:-1] + b"," + last + b"]", [*shape, msgspec.json.decode(last)]) == "/30001/a/1/c~1d/b"
+
+
+def test_a_quote_written_as_a_number_is_told_from_what_only_looks_like_one_without_another_look(monkeypatch):
+    monkeypatch.setattr("engage.events.repeated_keys.json.loads", None)
+    for text in (rb'["\u0022"]', rb'["\\u0022"]', rb'{"\\\u0022\u0022":"\"\u0022","\\u0022":"\\"}'):
+        assert repeated_key(text, msgspec.json.decode(text)) is None
+
+
+@pytest.mark.parametrize("text", [rb'{"a":1,"a":1}', rb'{"\u0022":1,"\"":1}', rb'{"\u0022":1,"\"":"\u0022"}'])
+def test_of_a_long_text_it_is_said_only_that_one_stands_twice(text):
+    long = b"[" * 10 + b"[]," * 400_000 + text + b"]" * 10
+    assert repeated_key(long, msgspec.json.decode(long), pointer="/data") == "/data"
+    assert repeated_key(text, msgspec.json.decode(text)) is not None
 
 
 def test_engage_s_own_events_may_lie_ahead_of_a_clock_that_was_set_back():

@@ -1,6 +1,7 @@
 """What operators command with an Idempotency-Key: done once however often it is asked, and answered the same."""
 
 import asyncio
+import sqlite3
 from contextlib import closing
 from pathlib import Path
 
@@ -34,6 +35,20 @@ async def test_it_is_done_once_and_answered_the_same(http: httpx.AsyncClient, pl
     assert (first.status_code, first.json()["changed"]) == (200, True)
     assert (again.status_code, again.json()) == (first.status_code, first.json())
     assert commands(platform) == ["projections resume", "projections pause"]
+
+
+async def test_who_asked_hears_what_was_done_where_the_answer_cannot_be_kept(
+    http: httpx.AsyncClient, platform: Platform, monkeypatch: pytest.MonkeyPatch
+):
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as until:
+        until.setattr(platform.relationships, "settle", full)
+        first = await http.post(PAUSE, headers=KEY)
+    again = await http.post(PAUSE, headers=KEY)
+    assert (first.status_code, first.json()["changed"], again.status_code) == (200, True, 409)
+    assert commands(platform) == ["projections pause"]
 
 
 async def test_long_work_is_begun_once_and_its_place_told_again(http: httpx.AsyncClient):

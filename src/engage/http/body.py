@@ -127,7 +127,7 @@ def parsed(body: bytes, what: str = "the body") -> Any:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProblemError(400, f"{what} is not JSON in UTF-8: {error}") from error
     if pointer is not None:
-        raise ProblemError(400, f"{pointer} {TWICE}", faults=[Fault(pointer, TWICE)])
+        raise ProblemError(400, f"{pointer or f'a key within {what}'} {TWICE}", faults=[Fault(pointer, TWICE)])
     return shape
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import msgspec
+import structlog
 from fastapi import Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.routing import APIRoute
@@ -50,6 +51,8 @@ _UNDER_WAY = (
     "a request with this Idempotency-Key is under way, or was cut off: ask again in a moment; if that does not help, "
     "see what became of it (`engage audit`), and take a new key to do it again"
 )
+
+_log = structlog.get_logger(__name__)
 
 
 class Command(APIRoute):
@@ -131,7 +134,10 @@ async def _done(request: Request, who: Caller, key: str, handle: Handle) -> Resp
         return response
     finally:
         done = response is not None and response.status_code < 400
-        await run_in_threadpool(_settle, platform, asked.key, response if done else None)
+        try:
+            await run_in_threadpool(_settle, platform, asked.key, response if done else None)
+        except Exception as error:  # what was done is done: who asked hears of it, and only not a second time
+            _log.error("answer not kept: its Idempotency-Key stays under way for a day", error=str(error))
 
 
 def _settle(platform: Platform, key: str, response: Response | None) -> None:

@@ -30,7 +30,7 @@ from projections import PROJECTIONS
 from streams import RULES
 
 if TYPE_CHECKING:
-    from engage.log.contract import Log, Publisher
+    from engage.log.contract import Appender, Log, Publisher
     from engage.log.topics import Topics
     from engage.services.audit import Trail
     from engage.services.embedded import EmbeddedLog
@@ -487,7 +487,7 @@ async def platform(
         chosen = rules(settings)
         embedded: EmbeddedLog | None = None
         log: Log
-        publisher: Publisher
+        publisher: Appender
         ticks: Publisher | None = None
         if settings.kafka:
             from engage.log.kafka import KafkaLog
@@ -522,6 +522,7 @@ async def platform(
         stack.push_async_callback(then.close)
         yield Platform(
             log=log,
+            edge=edge,
             publisher=publisher,
             embedded=embedded,
             store=store,

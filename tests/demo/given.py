@@ -89,7 +89,8 @@ async def a_platform(home: Path) -> AsyncIterator[tuple[Platform, LoadClock]]:
         store = stack.enter_context(closing(ViewStore(f"sqlite:///{home}/views.db")))
         relationships = stack.enter_context(closing(Relationships(f"sqlite:///{home}/relationships.db")))
         log = stack.enter_context(closing(SqliteLog(home / "log.db")))
-        embedded = EmbeddedLog(log, Edge(keys, clock), rules(), PolicySettings(), clock)
+        edge = Edge(keys, clock)
+        embedded = EmbeddedLog(log, edge, rules(), PolicySettings(), clock)
         await embedded.start()
         settings = Settings(home=str(home))
         webhooks = bootstrap.webhooks(
@@ -99,6 +100,7 @@ async def a_platform(home: Path) -> AsyncIterator[tuple[Platform, LoadClock]]:
         yield (
             Platform(
                 log=log,
+                edge=edge,
                 publisher=embedded,
                 embedded=embedded,
                 relationships=relationships,

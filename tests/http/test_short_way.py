@@ -188,9 +188,9 @@ def let(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> Iterator[asyncio
 
     async def late(told: Any) -> list[Answer]:
         await may.wait()
-        return await platform.publish(told)
+        return await platform.publisher.append(told)
 
-    monkeypatch.setattr(platform.gathering, "_publish", late)
+    monkeypatch.setattr(platform.gathering, "_append", late)
     yield may
     may.set()
 

@@ -169,6 +169,7 @@ async def a_town(home: Path, now: list[datetime]) -> AsyncIterator[Platform]:
         projector = await Projector.opened(platform.log, platform.store, [regulars, warmths])
         yield Platform(
             log=platform.log,
+            edge=platform.edge,
             publisher=platform.publisher,
             embedded=platform.embedded,
             store=platform.store,

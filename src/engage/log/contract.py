@@ -88,6 +88,14 @@ class Publisher(Protocol):
         ...
 
 
+class Appender(Publisher, Protocol):
+    """A publisher behind an edge, which takes also what has come over it already."""
+
+    async def append(self, checked: Sequence[Event[Raw] | Refusal]) -> list[Answer]:
+        """``publish`` of what was checked and sealed; the events are the log's own from here on."""
+        ...
+
+
 class Log(Protocol):
     """Reads what is recorded. ``generation`` names this log: positions of another generation mean nothing here."""
 

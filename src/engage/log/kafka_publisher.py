@@ -77,7 +77,12 @@ class KafkaPublisher:
         """
         if not events:
             return []
-        checked = await self._edge.take(events) if self._edge else [_unchecked(event) for event in events]
+        return await self.append(
+            await self._edge.take(events) if self._edge else [_unchecked(event) for event in events]
+        )
+
+    async def append(self, checked: Sequence[Event[Raw] | Refusal]) -> list[Answer]:
+        """See ``Appender.append``."""
         checked = [event if isinstance(event, Refusal) else oversized(event) or event for event in checked]
         answers: list[Answer | None] = [event if isinstance(event, Refusal) else None for event in checked]
         deadline = asyncio.get_running_loop().time() + self._seconds

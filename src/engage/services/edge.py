@@ -37,6 +37,23 @@ class EdgeKeyring(Keyring, Protocol):
         ...
 
 
+class Looked:
+    """Events that were checked; those of accounts ``without`` a key at hand cannot be sealed yet."""
+
+    def __init__(self, checked: Sequence[Event[Raw] | Refusal], keyring: EdgeKeyring, shapes: Opened) -> None:
+        self._checked = checked
+        self._found, owners = _exposed(checked, shapes)
+        self._keys = keyring.at_hand(owners) if owners else {}
+        self.without = owners - self._keys.keys() if owners else owners
+
+    def sealed(self, keys: Mapping[str, AccountKey]) -> list[Event[Raw] | Refusal]:
+        """For each event, in order, a copy as it may enter the log, or why it may not; ``keys`` are of those without.
+
+        To be asked once.
+        """
+        return _sealed(self._checked, self._found, {**self._keys, **keys} if keys else self._keys)
+
+
 class Edge:
     """Checks and seals batches of events from outside.
 
@@ -56,6 +73,11 @@ class Edge:
 
         Keys that are not at hand are asked for in a thread: one that is new has to be on the disk before it is used.
         """
+        looked = self.look(events)
+        return looked.sealed(await self.keys(looked.without) if looked.without else {})
+
+    def look(self, events: Sequence[bytes | Event[Raw]]) -> Looked:
+        """The same as far as it can be known at once."""
         now = self._clock()
         opened: Opened = {}
         checked = [
@@ -64,14 +86,13 @@ class Edge:
         ]
         if self._window is not None:
             checked = [(isinstance(each, Event) and too_old(each, now, self._window)) or each for each in checked]
-        found, owners = _exposed(checked, opened)
-        keys = self._keyring.at_hand(owners) if owners else {}
-        if missing := owners - keys.keys():
-            keys |= await self._asked(missing)
-        return _sealed(checked, found, keys)
+        return Looked(checked, self._keyring, opened)
 
-    async def _asked(self, owners: set[str]) -> dict[str, AccountKey]:
-        """Their keys. All who come while others are asked for are asked for together: each time is a sync."""
+    async def keys(self, owners: set[str]) -> dict[str, AccountKey]:
+        """The keys of these accounts, made where there are none.
+
+        All who come while others are asked for are asked for together: each time is a sync.
+        """
         self._wanted |= owners
         if self._next is None:
             self._next = asyncio.create_task(self._ask())

@@ -1,8 +1,8 @@
 """Group commit: what several publish at the same time is taken in one call, and each gets its own answers.
 
 To call costs about as much however many events there are, so what comes while as many calls as may be are under way
-waits for the next. Keys are looked up once, and a partition of Kafka's gets one batch; embedded, calls that wait for
-the disk share a transaction besides (``Committing``).
+waits for the next. A partition of Kafka's gets one batch; embedded, calls that wait for the disk share a transaction
+besides (``Committing``).
 """
 
 from __future__ import annotations
@@ -11,15 +11,19 @@ import asyncio
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any, Protocol
 
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from engage.events.envelope import Event
+from engage.events.sealing import AccountKey
+from engage.events.validation import Refusal
 from engage.log.contract import Answer
 from engage.log.sqlite import LogMovedError
 from engage.log.topics import BrokerUnavailableError
 from engage.services.committing import AbandonedError
+from engage.services.edge import Looked
 
 MOST = 1_600
 """Events of one call: it holds the event loop for tens of milliseconds at most, and others have their turn."""
@@ -32,23 +36,49 @@ _NOBODYS_FAULT = (BrokerUnavailableError, sqlite3.OperationalError)
 each failure has the engines read back."""
 
 Events = Sequence[bytes | Event[Raw]]
-Publish = Callable[[Events], Awaitable[list[Answer]]]
+Checked = Sequence[Event[Raw] | Refusal]
+
+
+class Door(Protocol):
+    """What all come through, each by itself (``engage.services.edge.Edge``)."""
+
+    def look(self, events: Events) -> Looked: ...
+
+    async def keys(self, owners: set[str]) -> Mapping[str, AccountKey]: ...
+
+
+class _Waiting(Struct, eq=False):
+    """Events as they came and as they are to be published, and who waits for the answers."""
+
+    events: Events
+    checked: Checked
+    answers: asyncio.Future[list[Answer]]
 
 
 class Gathering:
-    """Hands what is published to ``publish`` together; ``at_once`` says how many such calls may be under way.
+    """Hands what came through ``door`` to ``append`` together; ``at_once`` says how many such calls may be under way.
 
+    Who needs a key that is still to be made comes to a later call: others do not wait for that.
     ``apart``: seconds from one call to the next where many publish, as PostgreSQL's ``commit_delay`` has it: a call
     costs what several events do, and would be made for half a dozen of them.
     """
 
-    def __init__(self, publish: Publish, *, at_once: int = 1, most: int = MOST, apart: float = 0.0) -> None:
-        self._publish = publish
+    def __init__(
+        self,
+        door: Door,
+        append: Callable[[Checked], Awaitable[list[Answer]]],
+        *,
+        at_once: int = 1,
+        most: int = MOST,
+        apart: float = 0.0,
+    ) -> None:
+        self._door = door
+        self._append = append
         self._apart = apart
         self._next = 0.0
         self._most = most
         self._at_once = at_once
-        self._waiting: deque[tuple[Events, asyncio.Future[list[Answer]]]] = deque()
+        self._waiting: deque[_Waiting] = deque()
         self._working = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -64,13 +94,36 @@ class Gathering:
     def begun(self, events: Events) -> asyncio.Future[list[Answer]]:
         """``publish`` for who waits in another way than a task does, of no more events than fit one call."""
         answers: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
-        self._waiting.append((events, answers))
+        try:
+            looked = self._door.look(events)
+            if looked.without:
+                self._begin(self._behind_keys(events, looked, answers))
+            else:
+                self._wait(_Waiting(events, looked.sealed({}), answers))
+        except Exception as error:
+            answers.set_exception(error)
+        return answers
+
+    async def _behind_keys(self, events: Events, looked: Looked, answers: asyncio.Future[list[Answer]]) -> None:
+        try:
+            checked = looked.sealed(await self._door.keys(looked.without))
+        except BaseException as error:
+            _fail(answers, error)
+            if not isinstance(error, Exception):
+                raise
+        else:
+            self._wait(_Waiting(events, checked, answers))
+
+    def _wait(self, one: _Waiting) -> None:
+        self._waiting.append(one)
         if self._working < self._at_once:
             self._working += 1
-            task = asyncio.create_task(self._work())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        return answers
+            self._begin(self._work())
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _work(self) -> None:
         try:
@@ -93,41 +146,58 @@ class Gathering:
                 return
             await asyncio.sleep(early)
 
-    def _gathered(self) -> list[tuple[Events, asyncio.Future[list[Answer]]]]:
-        gathered: list[tuple[Events, asyncio.Future[list[Answer]]]] = []
+    def _gathered(self) -> list[_Waiting]:
+        gathered: list[_Waiting] = []
         size = 0
-        while self._waiting and (not gathered or size + len(self._waiting[0][0]) <= self._most):
-            events, answers = self._waiting.popleft()
-            if not answers.done():  # who has been cancelled has published nothing
-                gathered.append((events, answers))
-                size += len(events)
+        while self._waiting and (not gathered or size + len(self._waiting[0].events) <= self._most):
+            one = self._waiting.popleft()
+            if not one.answers.done():  # who has been cancelled has published nothing
+                gathered.append(one)
+                size += len(one.events)
         return gathered
 
-    async def _take(self, gathered: list[tuple[Events, asyncio.Future[list[Answer]]]]) -> None:
-        joined = [event for events, _ in gathered for event in events]
+    async def _take(self, gathered: Sequence[_Waiting]) -> None:
         try:
-            taken = await self._published(joined)
+            taken = await self._appended(gathered)
         except BaseException as error:
             if len(gathered) > 1 and isinstance(error, Exception) and not isinstance(error, _NOBODYS_FAULT):
                 # Nothing was taken, and it may be the fault of one: each by itself, so that it sinks no other.
                 for one in gathered:
-                    await self._take([one])
+                    await self._take_again(one)
                 return
-            for _, answers in gathered:
-                if not answers.done():
-                    answers.set_exception(error) if isinstance(error, Exception) else answers.cancel()
+            for one in gathered:
+                _fail(one.answers, error)
             if not isinstance(error, Exception):
                 raise
             return
         at = 0
-        for events, answers in gathered:
-            if not answers.done():
-                answers.set_result(taken[at : at + len(events)])
-            at += len(events)
+        for one in gathered:
+            if not one.answers.done():
+                one.answers.set_result(taken[at : at + len(one.events)])
+            at += len(one.events)
 
-    async def _published(self, events: Events) -> list[Answer]:
+    async def _take_again(self, one: _Waiting) -> None:
+        try:
+            one.checked = await self._checked(one.events)
+        except Exception as error:
+            _fail(one.answers, error)
+        else:
+            await self._take([one])
+
+    async def _appended(self, gathered: Sequence[_Waiting]) -> list[Answer]:
         while True:
             try:
-                return await self._publish(events)
+                return await self._append([event for one in gathered for event in one.checked])
             except (AbandonedError, LogMovedError):  # what failed was not theirs
-                continue
+                for one in gathered:
+                    one.checked = await self._checked(one.events)
+
+    async def _checked(self, events: Events) -> Checked:
+        """The same once more: what was handed to the log before bears its marks."""
+        looked = self._door.look(events)
+        return looked.sealed(await self._door.keys(looked.without) if looked.without else {})
+
+
+def _fail(answers: asyncio.Future[list[Answer]], error: BaseException) -> None:
+    if not answers.done():
+        answers.set_exception(error) if isinstance(error, Exception) else answers.cancel()

@@ -10,7 +10,8 @@ import structlog
 from msgspec import Raw
 
 from engage.events.envelope import Event
-from engage.log.contract import Answer, Log, Publisher
+from engage.events.validation import Refusal
+from engage.log.contract import Answer, Appender, Log, Publisher
 from engage.relationships.application import Relationships
 from engage.services import metrics
 from engage.services.access import Access
@@ -18,6 +19,7 @@ from engage.services.announcer import Announcer
 from engage.services.audit import Trail, TrailRelay
 from engage.services.configuration import Configured
 from engage.services.desk import Desk
+from engage.services.edge import Edge
 from engage.services.embedded import EmbeddedLog
 from engage.services.erasure import Erasures
 from engage.services.folded_beside import FoldedBeside
@@ -63,7 +65,8 @@ class Platform:
         self,
         *,
         log: Log,
-        publisher: Publisher,
+        edge: Edge,
+        publisher: Appender,
         embedded: EmbeddedLog | None,
         store: ViewStore,
         projector: Projector,
@@ -82,6 +85,7 @@ class Platform:
         ticks: Publisher | None = None,
     ) -> None:
         self.log = log
+        self.edge = edge
         self.publisher = publisher
         self.embedded = embedded
         self.store = store
@@ -105,9 +109,9 @@ class Platform:
         self.owner = owner
         self.clock = clock
         self.gathering = (
-            Gathering(self.publish, at_once=_AT_ONCE_EMBEDDED, apart=_APART)
+            Gathering(edge, self._append, at_once=_AT_ONCE_EMBEDDED, apart=_APART)
             if embedded
-            else Gathering(self.publish, at_once=_AT_ONCE)
+            else Gathering(edge, self._append, at_once=_AT_ONCE)
         )
         self.announcer = Announcer(store, publisher)
         self.view_clock = ViewClock(projector, ticks or publisher)
@@ -142,6 +146,11 @@ class Platform:
             raise ValueError("history is loaded as it was lived into the embedded log only: leave ENGAGE_LOG empty")
         else:
             answers = await self.publisher.publish(events)
+        metrics.published(answers)
+        return answers
+
+    async def _append(self, checked: Sequence[Event[Raw] | Refusal]) -> list[Answer]:
+        answers = await self.publisher.append(checked)
         metrics.published(answers)
         return answers
 

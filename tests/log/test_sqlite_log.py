@@ -329,7 +329,7 @@ def test_identities_are_known_when_indexing_was_broken_off_or_could_not_be_commi
 
 
 def test_what_is_committed_gets_into_the_file_itself_beside_whoever_commits(tmp_path, monkeypatch):
-    monkeypatch.setattr(sqlite, "_MERGED_PAGES", 1)
+    monkeypatch.setattr(sqlite, "_MERGED_BYTES", 4_096)
     log = SqliteLog(tmp_path / "log.db")
     commit(log, record(0))
     deadline = time.monotonic() + 10
@@ -340,8 +340,8 @@ def test_what_is_committed_gets_into_the_file_itself_beside_whoever_commits(tmp_
 
 
 def test_what_is_written_ahead_of_the_file_stays_bounded_while_others_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(sqlite, "_CHECKPOINT_PAGES", 40)
-    monkeypatch.setattr(sqlite, "_MERGED_PAGES", 5)
+    monkeypatch.setattr(sqlite, "_CHECKPOINT_BYTES", 40 * 4_096)
+    monkeypatch.setattr(sqlite, "_MERGED_BYTES", 5 * 4_096)
     log = SqliteLog(tmp_path / "log.db")
     reader = SqliteLog(tmp_path / "log.db", read_only=True)
     longest = 0
@@ -351,12 +351,12 @@ def test_what_is_written_ahead_of_the_file_stays_bounded_while_others_read(tmp_p
         longest = max(longest, (tmp_path / "log.db-wal").stat().st_size)
     reader.close()
     log.close()
-    assert longest < 4 * 40 * 16_384, "each commit writes two pages at least, all of them twenty times as many"
+    assert longest < 4 * 40 * 4_096, "each commit writes two pages at least, all of them twenty times as many"
 
 
 def test_what_is_written_ahead_of_the_file_stays_bounded_while_somebody_always_reads(tmp_path, monkeypatch):
-    monkeypatch.setattr(sqlite, "_CHECKPOINT_PAGES", 40)
-    monkeypatch.setattr(sqlite, "_MERGED_PAGES", 5)
+    monkeypatch.setattr(sqlite, "_CHECKPOINT_BYTES", 40 * 4_096)
+    monkeypatch.setattr(sqlite, "_MERGED_BYTES", 5 * 4_096)
     log, done = SqliteLog(tmp_path / "log.db"), threading.Event()
     begun = [threading.Semaphore(0), threading.Semaphore(0)]
 
@@ -382,7 +382,7 @@ def test_what_is_written_ahead_of_the_file_stays_bounded_while_somebody_always_r
     for reader in readers:
         reader.join()
     log.close()
-    assert longest < 12 * 40 * 16_384, "each commit writes two pages at least, all of them thirty times as many"
+    assert longest < 12 * 40 * 4_096, "each commit writes two pages at least, all of them thirty times as many"
 
 
 def merged(folder):

@@ -11,6 +11,7 @@ import contextlib
 import os
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from msgspec import structs
@@ -20,7 +21,7 @@ from engage.cli.log_lines import log_to_stderr
 from engage.cli.running import SIGNALS
 from engage.interpreter import answer, tune
 from engage.log.sqlite import SqliteLog
-from engage.scheduling import AT_A_STRETCH, run_for
+from engage.scheduling import AT_A_STRETCH, run_for, step_aside
 from engage.services.folding import Folding
 from engage.services.folding_forks import FoldingForks
 from engage.services.projector import Projector
@@ -29,6 +30,8 @@ from engage.settings import Settings
 _NICE = 10
 """Where the cores do not suffice, publishing goes first: it has ten times the share of this process then."""
 
+_THREADS = 4
+"""Of either kind: they wait for one another's rows, and the interpreter."""
 _FORKS = 2
 """Processes that fold what is far behind when it begins: more would wait for one another in one SQLite file."""
 
@@ -51,10 +54,18 @@ async def fold(settings: Settings, forks: FoldingForks) -> None:
         told.write(line)
         told.flush()
 
-    folding = Folding(log, Projector(log, store, bootstrap.read_models(settings)), say, store.wrote, forks)
+    projector = Projector(log, store, bootstrap.read_models(settings))
     answer()  # the owner, for those who wait until their events can be read
-    with contextlib.suppress(BrokenPipeError):  # its owner is gone
-        await folding.run(words)
+    with (
+        ThreadPoolExecutor(_THREADS, "engage-fold") as usual,
+        ThreadPoolExecutor(_THREADS, "engage-fold-aside", step_aside) as aside,
+        contextlib.suppress(BrokenPipeError),  # its owner is gone
+    ):
+
+        def give_way(yes: bool) -> None:
+            loop.set_default_executor(aside if yes else usual)
+
+        await Folding(log, projector, say, store.wrote, forks, give_way).run(words)
     store.close()
     log.close()
 

@@ -1,7 +1,8 @@
 """The embedded log: one SQLite file with the log, the engine's state and the decisions, written by one process.
 
-Measured choices (``benchmarks/sqlite_append.py``): WAL with ``synchronous=FULL``; pages of 16 KiB; many rows a
-statement. One thread may commit while another one reads: each has a connection of its own.
+Measured choices (``benchmarks/sqlite_append.py``): WAL with ``synchronous=FULL``; many rows a statement; pages of
+4 KiB, as SQLite has them: a commit of few events writes the last pages of each partition anew. One thread may commit
+while another one reads: each has a connection of its own.
 """
 
 from __future__ import annotations
@@ -34,12 +35,12 @@ from engage.read_only import read_only_uri
 SCHEMA_VERSION = 5
 PARTITIONS = 4
 _POLL_SECONDS = 0.05
-_PAGE = 16_384
-_CHECKPOINT_PAGES = 4_000
-"""Pages of the write-ahead log, 64 MB, before a commit merges what ``Merging`` has left of it: at every 16 MB, the
-default, who publishes by single events would wait for it several times a second."""
-_MERGED_PAGES = 500
-_PAGES_OF_COMMIT, _PAGES_OF_INDEX = 4, 100
+_CHECKPOINT_BYTES = 64_000_000
+"""Of the write-ahead log, before a commit merges what ``Merging`` has left of it: at every 4 MB, the default, who
+publishes by single events would wait for it several times a second."""
+_MERGED_BYTES = 2_000_000
+"""As many are written and synced while a commit waits for the disk as long as for another commit or two."""
+_PAGES_OF_COMMIT, _PAGES_OF_INDEX = 12, 200
 """What a commit writes beside its records, about: their tables' inner pages and ends; and what of an index."""
 _INDEX_QUIETLY = 2_000
 """Identities that are put into the index at once when nobody publishes: whoever does again waits for them."""
@@ -162,17 +163,18 @@ class SqliteLog:
             self._reading = self._finding = self._db
         else:
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=CACHED)
-            self._db.execute(f"PRAGMA page_size={_PAGE}")
+            [(self._page,)] = self._db.execute("PRAGMA page_size").fetchall()  # 16 KiB in files of earlier versions
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.execute("PRAGMA cache_size=-24576")
-            self._db.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
+            self._db.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_BYTES // self._page}")
             self._create(partitions)
             self._migrate()
             self._reading = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             # By itself: whoever reads rows one by one on a connection sees with all of it what was there at the first.
             self._finding = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._merging = Merging(path, _MERGED_PAGES, 2 * _CHECKPOINT_PAGES, self._writing)
+            merged, most = _MERGED_BYTES // self._page, 2 * _CHECKPOINT_BYTES // self._page
+            self._merging = Merging(path, merged, most, self._writing)
         meta = dict(self._reading.execute("SELECT name, value FROM meta").fetchall())
         # Who only reads has no use for what later versions added.
         if meta["schema_version"] != str(SCHEMA_VERSION) and not (read_only and meta["schema_version"] in _MIGRATIONS):
@@ -398,7 +400,7 @@ class SqliteLog:
         for writes in several:
             self._seen.add(writes.identities)
         if self._merging is not None:
-            self._merging.wrote(written // _PAGE + _PAGES_OF_COMMIT + (_PAGES_OF_INDEX if due else 0))
+            self._merging.wrote(written // self._page + _PAGES_OF_COMMIT + (_PAGES_OF_INDEX if due else 0))
 
     def grown(self) -> None:
         """Let those who wait for records look at once; to be called on the event loop, where they wait."""

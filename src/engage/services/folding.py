@@ -72,6 +72,10 @@ class Pace:
         self._lately = self._lately * exp((self._at - now) / _LASTING_SECONDS) + records
         self._at = now
 
+    def gives_way(self) -> bool:
+        """Whether so many come that who publishes is to have the cores, all that they want of them."""
+        return self._lately > _MANY
+
     def rest(self, began: float, now: float) -> float:
         """Seconds until the next turn, after one that began at ``began`` and is over: 0 where there is none to rest."""
         return max(0.0, began + APART_SECONDS - now) if self._lately > _MANY * _LASTING_SECONDS else 0.0
@@ -85,7 +89,7 @@ class Folding:
     """Keeps ``projector`` up to ``log``, and says after each turn what came of it.
 
     ``wrote`` hears how many records were folded and committed, after each turn that folded any, and each of ``forks``,
-    which fold with it what is far behind when it begins.
+    which fold with it what is far behind when it begins. ``give_way`` hears before each turn whether it is to.
     """
 
     def __init__(
@@ -95,9 +99,11 @@ class Folding:
         say: Callable[[bytes], Any],
         wrote: Callable[[int], Any] = lambda _: None,
         forks: FoldingForks | None = None,
+        give_way: Callable[[bool], Any] = lambda _: None,
     ) -> None:
         self._wrote = wrote
         self._forks = forks
+        self._give_way = give_way
         self._projector = projector
         self._say = say
         self._turns = Turns(log, {"projections": self._step})
@@ -116,6 +122,7 @@ class Folding:
                 while not listening.done():
                     grown.clear()
                     began = loop.time()
+                    self._give_way(pace.gives_way())
                     done = await self._turns.turn()
                     pace.folded(done, loop.time())
                     self._say(msgspec.json.encode(await self._told(done)) + b"\n")

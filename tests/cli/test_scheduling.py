@@ -3,12 +3,14 @@
 import errno
 import os
 import re
+import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from engage.scheduling import AT_A_STRETCH, AT_ONCE, run_for
+from engage.scheduling import AT_A_STRETCH, AT_ONCE, run_for, step_aside
 
 
 def slice_of(thread: int) -> int:
@@ -60,3 +62,15 @@ def test_where_the_c_library_does_not_say_how_threads_are_scheduled_nothing_is_s
 
     monkeypatch.setattr(os, "sched_getscheduler", as_musl)
     assert not run_for(AT_ONCE)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system has it")
+def test_who_steps_aside_does_so_for_itself_alone():
+    def policy() -> int:
+        return os.sched_getscheduler(threading.get_native_id())
+
+    before = policy()
+    with ThreadPoolExecutor(1, initializer=step_aside) as aside, ThreadPoolExecutor(1) as usual:
+        assert aside.submit(policy).result() == os.SCHED_IDLE
+        assert usual.submit(policy).result() == before
+    assert policy() == before

@@ -339,6 +339,22 @@ def test_what_is_committed_gets_into_the_file_itself_beside_whoever_commits(tmp_
     log.close()
 
 
+def test_a_file_of_an_earlier_version_keeps_its_larger_pages_and_as_many_bytes_ahead_of_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(sqlite, "_CHECKPOINT_BYTES", 40 * 16_384)
+    with closing(sqlite3.connect(tmp_path / "log.db", isolation_level=None)) as db:
+        db.execute("PRAGMA page_size=16384")
+        db.execute("VACUUM")
+    log = SqliteLog(tmp_path / "log.db")
+    for offset in range(200):
+        commit(log, record(offset))
+    ahead = (tmp_path / "log.db-wal").stat().st_size
+    assert [each.offset for each in log.scan(0)] == list(range(200))
+    log.close()
+    assert ahead < 4 * 40 * 16_384
+    with closing(sqlite3.connect(tmp_path / "log.db")) as db:
+        assert db.execute("PRAGMA page_size").fetchone() == (16_384,)
+
+
 def test_what_is_written_ahead_of_the_file_stays_bounded_while_others_read(tmp_path, monkeypatch):
     monkeypatch.setattr(sqlite, "_CHECKPOINT_BYTES", 40 * 4_096)
     monkeypatch.setattr(sqlite, "_MERGED_BYTES", 5 * 4_096)

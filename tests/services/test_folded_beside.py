@@ -208,3 +208,13 @@ def test_one_that_does_not_get_through_does_not_rest():
 
 def test_few_are_soon_folded_at_once_again_after_many():
     assert not any(rest for began, rest in turns([8_000] * 900 + [500] * 1_200) if began > 17)
+
+
+def test_it_gives_way_where_thousands_come_each_second_and_soon_no_more_when_they_have_ended():
+    pace = Pace(0.0)
+    pace.folded(500, 1.0)
+    assert not pace.gives_way()
+    pace.folded(3_000, 2.0)
+    assert pace.gives_way()
+    pace.folded(0, 5.0)
+    assert not pace.gives_way()

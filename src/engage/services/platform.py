@@ -45,7 +45,7 @@ BATCH = 1_000
 _AT_ONCE_EMBEDDED = 6
 """Calls that publish at the same time: while some wait together for new keys or a commit, others are checked, sealed
 and decided on."""
-_APART = 0.003
+_APART = 0.004
 """Between two of them where several publish at a time; much less than the disk takes now and then."""
 _TURN_RESTS = 0.05
 """Between two turns of desk, relay and the like: they sync files of their own, which publishing would wait for."""

@@ -75,14 +75,14 @@ class KafkaPublisher:
         BrokerUnavailableError if Kafka did not take all that it should within ``seconds``. Some may have been taken
         then: publish the same again, intake counts each once.
         """
-        if not events:
-            return []
         return await self.append(
             await self._edge.take(events) if self._edge else [_unchecked(event) for event in events]
         )
 
     async def append(self, checked: Sequence[Event[Raw] | Refusal]) -> list[Answer]:
         """See ``Appender.append``."""
+        if not checked:
+            return []
         checked = [event if isinstance(event, Refusal) else oversized(event) or event for event in checked]
         answers: list[Answer | None] = [event if isinstance(event, Refusal) else None for event in checked]
         deadline = asyncio.get_running_loop().time() + self._seconds

@@ -60,7 +60,7 @@ class EmbeddedLog:
     ) -> None:
         self.log = log
         self._homes = Homes(log.partitions)
-        self.edge = edge
+        self._edge = edge
         self._rules = rules
         self._policy = policy
         self._clock = clock
@@ -98,7 +98,7 @@ class EmbeddedLog:
         ``as_lived`` is for operators who load history sorted by ``time``: ``recorded`` follows ``time`` instead of the
         clock. ``marker`` (a name and how far an import has come) is stored in the same transaction.
         """
-        return await self.append(await self.edge.take(events), as_lived=as_lived, marker=marker)
+        return await self.append(await self._edge.take(events), as_lived=as_lived, marker=marker)
 
     async def append(
         self,
@@ -158,7 +158,7 @@ class EmbeddedLog:
         now = self._clock()
         with self._all_or_nothing():
             homes = [(event, self.links.home(event.origin or event.subject)) for event in events]
-            for copy in self.edge.copies(homes, retold=True):
+            for copy in self._edge.copies(homes, retold=True):
                 self._append(copy, now)
             self._moves[place] = moved
             committed = self._commit({}, None)
@@ -174,7 +174,7 @@ class EmbeddedLog:
         if event.type in linking.BEGINS_ANEW:
             self._moves[token.partition, token.offset] = 0
         if event.linkedto is not None and follows(event):
-            [copy] = self.edge.copies([(event, event.linkedto)], retold=False)
+            [copy] = self._edge.copies([(event, event.linkedto)], retold=False)
             self._append(copy, appended, as_lived)
         return token
 

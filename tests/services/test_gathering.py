@@ -40,6 +40,10 @@ class Door:
         without = {event[:1].decode() for event in events if event[:1].isalpha()}
         return SimpleNamespace(without=without, sealed=lambda keys: [event[bool(keys) :] for event in events])
 
+    async def take(self, events: Sequence[bytes]) -> Any:
+        looked = self.look(events)
+        return looked.sealed(await self.keys(looked.without) if looked.without else {})
+
     async def keys(self, owners: set[str]) -> dict[str, AccountKey]:
         await self.made.wait()
         if self.fails:

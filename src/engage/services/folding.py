@@ -73,7 +73,10 @@ class Pace:
         self._at = now
 
     def gives_way(self) -> bool:
-        """Whether so many come that who publishes is to have the cores, all that they want of them."""
+        """Whether so many come that who publishes is to have all of the cores that they want.
+
+        Some 700 a second do it, a third of those that have it rest: so it gives way before that, as soon as many come.
+        """
         return self._lately > _MANY
 
     def rest(self, began: float, now: float) -> float:

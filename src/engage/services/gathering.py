@@ -11,19 +11,18 @@ import asyncio
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
 
 from msgspec import Raw, Struct
 
 from engage.events.envelope import Event
-from engage.events.sealing import AccountKey
 from engage.events.validation import Refusal
 from engage.log.contract import Answer
 from engage.log.sqlite import LogMovedError
 from engage.log.topics import BrokerUnavailableError
 from engage.services.committing import AbandonedError
-from engage.services.edge import Looked
+from engage.services.edge import Edge, Looked
 
 MOST = 1_600
 """Events of one call: it holds the event loop for tens of milliseconds at most, and others have their turn."""
@@ -39,14 +38,6 @@ Events = Sequence[bytes | Event[Raw]]
 Checked = Sequence[Event[Raw] | Refusal]
 
 
-class Door(Protocol):
-    """What all come through, each by itself (``engage.services.edge.Edge``)."""
-
-    def look(self, events: Events) -> Looked: ...
-
-    async def keys(self, owners: set[str]) -> Mapping[str, AccountKey]: ...
-
-
 class _Waiting(Struct, eq=False):
     """Events as they came and as they are to be published, and who waits for the answers."""
 
@@ -56,7 +47,7 @@ class _Waiting(Struct, eq=False):
 
 
 class Gathering:
-    """Hands what came through ``door`` to ``append`` together; ``at_once`` says how many such calls may be under way.
+    """Hands what came over ``edge`` to ``append`` together; ``at_once`` says how many such calls may be under way.
 
     Who needs a key that is still to be made comes to a later call: others do not wait for that.
     ``apart``: seconds from one call to the next where many publish, as PostgreSQL's ``commit_delay`` has it: a call
@@ -65,14 +56,14 @@ class Gathering:
 
     def __init__(
         self,
-        door: Door,
+        edge: Edge,
         append: Callable[[Checked], Awaitable[list[Answer]]],
         *,
         at_once: int = 1,
         most: int = MOST,
         apart: float = 0.0,
     ) -> None:
-        self._door = door
+        self._edge = edge
         self._append = append
         self._apart = apart
         self._next = 0.0
@@ -95,7 +86,7 @@ class Gathering:
         """``publish`` for who waits in another way than a task does, of no more events than fit one call."""
         answers: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
         try:
-            looked = self._door.look(events)
+            looked = self._edge.look(events)
             if looked.without:
                 self._begin(self._behind_keys(events, looked, answers))
             else:
@@ -106,7 +97,7 @@ class Gathering:
 
     async def _behind_keys(self, events: Events, looked: Looked, answers: asyncio.Future[list[Answer]]) -> None:
         try:
-            checked = looked.sealed(await self._door.keys(looked.without))
+            checked = looked.sealed(await self._edge.keys(looked.without))
         except BaseException as error:
             _fail(answers, error)
             if not isinstance(error, Exception):
@@ -178,7 +169,7 @@ class Gathering:
 
     async def _take_again(self, one: _Waiting) -> None:
         try:
-            one.checked = await self._checked(one.events)
+            one.checked = await self._edge.take(one.events)
         except Exception as error:
             _fail(one.answers, error)
         else:
@@ -189,13 +180,8 @@ class Gathering:
             try:
                 return await self._append([event for one in gathered for event in one.checked])
             except (AbandonedError, LogMovedError):  # what failed was not theirs
-                for one in gathered:
-                    one.checked = await self._checked(one.events)
-
-    async def _checked(self, events: Events) -> Checked:
-        """The same once more: what was handed to the log before bears its marks."""
-        looked = self._door.look(events)
-        return looked.sealed(await self._door.keys(looked.without) if looked.without else {})
+                for one in gathered:  # anew, for what was handed to the log bears its marks
+                    one.checked = await self._edge.take(one.events)
 
 
 def _fail(answers: asyncio.Future[list[Answer]], error: BaseException) -> None:
